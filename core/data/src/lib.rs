@@ -1,0 +1,1 @@
+//! Shard datasets: import, verified reading, deterministic order, prefetching loader.

@@ -1,0 +1,1 @@
+//! Row-addressed embedding tables, fused optimizers, sharded exchange.

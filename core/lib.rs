@@ -1,0 +1,1 @@
+//! Trains, indexes and serves recommenders.

@@ -1,0 +1,1 @@
+//! Ranking models on libtorch: DLRM, metrics, trainer, checkpoints.

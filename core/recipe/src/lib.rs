@@ -1,0 +1,1 @@
+//! Rhai recipes: params, typed options, planning, runs and their reports.
