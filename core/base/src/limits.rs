@@ -10,3 +10,5 @@ pub const BATCH_ROWS_MAX: usize = 1 << 24;
 pub const EMBEDDING_DIM_MAX: usize = 4_096;
 /// Bytes of a manifest: a dataset of 100,000 shards needs about 20 MB.
 pub const MANIFEST_BYTES_MAX: u64 = 256 << 20;
+/// Width of an MLP's layer: a square layer of this width takes 16 GiB.
+pub const MLP_WIDTH_MAX: usize = 65_536;

@@ -91,7 +91,7 @@ pub trait Loss: Send + Sync {
 
     /// For each row writes the loss and its derivative with respect to the logit.
     ///
-    /// Shapes: all four [B].
+    /// Shapes: all four \[B\].
     ///
     /// # Panics
     /// If the lengths differ.
