@@ -6,6 +6,12 @@ use crate::{Comm, CommError, Reduce, Values};
 
 /// Collectives over slices of plain values, for every [`Comm`].
 ///
+/// ```
+/// use rectool_comm::{CommExt, on_ranks};
+/// let sums = on_ranks(3, |comm| comm.sum_u64(comm.rank() as u64).unwrap());
+/// assert_eq!(sums, [3, 3, 3]);
+/// ```
+///
 /// # Collective
 /// All of them, as in [`Comm`].
 pub trait CommExt: Comm {
@@ -14,20 +20,72 @@ pub trait CommExt: Comm {
     ///
     /// # Errors
     /// As [`Comm::barrier`].
+    ///
+    /// # Panics
+    /// If `counts` has not R entries or does not sum to `send.len()`.
     fn all_to_all<T: NoUninit + AnyBitPattern>(
         &self,
         send: &[T],
         counts: &[usize],
         receive: &mut Vec<T>,
     ) -> Result<Vec<usize>, CommError> {
-        let size = size_of::<T>();
-        let send_bytes: Vec<usize> = counts.iter().map(|count| count * size).collect();
-        let mut bytes = Vec::new();
-        let parts = self.all_to_all_bytes(bytemuck::cast_slice(send), &send_bytes, &mut bytes)?;
-        receive.clear();
-        // The bytes may lie anywhere, so values are read one by one.
-        receive.extend(bytes.chunks_exact(size).map(bytemuck::pod_read_unaligned::<T>));
-        Ok(parts.into_iter().map(|part| part / size).collect())
+        let receive_counts = self.exchange_counts(counts)?;
+        receive.resize(receive_counts.iter().sum(), T::zeroed());
+        self.all_to_all_known(send, counts, receive, &receive_counts)?;
+        Ok(receive_counts)
+    }
+
+    /// [`Comm::all_to_all_into`] over values: one message less where the counts are known.
+    ///
+    /// # Errors
+    /// As [`Comm::barrier`].
+    ///
+    /// # Panics
+    /// As [`Comm::all_to_all_into`].
+    fn all_to_all_known<T: NoUninit + AnyBitPattern>(
+        &self,
+        send: &[T],
+        counts: &[usize],
+        receive: &mut [T],
+        receive_counts: &[usize],
+    ) -> Result<(), CommError> {
+        let bytes = |counts: &[usize]| -> Vec<usize> {
+            counts.iter().map(|count| count * size_of::<T>()).collect()
+        };
+        self.all_to_all_into(
+            bytemuck::cast_slice(send),
+            &bytes(counts),
+            bytemuck::cast_slice_mut(receive),
+            &bytes(receive_counts),
+        )
+    }
+
+    /// [`Comm::all_gather_bytes`] over values. Returns how many came from each rank.
+    ///
+    /// # Errors
+    /// As [`Comm::barrier`].
+    fn all_gather<T: NoUninit + AnyBitPattern>(
+        &self,
+        own: &[T],
+        all: &mut Vec<T>,
+    ) -> Result<Vec<usize>, CommError> {
+        let counts = self.exchange_counts(&vec![own.len(); self.size()])?;
+        all.resize(counts.iter().sum(), T::zeroed());
+        let parts: Vec<usize> = counts.iter().map(|count| count * size_of::<T>()).collect();
+        self.all_gather_into(bytemuck::cast_slice(own), bytemuck::cast_slice_mut(all), &parts)?;
+        Ok(counts)
+    }
+
+    /// [`Comm::broadcast_bytes`] over values.
+    ///
+    /// # Errors
+    /// As [`Comm::barrier`].
+    fn broadcast<T: NoUninit + AnyBitPattern>(
+        &self,
+        values: &mut [T],
+        root: usize,
+    ) -> Result<(), CommError> {
+        self.broadcast_bytes(bytemuck::cast_slice_mut(values), root)
     }
 
     /// Sum over ranks of a 64-bit float.
