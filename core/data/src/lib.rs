@@ -1,8 +1,40 @@
 //! Shard datasets: import, verified reading, deterministic order, prefetching loader.
+//!
+//! A dataset is a folder of Arrow files with a manifest (`FORMAT.md` has the rules). A [`Dataset`]
+//! opens it, a [`Split`] gathers rows by number, an [`Order`] says which rows come when, and a
+//! [`Loader`] makes batches ahead of time, with a [`FeatureChain`] applied to their columns.
 
+mod chain;
+mod dataset;
+mod decode;
+mod error;
+#[cfg(test)]
+mod fixture;
+mod loader;
 mod manifest;
+mod manifest_check;
+mod order;
+#[cfg(test)]
+mod read_tests;
+mod shard;
+mod shard_schema;
+mod split;
+mod values;
 
+pub use chain::{ChainOp, ChainSpec, ChainStep, FeatureChain, Keep};
+pub use dataset::{Dataset, ShardFault, Verify};
+pub use error::DataError;
+pub use loader::{LastBatch, Loader, LoaderOptions, ReaderState};
 pub use manifest::{
     FORMAT_NAME, FORMAT_VERSION, IdStatistics, MANIFEST_FILE, Manifest, ShardManifest,
     SplitManifest,
 };
+pub use order::{Order, OrderOptions, Shuffle};
+pub use split::Split;
+
+// Writing side.
+pub mod import;
+pub mod synth;
+mod writer;
+
+pub use writer::{Compression, DatasetWriter, SHARD_ROWS, WriterOptions};

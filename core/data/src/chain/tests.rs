@@ -1,0 +1,159 @@
+use rectool_base::{Hint, Jagged, MISSING_ID};
+
+use super::*;
+
+fn schema() -> Schema {
+    Schema::new(vec![
+        ColumnSchema::packed("dense", ColumnKind::F32 { width: 2 }, vec!["I1".into(), "I2".into()]),
+        ColumnSchema::plain("ids", ColumnKind::I64 { width: 1 }),
+        ColumnSchema::plain("genres", ColumnKind::I64List),
+    ])
+    .unwrap()
+}
+
+fn columns(dense: &[f32], ids: &[i64], genres: &[&[i64]]) -> Vec<Column> {
+    let mut jagged = Jagged::new();
+    for row in genres {
+        jagged.push_row(row);
+    }
+    vec![
+        Column::F32 { width: 2, values: dense.to_vec() },
+        Column::I64 { width: 1, values: ids.to_vec() },
+        Column::I64List(jagged),
+    ]
+}
+
+fn chain(steps: &[(&str, ChainOp)]) -> Result<FeatureChain, DataError> {
+    let steps =
+        steps.iter().map(|(column, op)| ChainStep { column: (*column).to_owned(), op: op.clone() });
+    FeatureChain::build(&ChainSpec { steps: steps.collect() }, &schema())
+}
+
+fn dense_after(op: ChainOp, values: &[f32; 4]) -> Vec<f32> {
+    let input = columns(values, &[0, 0], &[&[], &[]]);
+    match chain(&[("dense", op)]).unwrap().apply(input, 0).unwrap().swap_remove(0) {
+        Column::F32 { values, .. } => values,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn float_steps_do_what_they_say() {
+    let input = &[f32::NAN, -3.0, 0.0, std::f32::consts::E - 1.0];
+    assert_eq!(dense_after(ChainOp::Impute { value: 7.0 }, input)[..3], [7.0, -3.0, 0.0]);
+    let logs = dense_after(ChainOp::Log1p, input);
+    assert!(logs[0].is_nan() && logs[1] == 0.0 && logs[2] == 0.0 && (logs[3] - 1.0).abs() < 1e-6);
+    let clipped = dense_after(ChainOp::Clip { min: -1.0, max: 1.0 }, input);
+    assert!(clipped[0].is_nan() && clipped[1..] == [-1.0, 0.0, 1.0]);
+    let scaled = dense_after(ChainOp::Standardize { mean: 1.0, std: 2.0 }, input);
+    assert!(scaled[0].is_nan() && scaled[1..3] == [-2.0, -0.5]);
+}
+
+#[test]
+fn missing_value_is_refused_by_member_and_row() {
+    let chain = chain(&[("dense", ChainOp::RejectMissing)]).unwrap();
+    let good = columns(&[0.0; 4], &[0, 0], &[&[], &[]]);
+    assert_eq!(chain.apply(good.clone(), 0).unwrap(), good);
+    let bad = columns(&[0.0, 0.0, 0.0, f32::NAN], &[0, 0], &[&[], &[]]);
+    let error = chain.apply(bad, 100).unwrap_err();
+    let text = "`reject_missing`: column `I2`, row 101 of the batch: missing value (NaN)";
+    assert_eq!(error.to_string(), text);
+    assert!(error.hint().is_some_and(|hint| hint.contains("impute")));
+}
+
+#[test]
+fn modulo_has_an_extra_row_for_missing() {
+    let op = ChainOp::Modulo { buckets: 10 };
+    let chain = chain(&[("ids", op.clone()), ("genres", op)]).unwrap();
+    let input = columns(&[0.0; 6], &[MISSING_ID, i64::MIN, 25], &[&[MISSING_ID], &[], &[3, 13]]);
+    let expected = columns(&[0.0; 6], &[10, i64::MIN.rem_euclid(10), 5], &[&[10], &[], &[3, 3]]);
+    assert_eq!(chain.apply(input, 0).unwrap(), expected);
+}
+
+#[test]
+fn truncate_keeps_the_end_asked_for() {
+    for (keep, kept) in [(Keep::Last, [2, 3]), (Keep::First, [1, 2])] {
+        let chain = chain(&[("genres", ChainOp::Truncate { max: 2, keep })]).unwrap();
+        let input = columns(&[0.0; 6], &[0; 3], &[&[1, 2, 3], &[], &[9]]);
+        let expected = columns(&[0.0; 6], &[0; 3], &[&kept, &[], &[9]]);
+        assert_eq!(chain.apply(input, 0).unwrap(), expected);
+    }
+}
+
+#[test]
+fn wrong_specs_are_refused() {
+    let error = chain(&[("dens", ChainOp::Log1p)]).unwrap_err();
+    assert_eq!(error.hint().as_deref(), Some("did you mean `dense`?"));
+    let wrong = [
+        ("ids", ChainOp::Log1p),
+        ("dense", ChainOp::Modulo { buckets: 3 }),
+        ("ids", ChainOp::Truncate { max: 3, keep: Keep::First }),
+        ("ids", ChainOp::Modulo { buckets: 0 }),
+        ("ids", ChainOp::Modulo { buckets: u64::MAX }),
+        ("genres", ChainOp::Truncate { max: 0, keep: Keep::First }),
+        ("dense", ChainOp::Impute { value: f32::NAN }),
+        ("dense", ChainOp::Clip { min: 1.0, max: 0.0 }),
+        ("dense", ChainOp::Standardize { mean: 0.0, std: 0.0 }),
+    ];
+    for (column, op) in wrong {
+        let built = chain(&[(column, op.clone())]);
+        assert!(matches!(built, Err(DataError::Transform(_))), "{op:?}");
+    }
+}
+
+#[test]
+fn spec_survives_json_and_refuses_typos() {
+    let spec = ChainSpec {
+        steps: vec![ChainStep {
+            column: "genres".into(),
+            op: ChainOp::Truncate { max: 3, keep: Keep::First },
+        }],
+    };
+    let text = serde_json::to_string(&spec).unwrap();
+    assert_eq!(
+        text,
+        r#"{"steps":[{"column":"genres","op":{"kind":"truncate","max":3,"keep":"first"}}]}"#
+    );
+    assert_eq!(serde_json::from_str::<ChainSpec>(&text).unwrap(), spec);
+    assert!(serde_json::from_str::<ChainSpec>(&text.replace("max", "maxx")).is_err());
+}
+
+/// A transform that returns something other than it announced.
+struct Liar(Column);
+
+impl Transform for Liar {
+    fn name(&self) -> &'static str {
+        "liar"
+    }
+
+    fn output(&self, input: &ColumnSchema) -> Result<ColumnSchema, TransformError> {
+        Ok(input.clone())
+    }
+
+    fn apply(&self, _: &ColumnSchema, _: Column, _: usize) -> Result<Column, TransformError> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn transform_that_breaks_its_word_is_an_error() {
+    let list = |offsets: &[u32]| {
+        Column::I64List(Jagged { offsets: offsets.to_vec(), values: vec![1, 2, 3] })
+    };
+    let lies = [
+        ("dense", Column::F32 { width: 2, values: vec![0.0; 3] }),
+        ("dense", Column::F32 { width: 0, values: vec![] }),
+        ("dense", Column::I64 { width: 2, values: vec![0; 4] }),
+        ("ids", Column::I64 { width: 2, values: vec![0; 4] }),
+        ("genres", list(&[0, 2])),
+        ("genres", list(&[0, 2, 4])),
+        ("genres", list(&[0, 5, 3])),
+        ("genres", list(&[])),
+    ];
+    for (column, lie) in lies {
+        let mut chain = FeatureChain::new(&schema());
+        chain.push(column, Arc::new(Liar(lie.clone()))).unwrap();
+        let made = chain.apply(columns(&[0.0; 4], &[0; 2], &[&[], &[]]), 0);
+        assert!(matches!(made, Err(DataError::Output { .. })), "{lie:?}");
+    }
+}

@@ -1,0 +1,291 @@
+//! Delimited text with named columns.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ::csv::{ByteRecord, ReaderBuilder};
+use rectool_base::Schema;
+
+use super::chunks::{CHUNK_BYTES, Chunk, Chunks, CutError};
+use super::columns::{ColumnSpec, LabelRule, Layout, Meaning};
+use super::parsed::Parsed;
+use super::sink::Inputs;
+use super::text::{RowParser, TextFormat, TextImport, line_ends};
+use super::value::{self, Refused};
+use super::{ImportOptions, ImportSummary, OnProgress, SplitRule, input};
+use crate::DataError;
+
+/// Where the names of the columns come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Header {
+    /// The first row of each file.
+    #[default]
+    FirstRow,
+    /// Given here; the first row is data.
+    Names(Vec<String>),
+}
+
+/// What a `"` means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Quotes {
+    /// A field that begins with `"` ends with `"`, may hold delimiters and line ends, and doubles
+    /// its quotes (RFC 4180).
+    #[default]
+    Fields,
+    /// Nothing: a character like others.
+    Literal,
+}
+
+/// How delimited text is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CsvSpec {
+    /// What is taken from it.
+    pub columns: ColumnSpec,
+    /// An ASCII character; `None` is a tab if the first line has one, else a comma.
+    pub delimiter: Option<u8>,
+    /// Where the names of the columns come from.
+    pub header: Header,
+    /// What a `"` means.
+    pub quotes: Quotes,
+}
+
+/// Imports delimited text: plain, gzip or Zstandard.
+///
+/// Blank lines are no rows. A row is bad if its number of fields differs from the header's, a number
+/// is none or infinite, its label is missing or not what [`LabelRule`] takes, or a text id is not
+/// UTF-8.
+///
+/// # Errors
+/// [`DataError::Schema`] for columns that do not exist or are named twice; [`DataError::Option`] for
+/// a delimiter that is none; and as [`super::criteo`].
+///
+/// # Determinism
+/// The same shards for any number of threads.
+pub fn csv(
+    spec: &CsvSpec,
+    splits: &SplitRule,
+    out: &Path,
+    options: &ImportOptions,
+    on_progress: OnProgress,
+) -> Result<ImportSummary, DataError> {
+    let text = TextImport::new(splits, out, options, on_progress);
+    import(spec, &text)
+}
+
+pub(super) fn import(spec: &CsvSpec, text: &TextImport) -> Result<ImportSummary, DataError> {
+    let format = CsvFormat::new(spec, &Inputs::new(text.splits)?)?;
+    let mut summary = text.run(&format)?;
+    summary.left_out = format.layout.left_out;
+    Ok(summary)
+}
+
+struct CsvFormat<'a> {
+    spec: &'a CsvSpec,
+    delimiter: u8,
+    layout: Layout,
+}
+
+impl<'a> CsvFormat<'a> {
+    /// The format of the first file, which all others must share.
+    fn new(spec: &'a CsvSpec, inputs: &Inputs) -> Result<Self, DataError> {
+        let path = &inputs.files[0].path;
+        let reader = input::open(path, &Arc::default())?;
+        // Which bytes of the first line are quoted matters only once the delimiter is known.
+        let mut chunks = Chunks::new(reader, 64 << 10, None);
+        let first = chunks.next().map_err(|error| match error {
+            CutError::Read(source) => DataError::Io { path: path.clone(), source },
+            CutError::RowTooLong => input_error(path, 1, "the first line is longer than 64 MiB"),
+        })?;
+        let first = first.ok_or_else(|| input_error(path, 1, "the file is empty"))?;
+        let line =
+            first.bytes.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty());
+        let has_tab = line.is_some_and(|line| line.contains(&b'\t'));
+        let delimiter = spec.delimiter.unwrap_or(if has_tab { b'\t' } else { b',' });
+        check_delimiter(delimiter)?;
+        let layout = match &spec.header {
+            Header::Names(names) => Layout::resolve(&spec.columns, names)?,
+            Header::FirstRow => {
+                let reader = input::open(path, &Arc::default())?;
+                let quoted = (spec.quotes == Quotes::Fields).then_some(delimiter);
+                let mut chunks = Chunks::new(reader, CHUNK_BYTES, quoted);
+                let first = chunks.next().ok().flatten().unwrap_or(first);
+                let (names, _) = read_header(&first, path, delimiter, spec.quotes)?;
+                Layout::resolve(&spec.columns, &names)?
+            }
+        };
+        Ok(Self { spec, delimiter, layout })
+    }
+}
+
+fn input_error(path: &Path, line: u64, what: &str) -> DataError {
+    DataError::Input { file: path.to_owned(), line, what: what.to_owned() }
+}
+
+fn check_delimiter(delimiter: u8) -> Result<(), DataError> {
+    if delimiter.is_ascii() && !b"\n\r\"".contains(&delimiter) {
+        return Ok(());
+    }
+    Err(DataError::Option {
+        option: "delimiter",
+        expected: "an ASCII character other than a line end or a quote".into(),
+        found: format!("`{}`", (delimiter as char).escape_default()),
+    })
+}
+
+fn reader(bytes: &[u8], delimiter: u8, quotes: Quotes) -> ::csv::Reader<&[u8]> {
+    ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(delimiter)
+        .quoting(quotes == Quotes::Fields)
+        .from_reader(bytes)
+}
+
+fn read(reader: &mut ::csv::Reader<&[u8]>, record: &mut ByteRecord) -> bool {
+    reader.read_byte_record(record).expect("bytes in memory with any number of fields are readable")
+}
+
+/// The names in the first row and its length in bytes.
+fn read_header(
+    chunk: &Chunk,
+    path: &Path,
+    delimiter: u8,
+    quotes: Quotes,
+) -> Result<(Vec<String>, usize), DataError> {
+    let mut reader = reader(&chunk.bytes, delimiter, quotes);
+    let mut record = ByteRecord::new();
+    if !read(&mut reader, &mut record) {
+        return Err(input_error(path, 1, "no header: the file has only blank lines"));
+    }
+    let name = |field: &[u8]| str::from_utf8(field).map(|name| name.trim().to_owned());
+    let names: Result<Vec<String>, _> = record.iter().map(name).collect();
+    let names = names.map_err(|_| input_error(path, 1, "the header is not UTF-8"))?;
+    // The reader stops before the `\n` of `\r\n`.
+    let mut end = reader.position().byte() as usize;
+    if chunk.bytes[..end].ends_with(b"\r") && chunk.bytes.get(end) == Some(&b'\n') {
+        end += 1;
+    }
+    Ok((names, end))
+}
+
+impl TextFormat for CsvFormat<'_> {
+    fn schema(&self) -> &Schema {
+        &self.layout.schema
+    }
+
+    fn quoted(&self) -> Option<u8> {
+        (self.spec.quotes == Quotes::Fields).then_some(self.delimiter)
+    }
+
+    fn parser(
+        &self,
+        path: &Path,
+        first: &Chunk,
+    ) -> Result<(Box<dyn RowParser + '_>, usize), DataError> {
+        let (names, end) = match &self.spec.header {
+            Header::Names(names) => (names.clone(), 0),
+            Header::FirstRow => read_header(first, path, self.delimiter, self.spec.quotes)?,
+        };
+        let positions = self
+            .layout
+            .positions(&names)
+            .map_err(|error| input_error(path, 1, &error.to_string()))?;
+        let rows = CsvRows { format: self, positions, fields: names.len() };
+        Ok((Box::new(rows), end))
+    }
+}
+
+struct CsvRows<'a> {
+    format: &'a CsvFormat<'a>,
+    positions: Vec<usize>,
+    fields: usize,
+}
+
+impl CsvRows<'_> {
+    fn reader<'c>(&self, chunk: &'c Chunk) -> ::csv::Reader<&'c [u8]> {
+        reader(&chunk.bytes, self.format.delimiter, self.format.spec.quotes)
+    }
+
+    fn row(&self, record: &ByteRecord, parsed: &mut Parsed) -> Result<(), String> {
+        if record.len() != self.fields {
+            return Err(format!("expected {} fields, found {}", self.fields, record.len()));
+        }
+        let layout = &self.format.layout;
+        for (target, &at) in layout.targets.iter().zip(&self.positions) {
+            let (field, column) = (&record[at], target.column);
+            let refused = |refused: Refused| refused.reason(&target.source);
+            match target.meaning {
+                Meaning::Label => {
+                    let label =
+                        value::float(field).and_then(|label| check_label(label, layout.labels));
+                    parsed.push_float(column, label.map_err(refused)?);
+                }
+                Meaning::Float => {
+                    parsed.push_float(column, value::float(field).map_err(refused)?);
+                }
+                Meaning::Id => parsed.push_id(column, value::id(field).map_err(refused)?),
+                Meaning::List => {
+                    let text = str::from_utf8(field)
+                        .map_err(|_| refused(Refused::new("UTF-8", "other bytes")))?;
+                    push_list(text, layout.list_separator, column, parsed);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The ids between separators; nothing between two of them is no id.
+pub(super) fn push_list(text: &str, separator: char, column: usize, parsed: &mut Parsed) {
+    let ids = text.split(separator).filter(|id| !id.is_empty()).map(value::id_of_text);
+    parsed.list(column).values.extend(ids);
+    parsed.end_list(column);
+}
+
+/// A label that the rule takes.
+pub(super) fn check_label(label: f32, rule: LabelRule) -> Result<f32, Refused> {
+    match rule {
+        _ if label.is_nan() => Err(Refused::new("a label", "none")),
+        LabelRule::ZeroOne if label != 0.0 && label != 1.0 => {
+            Err(Refused::new("0 or 1", format!("`{label}`")))
+        }
+        _ => Ok(label),
+    }
+}
+
+impl RowParser for CsvRows<'_> {
+    fn parse(&self, chunk: &Chunk, parsed: &mut Parsed) {
+        let bytes = &chunk.bytes;
+        let mut reader = self.reader(chunk);
+        let mut record = ByteRecord::new();
+        let (mut counted, mut line) = (0, 0);
+        while read(&mut reader, &mut record) {
+            let end = reader.position().byte() as usize;
+            let row = if chunk.unclosed && end == bytes.len() {
+                Err("expected a closing quote, found the end of the file".to_owned())
+            } else {
+                self.row(&record, parsed)
+            };
+            let Err(reason) = row else {
+                parsed.accept();
+                continue;
+            };
+            // The record's position may be that of the line ends before it.
+            let mut start = record.position().map_or(0, |position| position.byte() as usize);
+            start += bytes[start..end].iter().take_while(|byte| b"\r\n".contains(byte)).count();
+            line += line_ends(&bytes[counted..start]);
+            counted = start;
+            parsed.refuse(line, reason, bytes[start..end].trim_ascii_end());
+        }
+    }
+
+    fn count(&self, chunk: &Chunk) -> u64 {
+        let mut reader = self.reader(chunk);
+        let mut record = ByteRecord::new();
+        let mut count = 0;
+        while read(&mut reader, &mut record) {
+            count += 1;
+        }
+        count
+    }
+}

@@ -1,0 +1,257 @@
+//! The rows of one split, gathered by number.
+
+use std::sync::Arc;
+
+use rectool_base::{Column, ColumnKind, Jagged, Schema};
+
+use crate::DataError;
+use crate::decode::Block;
+use crate::shard::Shard;
+use crate::values::Values;
+
+/// One split of a dataset. Clones share the mapped shards.
+#[derive(Clone)]
+pub struct Split {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    schema: Schema,
+    rows: u64,
+    /// First row of each shard.
+    starts: Vec<u64>,
+    shards: Vec<Shard>,
+}
+
+/// Consecutive rows of one record batch that were asked for one after the other.
+struct Run<'a> {
+    block: &'a Block,
+    row: usize,
+    rows: usize,
+}
+
+impl Split {
+    /// The split of shards with their row counts, in order.
+    pub(crate) fn new(
+        name: String,
+        schema: Schema,
+        counted: impl Iterator<Item = (Shard, u64)>,
+    ) -> Self {
+        let (mut starts, mut shards, mut rows) = (Vec::new(), Vec::new(), 0);
+        for (shard, count) in counted {
+            if count > 0 {
+                starts.push(rows);
+                shards.push(shard);
+                rows += count;
+            }
+        }
+        Self { inner: Arc::new(Inner { name, schema, rows, starts, shards }) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Columns, in file order.
+    pub fn schema(&self) -> &Schema {
+        &self.inner.schema
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> u64 {
+        self.inner.rows
+    }
+
+    /// The schema of `columns`, by position, in that order.
+    ///
+    /// # Errors
+    /// [`DataError::OutOfRange`] for a position that is not one, or [`DataError::Schema`] for one
+    /// that comes twice.
+    pub fn project(&self, columns: &[usize]) -> Result<Schema, DataError> {
+        self.check_columns(columns)?;
+        let all = self.schema().columns();
+        Ok(Schema::new(columns.iter().map(|column| all[*column].clone()).collect())?)
+    }
+
+    /// The values of `columns` for `rows`, in that order; both may repeat.
+    ///
+    /// # Errors
+    /// If a row or column is out of range, or a shard that holds one of the rows cannot be read or
+    /// fails its verification.
+    pub fn gather(&self, rows: &[u64], columns: &[usize]) -> Result<Vec<Column>, DataError> {
+        let mut out = Vec::new();
+        self.gather_into(rows, columns, &mut out)?;
+        Ok(out)
+    }
+
+    /// As [`Split::gather`], into `out`: its allocations are used again where the types fit.
+    ///
+    /// # Errors
+    /// As [`Split::gather`]. What `out` then holds is of no meaning.
+    pub fn gather_into(
+        &self,
+        rows: &[u64],
+        columns: &[usize],
+        out: &mut Vec<Column>,
+    ) -> Result<(), DataError> {
+        self.check_columns(columns)?;
+        let runs = self.locate(rows)?;
+        out.truncate(columns.len());
+        for (at, column) in columns.iter().enumerate() {
+            let spare = out.get_mut(at).map(|spare| std::mem::replace(spare, empty_column()));
+            let kind = self.schema().columns()[*column].kind;
+            let gathered = self.gather_column(&runs, (*column, kind), rows.len(), spare)?;
+            match out.get_mut(at) {
+                Some(place) => *place = gathered,
+                None => out.push(gathered),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_columns(&self, columns: &[usize]) -> Result<(), DataError> {
+        let expected = self.schema().columns().len();
+        let wrong = columns.iter().find(|column| **column >= expected);
+        wrong.map_or(Ok(()), |found| {
+            Err(self.out_of_range("column", expected as u64, *found as u64))
+        })
+    }
+
+    fn out_of_range(&self, what: &'static str, expected: u64, found: u64) -> DataError {
+        DataError::OutOfRange { split: self.name().to_owned(), what, expected, found }
+    }
+
+    /// Where the rows are, with neighbours joined. Opens shards that were not open.
+    fn locate(&self, rows: &[u64]) -> Result<Vec<Run<'_>>, DataError> {
+        let mut runs: Vec<Run<'_>> = Vec::with_capacity(rows.len());
+        // The block of the row before, and its first row and end within the split.
+        let mut last: Option<(&Block, u64, u64)> = None;
+        let mut next = u64::MAX;
+        for row in rows.iter().copied() {
+            let (block, first, end) = match last {
+                Some((block, first, end)) if (first..end).contains(&row) => (block, first, end),
+                _ => self.block_of(row)?,
+            };
+            match runs.last_mut() {
+                // The first row of a block is never joined to the block before.
+                Some(run) if row == next && row != first => run.rows += 1,
+                _ => runs.push(Run { block, row: (row - first) as usize, rows: 1 }),
+            }
+            next = row + 1;
+            last = Some((block, first, end));
+        }
+        Ok(runs)
+    }
+
+    fn block_of(&self, row: u64) -> Result<(&Block, u64, u64), DataError> {
+        let inner = &*self.inner;
+        if row >= inner.rows {
+            return Err(self.out_of_range("row", inner.rows, row));
+        }
+        let shard = inner.starts.partition_point(|start| *start <= row) - 1;
+        let start = inner.starts[shard];
+        let blocks = inner.shards[shard].blocks(&inner.schema)?;
+        let within = row - start;
+        let block = &blocks[blocks.partition_point(|block| block.first <= within) - 1];
+        let first = start + block.first;
+        Ok((block, first, first + block.rows))
+    }
+
+    fn gather_column(
+        &self,
+        runs: &[Run<'_>],
+        (column, kind): (usize, ColumnKind),
+        rows: usize,
+        spare: Option<Column>,
+    ) -> Result<Column, DataError> {
+        match kind {
+            ColumnKind::F32 { width } => {
+                let mut values = match spare {
+                    Some(Column::F32 { values, .. }) => values,
+                    _ => Vec::new(),
+                };
+                copy_runs(runs, width, rows, &mut values, |block| match &block.columns[column] {
+                    Values::F32(values) => values,
+                    _ => unreachable!("blocks were decoded by the schema"),
+                });
+                Ok(Column::F32 { width, values })
+            }
+            ColumnKind::I64 { width } => {
+                let mut values = match spare {
+                    Some(Column::I64 { values, .. }) => values,
+                    _ => Vec::new(),
+                };
+                copy_runs(runs, width, rows, &mut values, |block| match &block.columns[column] {
+                    Values::I64(values) => values,
+                    _ => unreachable!("blocks were decoded by the schema"),
+                });
+                Ok(Column::I64 { width, values })
+            }
+            ColumnKind::I64List => {
+                let jagged = match spare {
+                    Some(Column::I64List(jagged)) => jagged,
+                    _ => Jagged::new(),
+                };
+                self.gather_lists(runs, column, rows, jagged).map(Column::I64List)
+            }
+            _ => unreachable!("every kind of this format version is covered"),
+        }
+    }
+
+    fn gather_lists(
+        &self,
+        runs: &[Run<'_>],
+        column: usize,
+        rows: usize,
+        mut jagged: Jagged,
+    ) -> Result<Jagged, DataError> {
+        jagged.offsets.clear();
+        jagged.offsets.reserve(rows + 1);
+        jagged.offsets.push(0);
+        jagged.values.clear();
+        for run in runs {
+            let Values::List { offsets, values } = &run.block.columns[column] else {
+                unreachable!("blocks were decoded by the schema")
+            };
+            let (start, filled) = (offsets.at(run.row), jagged.values.len());
+            let end = offsets.at(run.row + run.rows);
+            let total = (filled + (end - start)) as u64;
+            if total > u64::from(u32::MAX) {
+                return Err(self.out_of_range("list values of one batch", 1 << 32, total));
+            }
+            jagged.values.extend_from_slice(&values[start..end]);
+            let ends = run.row + 1..=run.row + run.rows;
+            jagged.offsets.extend(ends.map(|row| (filled + offsets.at(row) - start) as u32));
+        }
+        Ok(jagged)
+    }
+}
+
+impl std::fmt::Debug for Split {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Split({}, {} rows)", self.name(), self.rows())
+    }
+}
+
+fn empty_column() -> Column {
+    Column::I64List(Jagged { offsets: Vec::new(), values: Vec::new() })
+}
+
+/// Each copy depends on nothing but its run, so that the processor keeps many cache misses in
+/// flight.
+fn copy_runs<'a, T: Copy + 'a>(
+    runs: &[Run<'a>],
+    width: usize,
+    rows: usize,
+    out: &mut Vec<T>,
+    values_of: impl Fn(&'a Block) -> &'a [T],
+) {
+    out.clear();
+    out.reserve(rows * width);
+    for run in runs {
+        let values = values_of(run.block);
+        out.extend_from_slice(&values[run.row * width..(run.row + run.rows) * width]);
+    }
+}
