@@ -1,1 +1,47 @@
 //! Row-addressed embedding tables, fused optimizers, sharded exchange.
+//!
+//! A batch goes through [`EmbeddingCollection`] in three steps: `prepare` finds the distinct keys of
+//! its ids, `forward` fetches their rows from their owners and pools them, `backward` sums the
+//! gradients of each key and updates its row where it lives.
+//!
+//! This crate knows ids, floats and ranks; it does not know tensors, batches of columns or files.
+//!
+//! Letters: B rows of a batch, D width of a row, F features, N occurrences of keys in a batch,
+//! R ranks, S floats of optimizer state per row, T tables, U distinct keys, V rows of a table.
+
+#![expect(
+    clippy::inline_always,
+    reason = "a kernel gets wide registers only where it is inlined into `simd::dispatch`"
+)]
+
+mod collection;
+mod distinct;
+mod error;
+mod exchange;
+mod export;
+mod floats;
+mod ids;
+mod index;
+mod lookup;
+mod options;
+mod parallel;
+mod placement;
+mod plan;
+mod pool;
+mod prepare;
+mod rule;
+mod simd;
+mod slab;
+mod table;
+#[cfg(test)]
+mod tests;
+mod update;
+mod width;
+
+pub use collection::{EmbeddingCollection, TableInfo};
+pub use error::EmbeddingError;
+pub use export::{Export, Rows};
+pub use ids::{Ids, Layout, Mode};
+pub use options::{FeatureOptions, IndexKind, Init, OptimizerOptions, Pooling, TableOptions};
+pub use placement::BUCKETS;
+pub use prepare::{Prepared, Preparer};

@@ -1,0 +1,326 @@
+//! The tables of a model, and a batch's way through them.
+
+use std::sync::Arc;
+
+use rectool_comm::{Comm, CommExt};
+
+use crate::exchange::{Exchange, own_values};
+use crate::lookup::resolve;
+use crate::parallel::for_each;
+use crate::placement::Placement;
+use crate::plan::Plan;
+use crate::pool::{FeatureValues, pool};
+use crate::prepare::{Phase, Prepared, Preparer};
+use crate::table::Table;
+use crate::update::{FeatureGradient, Gradients, Update, update};
+use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, Pooling, TableOptions};
+
+/// Embedding tables, each spread over all ranks by key, and the features that are looked up in them.
+///
+/// ```
+/// use std::sync::Arc;
+/// use rectool_comm::Solo;
+/// use rectool_embedding::{
+///     EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Layout, Mode, OptimizerOptions,
+///     Pooling, TableOptions,
+/// };
+///
+/// # fn main() -> Result<(), rectool_embedding::EmbeddingError> {
+/// let city = TableOptions {
+///     name: "city".to_owned(),
+///     dim: 2,
+///     index: IndexKind::Hash,
+///     init: Init::Zero,
+///     optimizer: OptimizerOptions::Sgd { learning_rate: 0.5, weight_decay: 0.0 },
+/// };
+/// let home = FeatureOptions {
+///     name: "home".to_owned(),
+///     table: "city".to_owned(),
+///     pooling: Pooling::Sum,
+/// };
+/// let mut tables = EmbeddingCollection::new(vec![city], vec![home], 1, Arc::new(Solo))?;
+///
+/// let ids = Ids::Fixed { values: &[7, 9, 7], width: 1, at: 0 };
+/// let layout = Layout::packed([2]);
+/// let mut out = [0.0; 6];
+/// let mut batch = tables.prepare(&[ids], 3, 0)?;
+/// tables.forward(&mut batch, Mode::Train, &mut out, &layout)?;
+/// tables.backward(&mut batch, &[1.0; 6], &layout, 1.0)?;
+/// tables.forward(&mut batch, Mode::Evaluate, &mut out, &layout)?;
+/// // Id 7 came twice, so its gradient is 2.
+/// assert_eq!(out, [-1.0, -1.0, -0.5, -0.5, -1.0, -1.0]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct EmbeddingCollection {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) comm: Arc<dyn Comm>,
+    pub(crate) tables: Vec<Table>,
+    /// Counts the times the rows were dropped.
+    generation: u64,
+    exchange: Exchange,
+}
+
+/// What one rank holds of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableInfo {
+    /// The table.
+    pub name: String,
+    /// Width D.
+    pub dim: usize,
+    /// State floats S per row.
+    pub state_width: usize,
+    /// Rows in use on this rank.
+    pub rows: usize,
+    /// Rows that this rank could come to use, if that is known.
+    pub rows_max: Option<usize>,
+    /// Memory of the rows in use and of the index, on this rank.
+    pub bytes: usize,
+}
+
+impl EmbeddingCollection {
+    /// Makes the tables; every row has its initial values.
+    ///
+    /// # Errors
+    /// If an option is out of range, names repeat, a feature's table is missing, or a dense table
+    /// has more rows per rank than can be numbered.
+    pub fn new(
+        tables: Vec<TableOptions>,
+        features: Vec<FeatureOptions>,
+        seed: u64,
+        comm: Arc<dyn Comm>,
+    ) -> Result<Self, EmbeddingError> {
+        let plan = Plan::new(tables, features, seed, Placement::row_wise(comm.size()))?;
+        let buckets = plan.placement.buckets(comm.rank());
+        let tables = plan.tables.iter();
+        let tables = tables
+            .map(|table| Table::new(table.clone(), buckets.clone(), seed))
+            .collect::<Result<_, _>>()?;
+        let (plan, exchange) = (Arc::new(plan), Exchange::default());
+        Ok(Self { plan, comm, tables, generation: 0, exchange })
+    }
+
+    /// A handle that prepares batches on other threads.
+    pub fn preparer(&self) -> Preparer {
+        Preparer(Arc::clone(&self.plan))
+    }
+
+    /// As [`Preparer::prepare`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn prepare(
+        &self,
+        ids: &[Ids<'_>],
+        rows: usize,
+        row_first: usize,
+    ) -> Result<Prepared, EmbeddingError> {
+        self.preparer().prepare(ids, rows, row_first)
+    }
+
+    /// Writes the embedding of each feature and row to `out`; floats between them stay as they are.
+    ///
+    /// Shapes: `out` [B, F, D] as `layout` says.
+    ///
+    /// # Errors
+    /// If a shape does not fit, a table is full, or an exchange failed.
+    ///
+    /// # Collective
+    /// Every rank must call it, in the same mode; a rank without rows passes a batch of none.
+    ///
+    /// # Determinism
+    /// The same bytes for any number of threads; the same values for any number of ranks, up to
+    /// what rounding makes of sums that are taken in another order.
+    pub fn forward(
+        &mut self,
+        prepared: &mut Prepared,
+        mode: Mode,
+        out: &mut [f32],
+        layout: &Layout,
+    ) -> Result<(), EmbeddingError> {
+        self.check_owner("forward", prepared)?;
+        layout.check(&self.plan.dims, prepared.rows, out.len())?;
+        if self.comm.size() == 1 {
+            let lookups = prepared.tables.iter_mut().map(|table| &mut table.local);
+            resolve(&mut self.tables, lookups, mode)?;
+            own_values(&self.tables, prepared);
+        } else {
+            self.exchange.keys(&*self.comm, &self.plan, prepared)?;
+            let lookups = prepared.tables.iter_mut().map(|table| &mut table.asked);
+            resolve(&mut self.tables, lookups, mode)?;
+            self.exchange.values(&*self.comm, &self.tables, prepared)?;
+        }
+        pool(&self.feature_values(prepared), prepared.rows, out, layout);
+        prepared.phase = match mode {
+            Mode::Train => Phase::Trained(self.generation),
+            Mode::Evaluate => Phase::Evaluated,
+        };
+        Ok(())
+    }
+
+    /// Sums the gradients of each key and takes one step of its table's optimizer on its row.
+    /// `rate` multiplies every table's learning rate.
+    ///
+    /// Shapes: `gradient` [B, F, D] as `layout` says.
+    ///
+    /// # Errors
+    /// If a shape does not fit, an exchange failed, or the batch did not last go through `forward`
+    /// in [`Mode::Train`].
+    ///
+    /// # Collective
+    /// Every rank must call it, with the same `rate`.
+    ///
+    /// # Determinism
+    /// Gradients of a key are summed in order of occurrence (features, then rows) on each rank,
+    /// then over ranks in rank order, so the number of threads does not matter.
+    pub fn backward(
+        &mut self,
+        prepared: &mut Prepared,
+        gradient: &[f32],
+        layout: &Layout,
+        rate: f32,
+    ) -> Result<(), EmbeddingError> {
+        self.check_owner("backward", prepared)?;
+        layout.check(&self.plan.dims, prepared.rows, gradient.len())?;
+        self.check_trained(prepared)?;
+        let gradients = gradients(&self.plan, prepared, gradient, layout);
+        if self.comm.size() == 1 {
+            let parts = self.tables.iter_mut().zip(&prepared.tables).zip(gradients);
+            let updates: Vec<Update<'_>> = parts
+                .map(|((table, prepared), gradients)| {
+                    Update::new(table, &prepared.local, gradients, rate)
+                })
+                .collect();
+            update(&updates);
+        } else {
+            self.exchange.gradients(&*self.comm, &self.tables, prepared, &gradients)?;
+            update(&self.exchange.updates(&mut self.tables, prepared, rate));
+        }
+        prepared.phase = Phase::Updated;
+        Ok(())
+    }
+
+    /// Takes back a batch that is done with, so that the next one need not allocate.
+    pub fn recycle(&self, prepared: Prepared) {
+        self.plan.keep_spare(prepared);
+    }
+
+    /// What this rank holds of each table.
+    pub fn tables(&self) -> Vec<TableInfo> {
+        let info = |table: &Table| TableInfo {
+            name: table.options.name.clone(),
+            dim: table.layout.dim,
+            state_width: table.layout.state,
+            rows: table.index.len(),
+            rows_max: table.index.rows_max(),
+            bytes: table.bytes(),
+        };
+        self.tables.iter().map(info).collect()
+    }
+
+    /// The tables' options, in order.
+    pub fn table_options(&self) -> &[TableOptions] {
+        &self.plan.tables
+    }
+
+    /// The features' options, in order.
+    pub fn feature_options(&self) -> &[FeatureOptions] {
+        &self.plan.features
+    }
+
+    /// Width D of each feature.
+    pub fn dims(&self) -> &[usize] {
+        &self.plan.dims
+    }
+
+    /// Rows in use over all tables and ranks.
+    ///
+    /// # Errors
+    /// If the exchange failed.
+    ///
+    /// # Collective
+    /// Every rank must call it.
+    pub fn rows_total(&self) -> Result<u64, EmbeddingError> {
+        let rows: usize = self.tables.iter().map(|table| table.index.len()).sum();
+        Ok(self.comm.sum_u64(rows as u64)?)
+    }
+
+    /// Memory of this rank's rows in use and of the indexes.
+    pub fn bytes(&self) -> usize {
+        self.tables.iter().map(Table::bytes).sum()
+    }
+
+    /// Drops every row: all have their initial values again. Batches on their way cannot go on to
+    /// `backward`.
+    pub fn clear(&mut self) {
+        self.generation += 1;
+        for_each(self.tables.iter_mut().collect(), Table::clear);
+    }
+
+    fn check_owner(&self, call: &'static str, prepared: &Prepared) -> Result<(), EmbeddingError> {
+        if prepared.identity == self.plan.identity {
+            return Ok(());
+        }
+        let found = "was prepared by another collection";
+        Err(EmbeddingError::Phase { call, found, expected: "this one prepared" })
+    }
+
+    fn check_trained(&self, prepared: &Prepared) -> Result<(), EmbeddingError> {
+        let found = match prepared.phase {
+            Phase::Trained(generation) if generation == self.generation => return Ok(()),
+            Phase::Trained(_) => "is from before the tables were cleared",
+            Phase::Prepared => "did not go through forward",
+            Phase::Evaluated => "went through forward in evaluation mode",
+            Phase::Updated => "went through backward already",
+        };
+        let expected = "went through forward in training mode";
+        Err(EmbeddingError::Phase { call: "backward", found, expected })
+    }
+
+    fn feature_values<'a>(&'a self, prepared: &'a Prepared) -> Vec<FeatureValues<'a>> {
+        let plan = &*self.plan;
+        let features = plan.features.iter().zip(&plan.place_of).zip(&plan.dims);
+        features
+            .map(|((options, (t, f)), dim)| {
+                let table = &prepared.tables[*t];
+                let place = &table.features[*f];
+                let (slots, starts) = if place.starts.is_empty() {
+                    let end = place.first + prepared.rows;
+                    (&table.local.distinct.slots[place.first..end], None)
+                } else {
+                    (table.local.distinct.slots.as_slice(), Some(place.starts.as_slice()))
+                };
+                let end = table.base + table.local.distinct.len() * dim;
+                let values = &prepared.values.as_slice()[table.base..end];
+                FeatureValues { dim: *dim, pooling: options.pooling, slots, starts, values }
+            })
+            .collect()
+    }
+}
+
+/// \[T\]: where the gradients of each table's bags lie.
+fn gradients<'a>(
+    plan: &Plan,
+    prepared: &'a Prepared,
+    values: &'a [f32],
+    layout: &Layout,
+) -> Vec<Gradients<'a>> {
+    let tables = plan.features_of.iter().zip(&prepared.tables);
+    tables
+        .map(|(features, table)| Gradients {
+            values,
+            row_stride: layout.row_stride,
+            row_bits: table.row_bits,
+            features: features
+                .iter()
+                .zip(&table.features)
+                .map(|(feature, place)| FeatureGradient {
+                    offset: layout.offsets[*feature],
+                    means: (plan.features[*feature].pooling == Pooling::Mean)
+                        .then_some(place.starts.as_slice())
+                        .filter(|starts| !starts.is_empty()),
+                })
+                .collect(),
+        })
+        .collect()
+}

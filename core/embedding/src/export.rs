@@ -1,0 +1,121 @@
+//! Rows out of and into the tables, for checkpoints.
+
+use crate::table::Table;
+use crate::{EmbeddingCollection, EmbeddingError, IndexKind};
+
+/// Some rows of a table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// \[n\].
+    pub keys: Vec<u64>,
+    /// [n, D].
+    pub values: Vec<f32>,
+    /// [n, S], the optimizer's state.
+    pub state: Vec<f32>,
+}
+
+/// The rows of a table that this rank owns and that were ever trained on, by (bucket, key), some at
+/// a time. Made by [`EmbeddingCollection::export`].
+pub struct Export<'a> {
+    table: &'a Table,
+    /// Keys and their rows, those still to come.
+    entries: std::vec::IntoIter<(u64, u32)>,
+    rows_max: usize,
+}
+
+impl Export<'_> {
+    /// Rows still to come.
+    pub fn rows(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+impl Iterator for Export<'_> {
+    type Item = Rows;
+
+    fn next(&mut self) -> Option<Rows> {
+        let count = self.rows_max.min(self.entries.len());
+        if count == 0 {
+            return None;
+        }
+        let layout = self.table.layout;
+        let mut rows = Rows {
+            keys: Vec::with_capacity(count),
+            values: Vec::with_capacity(count * layout.dim),
+            state: Vec::with_capacity(count * layout.state),
+        };
+        for (key, row) in self.entries.by_ref().take(count) {
+            let (values, state) = self.table.slab.row(row).split_at(layout.dim);
+            rows.keys.push(key);
+            rows.values.extend_from_slice(values);
+            rows.state.extend_from_slice(state);
+        }
+        Some(rows)
+    }
+}
+
+impl EmbeddingCollection {
+    /// The rows of table `table` (by position) that this rank owns, in parts of up to `rows_max`
+    /// rows (at least 1). A row that was never trained on is not there: it follows from the seed.
+    ///
+    /// # Errors
+    /// If there is no such table.
+    pub fn export(&self, table: usize, rows_max: usize) -> Result<Export<'_>, EmbeddingError> {
+        let tables = self.tables.len();
+        let table =
+            self.tables.get(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
+        let entries = table.index.sorted(&table.options.index).into_iter();
+        Ok(Export { table, entries, rows_max: rows_max.max(1) })
+    }
+
+    /// Sets the rows of `keys` in table `table`; keys that other ranks own are skipped, so every rank
+    /// can be given all rows.
+    ///
+    /// Shapes: `keys` \[n\], `values` [n, D], `state` [n, S].
+    ///
+    /// # Errors
+    /// If there is no such table, a shape does not fit, a key is outside of a dense table, or the
+    /// table is full. Rows before a key that is refused stay set.
+    pub fn import(
+        &mut self,
+        table: usize,
+        keys: &[u64],
+        values: &[f32],
+        state: &[f32],
+    ) -> Result<(), EmbeddingError> {
+        let tables = self.tables.len();
+        let rank = self.comm.rank();
+        let table =
+            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
+        let layout = table.layout;
+        let name = &table.options.name;
+        check_length(name, "values", values.len(), (keys.len(), layout.dim))?;
+        check_length(name, "state", state.len(), (keys.len(), layout.state))?;
+        if let IndexKind::Dense { rows } = table.options.index
+            && let Some(key) = keys.iter().find(|key| **key >= rows)
+        {
+            return Err(EmbeddingError::Key { table: name.clone(), key: *key, rows });
+        }
+        for (n, key) in keys.iter().enumerate() {
+            if self.plan.placement.owner(&table.options.index, *key) != rank {
+                continue;
+            }
+            let row_values = &values[n * layout.dim..][..layout.dim];
+            table.set(*key, row_values, &state[n * layout.state..][..layout.state])?;
+        }
+        Ok(())
+    }
+}
+
+fn check_length(
+    table: &str,
+    what: &'static str,
+    found: usize,
+    (rows, width): (usize, usize),
+) -> Result<(), EmbeddingError> {
+    if rows.checked_mul(width) == Some(found) {
+        return Ok(());
+    }
+    let expected = rows.saturating_mul(width) as u64;
+    Err(EmbeddingError::Import { table: table.to_owned(), what, found: found as u64, expected })
+}

@@ -1,0 +1,111 @@
+//! From keys to values: finds rows and copies them out.
+
+use crate::index::ABSENT;
+use crate::parallel::{for_each, try_for_each};
+use crate::prepare::Lookups;
+use crate::table::Table;
+use crate::width::{RowKernel, Width, run_rows};
+use crate::{EmbeddingError, Mode};
+
+/// Rows ahead of the one in hand for which memory is asked.
+pub(crate) const ROWS_AHEAD: usize = 16;
+
+/// Keys of a task.
+const KEYS_PER_TASK: usize = 2048;
+
+/// Finds the row of every key; in training, makes those that are missing.
+///
+/// # Determinism
+/// A table's new rows are made in the order of its keys.
+pub(crate) fn resolve<'a>(
+    tables: &mut [Table],
+    lookups: impl Iterator<Item = &'a mut Lookups>,
+    mode: Mode,
+) -> Result<(), EmbeddingError> {
+    let mut lookups: Vec<&mut Lookups> = lookups.collect();
+    let mut tasks = Vec::new();
+    for (table, lookups) in tables.iter().zip(&mut lookups) {
+        let Lookups { distinct, rows } = &mut **lookups;
+        rows.resize(distinct.len(), ABSENT);
+        let keys = distinct.keys.chunks(KEYS_PER_TASK);
+        tasks.extend(keys.zip(rows.chunks_mut(KEYS_PER_TASK)).map(|part| (table, part)));
+    }
+    for_each(tasks, |(table, (keys, rows))| table.index.find(keys, rows));
+    if mode == Mode::Evaluate {
+        return Ok(());
+    }
+    let missing = |lookups: &Lookups| lookups.rows.contains(&ABSENT);
+    let tasks: Vec<_> =
+        tables.iter_mut().zip(lookups).filter(|(_, lookups)| missing(lookups)).collect();
+    try_for_each(tasks, |(table, lookups)| {
+        table.insert_absent(&lookups.distinct.keys, &mut lookups.rows)
+    })
+}
+
+/// A part of a buffer, to be filled with the values of some keys.
+pub(crate) struct Gather<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) lookups: &'a Lookups,
+    /// Which keys, as positions in `lookups`: those of a range, or listed ones.
+    pub(crate) pick: Pick<'a>,
+    /// [keys, D].
+    pub(crate) out: &'a mut [f32],
+}
+
+#[derive(Clone, Copy)]
+pub(crate) enum Pick<'a> {
+    From(usize),
+    Listed(&'a [u32]),
+}
+
+impl<'a> Gather<'a> {
+    /// Cuts it into tasks.
+    pub(crate) fn split(self, tasks: &mut Vec<Gather<'a>>) {
+        let Self { table, lookups, pick, out } = self;
+        for (part, out) in out.chunks_mut(KEYS_PER_TASK * table.layout.dim).enumerate() {
+            let first = part * KEYS_PER_TASK;
+            let pick = match pick {
+                Pick::From(start) => Pick::From(start + first),
+                Pick::Listed(slots) => Pick::Listed(&slots[first..]),
+            };
+            tasks.push(Gather { table, lookups, pick, out });
+        }
+    }
+}
+
+/// Fills all of `tasks`.
+pub(crate) fn gather(tasks: Vec<Gather<'_>>) {
+    for_each(tasks, |task| run_rows(task.table.layout.dim, task));
+}
+
+impl RowKernel for Gather<'_> {
+    #[inline(always)]
+    fn run<W: Width>(self, width: W) {
+        let Self { table, lookups, pick, out } = self;
+        match pick {
+            Pick::From(first) => copy_rows(table, lookups, width, out, |i| first + i),
+            Pick::Listed(slots) => copy_rows(table, lookups, width, out, |i| slots[i] as usize),
+        }
+    }
+}
+
+#[inline(always)]
+fn copy_rows<W: Width>(
+    table: &Table,
+    lookups: &Lookups,
+    width: W,
+    out: &mut [f32],
+    pick: impl Fn(usize) -> usize,
+) {
+    let count = out.len() / width.get();
+    for (i, out) in out.chunks_exact_mut(width.get()).enumerate() {
+        if i + ROWS_AHEAD < count {
+            table.slab.prefetch(lookups.rows[pick(i + ROWS_AHEAD)], width.get());
+        }
+        let u = pick(i);
+        match lookups.rows[u] {
+            ABSENT => table.initial_values(lookups.distinct.keys[u], out),
+            row => out.copy_from_slice(&table.slab.row(row)[..width.get()]),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! From the values of distinct keys to one embedding per feature and row.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::lookup::ROWS_AHEAD;
+use crate::parallel::for_each;
+use crate::simd::prefetch;
+use crate::width::{RowKernel, Width, run_rows};
+use crate::{Layout, Pooling};
+
+/// One feature of a batch.
+pub(crate) struct FeatureValues<'a> {
+    pub(crate) dim: usize,
+    pub(crate) pooling: Pooling,
+    /// Position of each occurrence's key in `values`: \[B\] for single ids.
+    pub(crate) slots: &'a [u32],
+    /// [B + 1] positions in `slots`, for lists.
+    pub(crate) starts: Option<&'a [u32]>,
+    /// [U, D] of the feature's table.
+    pub(crate) values: &'a [f32],
+}
+
+/// Rows of a task.
+const TASK_ROWS: usize = 128;
+
+/// Writes the embeddings of `rows` rows.
+pub(crate) fn pool(features: &[FeatureValues<'_>], rows: usize, out: &mut [f32], layout: &Layout) {
+    if rows == 0 || layout.row_stride == 0 {
+        return;
+    }
+    let mut groups: BTreeMap<usize, Vec<(&FeatureValues<'_>, usize)>> = BTreeMap::new();
+    for (feature, offset) in features.iter().zip(&layout.offsets) {
+        groups.entry(feature.dim).or_default().push((feature, *offset));
+    }
+    let tasks =
+        out.chunks_mut(TASK_ROWS * layout.row_stride).zip((0..rows).step_by(TASK_ROWS)).collect();
+    for_each(tasks, |(out, first): (&mut [f32], usize)| {
+        for (dim, features) in &groups {
+            let rows = first..rows.min(first + TASK_ROWS);
+            run_rows(*dim, Block { features, rows, out, stride: layout.row_stride });
+        }
+    });
+}
+
+/// Some rows of the features of one width. The output is written in the order in which it lies,
+/// which lets the processor fetch ahead.
+struct Block<'a> {
+    /// With their offsets in a row of the output.
+    features: &'a [(&'a FeatureValues<'a>, usize)],
+    rows: Range<usize>,
+    /// Begins with the first of `rows`.
+    out: &'a mut [f32],
+    stride: usize,
+}
+
+impl RowKernel for Block<'_> {
+    #[inline(always)]
+    fn run<W: Width>(self, width: W) {
+        for (row, out) in self.rows.zip(self.out.chunks_mut(self.stride)) {
+            for (feature, offset) in self.features {
+                let out = &mut out[*offset..*offset + width.get()];
+                match feature.starts {
+                    None => copy(feature, width, row, out),
+                    Some(starts) => {
+                        sum(feature, width, starts[row] as usize..starts[row + 1] as usize, out);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Single ids ahead of the one in hand, of each feature.
+const SINGLES_AHEAD: usize = 2;
+
+#[inline(always)]
+fn copy<W: Width>(feature: &FeatureValues<'_>, width: W, row: usize, out: &mut [f32]) {
+    let FeatureValues { slots, values, .. } = *feature;
+    ask(slots, row + SINGLES_AHEAD, values, width);
+    let from = slots[row] as usize * width.get();
+    out.copy_from_slice(&values[from..from + width.get()]);
+}
+
+#[inline(always)]
+fn sum<W: Width>(feature: &FeatureValues<'_>, width: W, list: Range<usize>, out: &mut [f32]) {
+    let FeatureValues { slots, values, pooling, .. } = *feature;
+    if list.is_empty() {
+        out.fill(0.0);
+    }
+    for at in list.clone() {
+        ask(slots, at + ROWS_AHEAD, values, width);
+        let from = slots[at] as usize * width.get();
+        let value = &values[from..from + width.get()];
+        if at == list.start {
+            out.copy_from_slice(value);
+        } else {
+            for (sum, x) in out.iter_mut().zip(value) {
+                *sum += *x;
+            }
+        }
+    }
+    if pooling == Pooling::Mean && list.len() > 1 {
+        let count = list.len() as f32;
+        for sum in out {
+            *sum /= count;
+        }
+    }
+}
+
+/// Prefetches the values of occurrence `at`, if there is one.
+#[inline(always)]
+fn ask<W: Width>(slots: &[u32], at: usize, values: &[f32], width: W) {
+    if let Some(slot) = slots.get(at) {
+        let start = values.as_ptr().wrapping_add(*slot as usize * width.get());
+        prefetch(start, width.get());
+    }
+}

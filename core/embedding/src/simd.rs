@@ -1,0 +1,56 @@
+//! The two things that depend on the processor: wide registers and prefetching. A kernel is written
+//! once in safe Rust; here it is compiled a second time with AVX2 and chosen at run time. Rust never
+//! fuses a multiply and an add by itself, so both versions give the same bytes.
+
+/// A loop worth compiling for wider registers. `run` must be `#[inline(always)]`.
+pub(crate) trait Kernel {
+    /// Does the work.
+    fn run(self);
+}
+
+/// Runs `kernel` with the widest registers that this processor has.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(kernel: K) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        #[expect(unsafe_code, reason = "calls a function compiled for AVX2")]
+        // SAFETY: the processor was just asked whether it has AVX2.
+        unsafe {
+            with_avx2(kernel);
+        }
+        return;
+    }
+    kernel.run();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn with_avx2<K: Kernel>(kernel: K) {
+    kernel.run();
+}
+
+/// Asks for the cache lines of `count` floats from `start` on; any address will do, since a
+/// prefetch reads nothing that the program sees and never faults.
+#[inline(always)]
+pub(crate) fn prefetch(start: *const f32, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // A row need not start on a line, so its last float may lie on one more.
+        let mut at = 0;
+        while at < count + FLOATS_PER_LINE - 1 {
+            let line = start.wrapping_add(at.min(count - 1)).cast::<i8>();
+            #[expect(unsafe_code, reason = "prefetch intrinsic")]
+            // SAFETY: SSE is part of x86-64, and prefetching is defined for every address.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(line);
+            }
+            at += FLOATS_PER_LINE;
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (start, count);
+}
+
+#[cfg(target_arch = "x86_64")]
+const FLOATS_PER_LINE: usize = 16;

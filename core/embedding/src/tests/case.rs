@@ -1,0 +1,250 @@
+//! Random tables, features and batches.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rectool_base::Stream;
+use rectool_comm::Comm;
+
+use crate::{
+    EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Layout, Mode, OptimizerOptions,
+    Pooling, TableOptions,
+};
+
+/// Rows of a dense table of a case, and the bound of all its ids.
+pub(super) const ROWS: u64 = 40;
+
+/// Everything that a few steps of training need.
+#[derive(Clone)]
+pub(super) struct Case {
+    pub(super) tables: Vec<TableOptions>,
+    pub(super) features: Vec<FeatureOptions>,
+    pub(super) steps: Vec<Batch>,
+    pub(super) seed: u64,
+}
+
+#[derive(Clone)]
+pub(super) struct Batch {
+    pub(super) rows: usize,
+    /// \[F\][B]: the ids of each feature and row.
+    pub(super) ids: Vec<Vec<Vec<i64>>>,
+    /// \[F\]: whether a feature has one id per row.
+    pub(super) single: Vec<bool>,
+    /// [B, stride].
+    pub(super) gradient: Vec<f32>,
+}
+
+pub(super) fn table(name: &str, dim: usize, optimizer: OptimizerOptions) -> TableOptions {
+    let init = Init::Uniform { bound: 0.5 };
+    TableOptions { name: name.to_owned(), dim, index: IndexKind::Hash, init, optimizer }
+}
+
+pub(super) fn feature(name: &str, table: &str) -> FeatureOptions {
+    FeatureOptions { name: name.to_owned(), table: table.to_owned(), pooling: Pooling::Sum }
+}
+
+pub(super) fn sgd(learning_rate: f32) -> OptimizerOptions {
+    OptimizerOptions::Sgd { learning_rate, weight_decay: 0.0 }
+}
+
+impl Case {
+    /// `rows_max` bounds the rows of a batch.
+    pub(super) fn draw(seed: u64, rows_max: u64) -> Self {
+        let mut stream = Stream::new(seed, &[]);
+        let tables: Vec<TableOptions> = (0..=stream.below(3))
+            .map(|t| {
+                let dim = [1, 3, 8, 16, 20, 32, 64, 128][stream.below(8) as usize];
+                let mut options = table(&format!("table {t}"), dim, optimizer(&mut stream));
+                if stream.below(2) == 0 {
+                    options.index = IndexKind::Dense { rows: ROWS };
+                }
+                if stream.below(2) == 0 {
+                    options.init = Init::Normal { std: 0.3 };
+                }
+                options
+            })
+            .collect();
+        let features: Vec<FeatureOptions> = (0..=stream.below(6))
+            .map(|f| FeatureOptions {
+                name: format!("feature {f}"),
+                table: tables[stream.below(tables.len() as u64) as usize].name.clone(),
+                pooling: [Pooling::Sum, Pooling::Mean][stream.below(2) as usize],
+            })
+            .collect();
+        let mut case = Self { tables, features, steps: Vec::new(), seed };
+        let single: Vec<bool> = case.features.iter().map(|_| stream.below(2) == 0).collect();
+        for _ in 0..3 {
+            let batch = case.draw_batch(&mut stream, rows_max, &single);
+            case.steps.push(batch);
+        }
+        case
+    }
+
+    fn draw_batch(&self, stream: &mut Stream, rows_max: u64, single: &[bool]) -> Batch {
+        let rows = stream.below(rows_max + 1) as usize;
+        let ids = single
+            .iter()
+            .map(|single| {
+                (0..rows)
+                    .map(|_| {
+                        let count = if *single { 1 } else { stream.below(5) };
+                        // Low ids are frequent.
+                        (0..count)
+                            .map(|_| stream.below(1 + stream.clone().below(ROWS)) as i64)
+                            .collect()
+                    })
+                    .collect()
+            })
+            .collect();
+        let floats = rows * self.layout().row_stride;
+        let gradient = (0..floats).map(|_| stream.next_normal()).collect();
+        Batch { rows, ids, single: single.to_vec(), gradient }
+    }
+
+    /// With the features in reverse order and gaps around them.
+    pub(super) fn layout(&self) -> Layout {
+        let mut row_stride = 1;
+        let mut offsets = Vec::new();
+        for feature in self.features.iter().rev() {
+            offsets.insert(0, row_stride);
+            row_stride += self.dim(&feature.table) + 2;
+        }
+        Layout { row_stride, offsets }
+    }
+
+    pub(super) fn dim(&self, table: &str) -> usize {
+        self.tables.iter().find(|options| options.name == table).unwrap().dim
+    }
+
+    pub(super) fn collection(&self, comm: Arc<dyn Comm>) -> EmbeddingCollection {
+        EmbeddingCollection::new(self.tables.clone(), self.features.clone(), self.seed, comm)
+            .unwrap()
+    }
+
+    /// Trains on this rank's share of every batch; returns the outputs of its rows, per step.
+    pub(super) fn train(
+        &self,
+        collection: &mut EmbeddingCollection,
+        share: impl Fn(usize) -> Range<usize>,
+    ) -> Vec<Vec<f32>> {
+        let layout = self.layout();
+        let mut outputs = Vec::new();
+        for (step, batch) in self.steps.iter().enumerate() {
+            let share = share(batch.rows);
+            let mut out = vec![f32::NAN; share.len() * layout.row_stride];
+            let floats = share.start * layout.row_stride..share.end * layout.row_stride;
+            let mut prepared =
+                batch.with_ids(share, |ids, rows| collection.prepare(ids, rows, 0).unwrap());
+            collection.forward(&mut prepared, Mode::Train, &mut out, &layout).unwrap();
+            collection
+                .backward(&mut prepared, &batch.gradient[floats], &layout, rate(step))
+                .unwrap();
+            collection.recycle(prepared);
+            outputs.push(out);
+        }
+        outputs
+    }
+}
+
+/// The schedule of all cases.
+pub(super) fn rate(step: usize) -> f32 {
+    1.0 / (step + 1) as f32
+}
+
+fn optimizer(stream: &mut Stream) -> OptimizerOptions {
+    let weight_decay = [0.0, 0.1][stream.below(2) as usize];
+    let (learning_rate, epsilon, initial_accumulator) = (0.2, 1e-8, 0.1);
+    match stream.below(3) {
+        0 => OptimizerOptions::Sgd { learning_rate, weight_decay },
+        1 => {
+            OptimizerOptions::Adagrad { learning_rate, epsilon, initial_accumulator, weight_decay }
+        }
+        _ => OptimizerOptions::RowWiseAdagrad {
+            learning_rate,
+            epsilon,
+            initial_accumulator,
+            weight_decay,
+        },
+    }
+}
+
+impl Batch {
+    /// Calls `body` with the ids of the rows `share`: single ones as columns of one matrix, lists
+    /// as slices of longer ones.
+    pub(super) fn with_ids<T>(
+        &self,
+        share: Range<usize>,
+        body: impl FnOnce(&[Ids<'_>], usize) -> T,
+    ) -> T {
+        let width = self.ids.len();
+        let mut matrix = vec![-5; self.rows * width];
+        let mut lists = vec![(vec![0u32], Vec::new()); width];
+        for (f, rows) in self.ids.iter().enumerate() {
+            for (r, ids) in rows.iter().enumerate() {
+                if self.single[f] {
+                    matrix[r * width + f] = ids[0];
+                } else {
+                    lists[f].1.extend_from_slice(ids);
+                    let end = lists[f].1.len() as u32;
+                    lists[f].0.push(end);
+                }
+            }
+        }
+        let ids: Vec<Ids<'_>> = (0..width)
+            .map(|f| {
+                if self.single[f] {
+                    let values = &matrix[share.start * width..share.end * width];
+                    Ids::Fixed { values, width, at: f }
+                } else {
+                    let (offsets, values) = &lists[f];
+                    Ids::List { offsets: &offsets[share.start..=share.end], values }
+                }
+            })
+            .collect();
+        body(&ids, share.len())
+    }
+}
+
+/// All rows of this rank: table, key → values, state.
+pub(super) type Content = BTreeMap<(usize, u64), (Vec<f32>, Vec<f32>)>;
+
+pub(super) fn content(collection: &EmbeddingCollection) -> Content {
+    let mut content = Content::new();
+    for (t, info) in collection.tables().into_iter().enumerate() {
+        for rows in collection.export(t, 7).unwrap() {
+            for (n, key) in rows.keys.iter().enumerate() {
+                let values = rows.values[n * info.dim..][..info.dim].to_vec();
+                let state = rows.state[n * info.state_width..][..info.state_width].to_vec();
+                assert!(content.insert((t, *key), (values, state)).is_none(), "key {key} twice");
+            }
+        }
+    }
+    content
+}
+
+/// The share of rank `rank` of `ranks`: uneven, and none for rank 1 of an odd batch.
+pub(super) fn share(rank: usize, ranks: usize, rows: usize) -> Range<usize> {
+    let cut = |rank: usize| match rank {
+        2 if rows % 2 == 1 && ranks > 2 => rows / ranks,
+        _ => rows * rank / ranks,
+    };
+    cut(rank)..cut(rank + 1)
+}
+
+pub(super) fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let close = (found - expected).abs() <= tolerance * expected.abs().max(1.0)
+            || found.is_nan() && expected.is_nan();
+        assert!(close, "{what}: at {at} found {found}, expected {expected}");
+    }
+}
+
+pub(super) fn assert_contents_close(found: &Content, expected: &Content, tolerance: f32) {
+    assert!(found.keys().eq(expected.keys()), "different keys");
+    for ((at, found), expected) in found.iter().zip(expected.values()) {
+        assert_close(&found.0, &expected.0, tolerance, &format!("values of {at:?}"));
+        assert_close(&found.1, &expected.1, tolerance, &format!("state of {at:?}"));
+    }
+}

@@ -1,0 +1,111 @@
+//! Rows out of some ranks and into others.
+
+use std::sync::Arc;
+
+use rectool_comm::{Solo, on_ranks};
+
+use super::case::{Case, Content, content, feature, sgd, share, table};
+use crate::placement::bucket;
+use crate::{BUCKETS, EmbeddingCollection, EmbeddingError, IndexKind, Rows};
+
+#[test]
+fn rows_move_between_any_numbers_of_ranks() {
+    for (seed, before, after) in [(1, 1, 3), (2, 3, 1), (3, 2, 4), (4, 4, 3)] {
+        let case = Case::draw(seed, 60);
+        let parts = on_ranks(before, |comm| {
+            let rank = comm.rank();
+            let mut collection = case.collection(comm);
+            case.train(&mut collection, |rows| share(rank, before, rows));
+            let tables = 0..case.tables.len();
+            let parts: Vec<Vec<Rows>> =
+                tables.map(|t| collection.export(t, 5).unwrap().collect()).collect();
+            (parts, content(&collection))
+        });
+        let loaded = on_ranks(after, |comm| {
+            let mut collection = case.collection(comm);
+            // What was there before is gone.
+            case.train(&mut collection, |rows| 0..rows.min(1));
+            collection.clear();
+            for (tables, _) in &parts {
+                for (t, rows) in tables.iter().enumerate() {
+                    for part in rows {
+                        collection.import(t, &part.keys, &part.values, &part.state).unwrap();
+                    }
+                }
+            }
+            content(&collection)
+        });
+        let rows: usize = loaded.iter().map(Content::len).sum();
+        let found: Content = loaded.into_iter().flatten().collect();
+        let expected: Content = parts.into_iter().flat_map(|(_, content)| content).collect();
+        assert!(!expected.is_empty() && rows == found.len(), "case {seed}");
+        assert_eq!(found, expected, "case {seed}");
+    }
+}
+
+#[test]
+fn training_goes_on_after_a_load_as_if_nothing_had_happened() {
+    let case = Case::draw(8, 60);
+    let mut whole = case.collection(Arc::new(Solo));
+    case.train(&mut whole, |rows| 0..rows);
+    let mut loaded = case.collection(Arc::new(Solo));
+    for t in 0..case.tables.len() {
+        for part in whole.export(t, 1_000).unwrap() {
+            loaded.import(t, &part.keys, &part.values, &part.state).unwrap();
+        }
+    }
+    let outputs = case.train(&mut whole, |rows| 0..rows);
+    assert_eq!(format!("{outputs:?}"), format!("{:?}", case.train(&mut loaded, |rows| 0..rows)));
+    assert_eq!(content(&whole), content(&loaded));
+}
+
+#[test]
+fn parts_are_in_the_order_of_bucket_and_key() {
+    for index in [IndexKind::Hash, IndexKind::Dense { rows: 3 * u64::from(BUCKETS) }] {
+        let mut options = table("t", 1, sgd(0.1));
+        options.index = index.clone();
+        let mut collection =
+            EmbeddingCollection::new(vec![options], vec![feature("f", "t")], 1, Arc::new(Solo))
+                .unwrap();
+        let mut keys: Vec<u64> = (0..3 * u64::from(BUCKETS)).step_by(7).collect();
+        let values: Vec<f32> = keys.iter().map(|key| *key as f32).collect();
+        collection.import(0, &keys, &values, &[]).unwrap();
+        keys.sort_by_key(|key| (bucket(&index, *key), *key));
+        let export = collection.export(0, 100).unwrap();
+        assert_eq!(export.rows(), keys.len());
+        let parts: Vec<Rows> = export.collect();
+        assert!(parts[..parts.len() - 1].iter().all(|part| part.keys.len() == 100));
+        let found: Vec<u64> = parts.iter().flat_map(|part| part.keys.iter().copied()).collect();
+        assert_eq!(found, keys);
+        let found: Vec<f32> = parts.iter().flat_map(|part| part.values.iter().copied()).collect();
+        assert!(found.iter().zip(&keys).all(|(value, key)| *value == *key as f32));
+    }
+}
+
+#[test]
+fn rows_that_do_not_fit_are_refused() {
+    let mut options = table("t", 2, sgd(0.1));
+    options.index = IndexKind::Dense { rows: 10 };
+    let mut collection =
+        EmbeddingCollection::new(vec![options], vec![feature("f", "t")], 1, Arc::new(Solo))
+            .unwrap();
+    let refused = |result: Result<(), EmbeddingError>| result.unwrap_err().to_string();
+    assert_eq!(
+        refused(collection.import(0, &[1], &[0.0; 3], &[])),
+        "table `t`: cannot load rows: values: found 3, expected 2"
+    );
+    assert_eq!(
+        refused(collection.import(0, &[1], &[0.0; 2], &[0.0])),
+        "table `t`: cannot load rows: state: found 1, expected 0"
+    );
+    assert_eq!(
+        refused(collection.import(0, &[10], &[0.0; 2], &[])),
+        "table `t`: cannot load rows: key outside of 0..rows: found 10, expected below 10"
+    );
+    assert_eq!(
+        refused(collection.import(1, &[], &[], &[])),
+        "there is no table 1, expected below 1"
+    );
+    assert!(collection.export(1, 5).is_err());
+    assert_eq!(collection.rows_total().unwrap(), 0);
+}

@@ -1,0 +1,9 @@
+//! The collection against an oracle that does everything the slow way.
+
+mod case;
+mod checkpoint;
+mod golden;
+mod inputs;
+mod oracle;
+mod sharded;
+mod single;
