@@ -1,0 +1,5 @@
+//! Native losses.
+
+mod bce;
+
+pub use bce::{Bce, sigmoid};
