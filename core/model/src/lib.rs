@@ -1,19 +1,43 @@
 //! Ranking models on libtorch: DLRM, metrics, trainer, checkpoints.
+//!
+//! The only crate that knows libtorch. A [`Ranker`] joins a feature chain, embedding tables and a
+//! dense network; [`fit`] trains it; [`Checkpoint`] brings it back.
 
+mod blob;
+mod checkpoint;
+mod device;
+mod error;
+mod input;
 mod kernel;
 mod loss;
 mod metric;
+mod network;
+mod observer;
 mod optim;
+mod parameters;
+mod ranker;
 mod schedule;
+mod spec;
+mod train;
 
+pub use checkpoint::{Checkpoint, CheckpointManifest, FileEntry, TableEntry, latest};
+pub use device::{Compute, DeviceChoice, libtorch_folder, libtorch_version, set_threads};
+pub use error::ModelError;
 pub use kernel::{
     DotInteraction, DropoutKey, DropoutRate, FirstVector, Place, SelfDots, bias_add, bias_relu,
     column_sums, dropout, relu_backward_bias_grad,
 };
 pub use loss::{Bce, sigmoid};
 pub use metric::{CalibrationBin, Evaluation, Evaluator, MetricError, Running};
+pub use network::dlrm_widths;
+pub use observer::{EvaluationReport, Observer, PhaseTimes, Quiet, StepReport};
 pub use optim::{
     DenseOptimizer, DenseOptimizerOptions, ParameterError, StateError, clip_by_global_norm,
     norm_squared,
 };
+pub use ranker::{Environment, Ranker};
 pub use schedule::{DecayShape, Schedule};
+pub use spec::{
+    DlrmSpec, EarlyStop, FeatureSpec, IdFeatureSpec, Interaction, StopMetric, TableSpec, TrainSpec,
+};
+pub use train::{Best, FitSummary, Stop, TrainJob, TrainingState, fit};

@@ -1,0 +1,179 @@
+//! What can go wrong while a model is built, trained or saved.
+
+use std::path::PathBuf;
+
+use rectool_base::{Hint, SchemaError};
+use rectool_comm::CommError;
+use rectool_data::DataError;
+use rectool_embedding::EmbeddingError;
+
+use crate::{MetricError, ParameterError, StateError};
+
+/// Any failure of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// An option out of range or at odds with another.
+    #[error("`{option}` is {found}, expected {expected}")]
+    Option {
+        /// The option.
+        option: String,
+        /// Its value.
+        found: String,
+        /// What is allowed.
+        expected: String,
+    },
+    /// A column of the wrong type for its use.
+    #[error("feature `{feature}`: column `{column}` has type {found}, expected {expected}")]
+    ColumnType {
+        /// The feature, or `label`.
+        feature: String,
+        /// The column.
+        column: String,
+        /// Its type.
+        found: String,
+        /// The types that would do.
+        expected: &'static str,
+    },
+    /// A value that cannot be trained on.
+    #[error(
+        "epoch {epoch}, step {step}, row {row} of the batch: {what} is {found}, expected {expected}"
+    )]
+    Value {
+        /// Epoch, from 0.
+        epoch: u64,
+        /// Step within the epoch, from 0.
+        step: u64,
+        /// Row within the global batch.
+        row: usize,
+        /// The column or member.
+        what: String,
+        /// The value.
+        found: f32,
+        /// What is allowed.
+        expected: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The loss left the numbers.
+    #[error("step {step}: the loss is {loss}")]
+    Diverged {
+        /// Steps done.
+        step: u64,
+        /// The mean loss since the last report.
+        loss: f64,
+    },
+    /// A device that was asked for is not there.
+    #[error("device `{device}` is not usable: {reason}")]
+    Device {
+        /// The device.
+        device: String,
+        /// Why.
+        reason: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A checkpoint of something else, or a damaged one.
+    #[error("checkpoint {}: {what}: found {found}, expected {expected}", path.display())]
+    Checkpoint {
+        /// The folder or file.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+        /// What it holds.
+        found: String,
+        /// What was needed.
+        expected: String,
+    },
+    /// A file could not be read or written.
+    #[error("{doing} {}", path.display())]
+    Io {
+        /// `writing` and the like.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// libtorch refused an operation, such as an allocation.
+    #[error("libtorch, {doing}: {message}")]
+    Torch {
+        /// What was being done.
+        doing: &'static str,
+        /// The first line of libtorch's message; a C++ backtrace follows there.
+        message: String,
+    },
+    /// From the dataset or loader.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// From the embedding tables.
+    #[error(transparent)]
+    Embedding(#[from] EmbeddingError),
+    /// From the other ranks.
+    #[error(transparent)]
+    Comm(#[from] CommError),
+    /// An optimizer's or schedule's option out of range.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// Scores that have no metric.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// A checkpoint's optimizer state that does not fit.
+    #[error(transparent)]
+    OptimizerState(#[from] StateError),
+    /// A column that is not there.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+}
+
+impl ModelError {
+    pub(crate) fn option(
+        option: impl Into<String>,
+        found: impl std::fmt::Display,
+        expected: impl Into<String>,
+    ) -> Self {
+        let (option, expected) = (option.into(), expected.into());
+        Self::Option { option, found: found.to_string(), expected }
+    }
+
+    pub(crate) fn torch(doing: &'static str) -> impl Fn(tch::TchError) -> Self {
+        move |error| {
+            let text = error.to_string();
+            Self::Torch { doing, message: text.lines().next().unwrap_or_default().to_owned() }
+        }
+    }
+
+    pub(crate) fn io(
+        doing: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
+    }
+}
+
+impl Hint for ModelError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Value { hint, .. } | Self::Device { hint, .. } => Some((*hint).to_owned()),
+            Self::Diverged { .. } => {
+                Some("lower the learning rates, warm up, or set `clip_norm`".to_owned())
+            }
+            Self::Checkpoint { .. } => Some(
+                "`rectool ckpt verify` tells whether the files are whole; a checkpoint fits only \
+                 the model and features it was made with"
+                    .to_owned(),
+            ),
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+                Some("free some space; earlier checkpoints are untouched".to_owned())
+            }
+            Self::Data(error) => error.hint(),
+            Self::Embedding(error) => error.hint(),
+            Self::Comm(error) => error.hint(),
+            Self::Metric(error) => error.hint(),
+            Self::OptimizerState(error) => error.hint(),
+            Self::Schema(error) => error.hint(),
+            _ => None,
+        }
+    }
+}

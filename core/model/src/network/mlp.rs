@@ -1,0 +1,89 @@
+//! What both forms of the MLP share: shapes, parameters, initial weights.
+
+use crate::kernel::{DropoutKey, DropoutRate};
+use crate::parameters::{Declaration, Parameters};
+
+/// What follows a linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    Relu,
+    None,
+}
+
+/// One linear layer.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerShape {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) activation: Activation,
+    /// Entry of the weight [outputs, inputs].
+    pub(crate) weight: usize,
+    /// Entry of the bias [outputs].
+    pub(crate) bias: usize,
+}
+
+/// A stack of linear layers.
+#[derive(Clone, Debug)]
+pub(crate) struct MlpShape {
+    pub(crate) layers: Vec<LayerShape>,
+    /// Share of hidden values dropped in training.
+    pub(crate) dropout: DropoutRate,
+    /// Tells apart the dropout masks of several MLPs.
+    pub(crate) stream: u64,
+}
+
+/// Dropout of one training step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DropoutStep {
+    pub(crate) seed: u64,
+    pub(crate) step: u64,
+    pub(crate) row_first: usize,
+}
+
+impl MlpShape {
+    /// Declares `inputs -> widths[0] -> … -> widths[last]`, ReLU between the layers and `last`
+    /// after the last one.
+    pub(crate) fn declare(
+        declaration: &mut Declaration,
+        name: &str,
+        inputs: usize,
+        widths: &[usize],
+        last: Activation,
+    ) -> Self {
+        let dropout = DropoutRate::new(0.0).expect("0 is a rate");
+        let mut layers = Vec::with_capacity(widths.len());
+        let mut inputs = inputs;
+        for (at, &outputs) in widths.iter().enumerate() {
+            let weight = declaration.add(format!("{name}.{at}.weight"), &[outputs, inputs]);
+            let bias = declaration.add(format!("{name}.{at}.bias"), &[outputs]);
+            let activation = if at + 1 < widths.len() { Activation::Relu } else { last };
+            layers.push(LayerShape { inputs, outputs, activation, weight, bias });
+            inputs = outputs;
+        }
+        Self { layers, dropout, stream: 0 }
+    }
+
+    /// Initial weights as in the reference DLRM: normal, with variance 2 / (inputs + outputs), and
+    /// biases with variance 1 / outputs.
+    pub(crate) fn init(&self, parameters: &mut Parameters, seed: u64) {
+        for layer in &self.layers {
+            let fans = (layer.inputs + layer.outputs) as f32;
+            parameters.init_normal(layer.weight, (2.0 / fans).sqrt(), seed);
+            parameters.init_normal(layer.bias, (1.0 / layer.outputs as f32).sqrt(), seed);
+        }
+    }
+
+    /// The mask's key for the output of layer `at`, or `None` where nothing is dropped.
+    pub(crate) fn dropout_key(&self, at: usize, step: Option<DropoutStep>) -> Option<DropoutKey> {
+        let step = step?;
+        if self.dropout.get() == 0.0 || at + 1 == self.layers.len() {
+            return None;
+        }
+        Some(DropoutKey {
+            seed: step.seed,
+            layer: self.stream + at as u64,
+            step: step.step,
+            row_first: step.row_first,
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! The dense part of a model: from dense features and pooled embeddings to logits and back.
+
+mod dlrm;
+mod dlrm_fused;
+mod dlrm_tensor;
+mod mlp;
+mod mlp_fused;
+mod mlp_tensor;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod tests;
+
+use rectool_embedding::Layout;
+
+use crate::ModelError;
+use crate::parameters::Parameters;
+
+pub use dlrm::dlrm_widths;
+pub(crate) use dlrm::{Dlrm, DlrmShape};
+
+/// Whether a forward pass is part of training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// Keeps what the backward pass needs; dropout is on.
+    Train {
+        /// Steps done since training began.
+        step: u64,
+        /// Position of the first row within the global batch.
+        row_first: usize,
+    },
+    /// No dropout.
+    Evaluate,
+}
+
+/// The dense part of a model.
+///
+/// One step calls, in this order: [`Network::begin`], fills [`Network::dense_mut`] and
+/// [`Network::embeddings_mut`], [`Network::forward`], [`Network::backward`], and reads
+/// [`Network::embedding_gradient`] and the gradients in the parameters.
+pub(crate) trait Network: Send {
+    /// Makes room for a batch of `rows` rows.
+    fn begin(&mut self, rows: usize) -> Result<(), ModelError>;
+
+    /// The dense input, [B, N] row-major.
+    fn dense_mut(&mut self) -> &mut [f32];
+
+    /// Where pooled embeddings go.
+    fn embeddings_mut(&mut self) -> (&mut [f32], &Layout);
+
+    /// Logits \[B\].
+    fn forward(&mut self, parameters: &Parameters, pass: Pass) -> Result<&[f32], ModelError>;
+
+    /// Writes the gradients of all parameters and of the embeddings, given that of the logits \[B\].
+    fn backward(
+        &mut self,
+        parameters: &mut Parameters,
+        logit_gradient: &[f32],
+    ) -> Result<(), ModelError>;
+
+    /// The gradient with respect to the pooled embeddings.
+    fn embedding_gradient(&self) -> (&[f32], &Layout);
+}

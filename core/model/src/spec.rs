@@ -1,0 +1,241 @@
+//! What a recipe may say about a model and its training: plain options, checked once.
+
+use rectool_base::limits::{BATCH_ROWS_MAX, EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
+use rectool_base::{Schema, SchemaError};
+use rectool_data::{ChainSpec, Shuffle};
+use rectool_embedding::{IndexKind, Init, OptimizerOptions, Pooling};
+use serde::{Deserialize, Serialize};
+
+use crate::{DenseOptimizerOptions, ModelError, Schedule};
+
+/// Which columns enter the model, and as what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureSpec {
+    /// Column with the label, one float per row: 0 or 1.
+    pub label: String,
+    /// Float columns; their values are concatenated in this order into the dense input [B, N].
+    #[serde(default)]
+    pub dense: Vec<String>,
+    /// Embedded features, in this order.
+    pub ids: Vec<IdFeatureSpec>,
+    /// Transforms applied to the columns before the model sees them, in this order.
+    #[serde(default)]
+    pub chain: ChainSpec,
+}
+
+/// One embedded feature: a position of an id column, or a list column.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdFeatureSpec {
+    /// Feature name, unique: the member's name where a column packs several.
+    pub name: String,
+    /// Column of type i64 or i64 list.
+    pub column: String,
+    /// Position within the column's values; 0 for plain and list columns.
+    #[serde(default)]
+    pub at: usize,
+    /// Table the feature reads; features that name the same table share its rows.
+    pub table: String,
+    /// How the rows of one list become one vector.
+    #[serde(default = "default_pooling")]
+    pub pooling: Pooling,
+}
+
+fn default_pooling() -> Pooling {
+    Pooling::Sum
+}
+
+/// What differs from the defaults for one table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableSpec {
+    /// Table name, as in [`IdFeatureSpec::table`].
+    pub name: String,
+    /// How keys find rows.
+    pub index: IndexKind,
+    /// How new rows start.
+    pub init: Init,
+}
+
+/// What the top MLP of a [`DlrmSpec`] reads besides the bottom MLP's output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interaction {
+    /// Dot products of all pairs of vectors (the DLRM paper).
+    #[default]
+    Dot,
+    /// The vectors themselves.
+    Cat,
+    /// Both.
+    DotCat,
+}
+
+/// DLRM (Naumov et al., 2019): bottom MLP over dense features, embeddings, interaction, top MLP.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DlrmSpec {
+    /// Inputs.
+    pub features: FeatureSpec,
+    /// Tables, one for every name in the features.
+    pub tables: Vec<TableSpec>,
+    /// Width D of every embedding and of the bottom MLP's output.
+    pub embedding_dim: usize,
+    /// Hidden widths of the bottom MLP; its last layer, of width D, is added. Unused without dense
+    /// features.
+    pub bottom_mlp: Vec<usize>,
+    /// Hidden widths of the top MLP; its last layer, of width 1, is added.
+    pub top_mlp: Vec<usize>,
+    /// What the top MLP reads.
+    #[serde(default)]
+    pub interaction: Interaction,
+    /// Share of hidden values of the top MLP that are dropped in training, in [0, 1).
+    #[serde(default)]
+    pub dropout: f32,
+    /// Fused optimizer of every table.
+    pub embedding_optimizer: OptimizerOptions,
+    /// Optimizer of the MLPs.
+    pub dense_optimizer: DenseOptimizerOptions,
+    /// Seed of initial weights and dropout.
+    pub seed: u64,
+}
+
+/// When training stops before its last epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStop {
+    /// The metric watched.
+    pub metric: StopMetric,
+    /// Evaluations in a row without a new best after which training stops.
+    pub patience: u32,
+}
+
+/// A validation metric that early stopping can watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopMetric {
+    /// Area under the ROC curve, higher is better.
+    Auc,
+    /// Log loss, lower is better.
+    Logloss,
+}
+
+/// How a model is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainSpec {
+    /// Samples per step over all ranks.
+    pub batch_size: usize,
+    /// Passes over the training split.
+    pub epochs: u64,
+    /// Stops after this many steps in all; 0: no limit.
+    #[serde(default)]
+    pub steps_max: u64,
+    /// Order of rows.
+    pub shuffle: Shuffle,
+    /// Seed of the order.
+    pub seed: u64,
+    /// Learning-rate schedule: a multiplier of both optimizers' rates.
+    pub schedule: Schedule,
+    /// Greatest L2 norm of the dense part's gradient; 0: not clipped.
+    #[serde(default)]
+    pub clip_norm: f64,
+    /// Steps between evaluations on the validation split; 0: at each epoch's end.
+    #[serde(default)]
+    pub eval_every: u64,
+    /// Stops early and goes back to the best evaluation's weights.
+    #[serde(default)]
+    pub early_stop: Option<EarlyStop>,
+    /// Steps between checkpoints; 0: only at the end.
+    #[serde(default)]
+    pub checkpoint_every: u64,
+    /// Checkpoints kept besides the best one.
+    pub checkpoints_kept: usize,
+    /// Steps between training reports.
+    pub report_every: u64,
+    /// Loader threads; 0: batches are read by the training thread.
+    pub loader_threads: usize,
+}
+
+impl FeatureSpec {
+    /// The columns of `schema` that the features use, in the schema's order.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn select(&self, schema: &Schema) -> Result<Schema, SchemaError> {
+        let ids = self.ids.iter().map(|feature| &feature.column);
+        let mut used = Vec::new();
+        for name in [&self.label].into_iter().chain(&self.dense).chain(ids) {
+            used.push(schema.position(name)?);
+        }
+        used.sort_unstable();
+        used.dedup();
+        Schema::new(used.into_iter().map(|at| schema.columns()[at].clone()).collect())
+    }
+}
+
+impl DlrmSpec {
+    /// Checks what can be checked without data.
+    ///
+    /// # Errors
+    /// [`ModelError::Option`], naming the option.
+    pub fn check(&self) -> Result<(), ModelError> {
+        let dim = self.embedding_dim;
+        if !(1..=EMBEDDING_DIM_MAX).contains(&dim) {
+            let expected = format!("1 to {EMBEDDING_DIM_MAX}");
+            return Err(ModelError::option("embedding_dim", dim, expected));
+        }
+        for (option, widths) in [("bottom_mlp", &self.bottom_mlp), ("top_mlp", &self.top_mlp)] {
+            if let Some(width) = widths.iter().find(|&&width| !(1..=MLP_WIDTH_MAX).contains(&width))
+            {
+                let expected = format!("widths from 1 to {MLP_WIDTH_MAX}");
+                return Err(ModelError::option(option, width, expected));
+            }
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(ModelError::option("dropout", self.dropout, "0 or more and below 1"));
+        }
+        let ids = self.features.ids.len();
+        let vectors = ids + usize::from(!self.features.dense.is_empty());
+        if ids == 0 || (vectors < 2 && self.interaction == Interaction::Dot) {
+            let expected = "at least one id feature, and two vectors to interact";
+            return Err(ModelError::option("ids", format!("{ids} features"), expected));
+        }
+        Ok(())
+    }
+}
+
+impl TrainSpec {
+    /// Checks the options against each other and against the data.
+    ///
+    /// # Errors
+    /// [`ModelError::Option`], naming the option.
+    pub fn check(&self, rows: u64) -> Result<(), ModelError> {
+        let greatest = rows.min(BATCH_ROWS_MAX as u64);
+        if self.batch_size == 0 || self.batch_size as u64 > greatest {
+            let expected = format!("1 to {greatest}, as the training split has {rows} rows");
+            return Err(ModelError::option("batch_size", self.batch_size, expected));
+        }
+        if self.epochs == 0 {
+            return Err(ModelError::option("epochs", 0, "1 or more"));
+        }
+        if self.report_every == 0 {
+            return Err(ModelError::option("report_every", 0, "1 or more"));
+        }
+        if !self.clip_norm.is_finite() || self.clip_norm < 0.0 {
+            return Err(ModelError::option("clip_norm", self.clip_norm, "0 (off) or more"));
+        }
+        Ok(())
+    }
+
+    /// Steps of one epoch over `rows` rows; the last one may be short.
+    pub fn steps_per_epoch(&self, rows: u64) -> u64 {
+        rows.div_ceil(self.batch_size as u64)
+    }
+
+    /// Steps of the whole training if nothing stops it early.
+    pub fn steps_total(&self, rows: u64) -> u64 {
+        let all = self.steps_per_epoch(rows) * self.epochs;
+        if self.steps_max == 0 { all } else { all.min(self.steps_max) }
+    }
+}

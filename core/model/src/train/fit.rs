@@ -1,0 +1,289 @@
+//! The training loop.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use rectool_base::Batch;
+use rectool_comm::Comm;
+use rectool_data::{Loader, OrderOptions, ReaderState, Split};
+
+use super::read::{Reading, open_loader};
+use super::state::{Best, TrainingState};
+use super::vote::{Verdict, vote};
+use super::window::Window;
+use crate::checkpoint::{self, CheckpointFolder};
+use crate::ranker::{StepRule, milliseconds};
+use crate::{EvaluationReport, ModelError, Observer, PhaseTimes, Ranker, StepReport, TrainSpec};
+
+/// One training: options, data, and where its checkpoints go.
+pub struct TrainJob<'a> {
+    /// Options.
+    pub spec: &'a TrainSpec,
+    /// Rows to train on.
+    pub train: &'a Split,
+    /// Rows to evaluate on while training.
+    pub valid: Option<&'a Split>,
+    /// Folder for checkpoints; `None`: none are written.
+    pub checkpoints: Option<&'a Path>,
+    /// Where to go on, from a loaded checkpoint.
+    pub resume: Option<TrainingState>,
+}
+
+/// Why a training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// All epochs or steps are done.
+    Finished,
+    /// The validation metric stopped improving; the best weights are back.
+    Early,
+    /// A rank was interrupted; a checkpoint was written.
+    Interrupted,
+}
+
+/// What a training came to.
+#[derive(Clone, Debug)]
+pub struct FitSummary {
+    /// Why it ended.
+    pub stop: Stop,
+    /// Where it stands.
+    pub state: TrainingState,
+    /// Time in training steps, evaluations and checkpoints left out.
+    pub train_seconds: f64,
+    /// Samples per second of those, over all ranks, of this process's own steps.
+    pub samples_per_s: f64,
+    /// Where this rank's time went.
+    pub phases: PhaseTimes,
+    /// The last checkpoint written.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// Trains `ranker`.
+///
+/// # Errors
+/// On bad options, bad data, divergence, a full disk, or a failing peer. Checkpoints written before
+/// stay usable.
+///
+/// # Collective
+/// Every rank, with the same job.
+///
+/// # Determinism
+/// Same seed, ranks and threads: the same checkpoints, byte for byte, also if the training was
+/// interrupted and resumed in between.
+pub fn fit(
+    ranker: &mut Ranker,
+    job: &TrainJob<'_>,
+    observer: &mut dyn Observer,
+) -> Result<FitSummary, ModelError> {
+    job.spec.check(job.train.rows())?;
+    if job.spec.early_stop.is_some() && (job.valid.is_none() || job.checkpoints.is_none()) {
+        let expected = "a validation split and a folder for checkpoints";
+        return Err(ModelError::option("early_stop", "given", expected));
+    }
+    let order = OrderOptions { seed: job.spec.seed, shuffle: job.spec.shuffle };
+    let batch_size = job.spec.batch_size;
+    let start = job.resume.as_ref().map(|state| state.reader);
+    let (threads, epochs) = (job.spec.loader_threads, job.spec.epochs);
+    let reading = Reading { order, batch_size, threads, epochs, start };
+    let loader = open_loader(ranker, job.train, &reading)?;
+    let mut run = Run::new(ranker, job, observer);
+    let stop = run.train(loader)?;
+    run.finish(stop)
+}
+
+/// A training under way.
+struct Run<'a, 'b> {
+    ranker: &'a mut Ranker,
+    job: &'a TrainJob<'b>,
+    observer: &'a mut dyn Observer,
+    comm: Arc<dyn Comm>,
+    state: TrainingState,
+    window: Window,
+    phases: PhaseTimes,
+    train_seconds: f64,
+    samples_own: u64,
+    folder: Option<CheckpointFolder>,
+    checkpoint: Option<PathBuf>,
+}
+
+impl<'a, 'b> Run<'a, 'b> {
+    fn new(ranker: &'a mut Ranker, job: &'a TrainJob<'b>, observer: &'a mut dyn Observer) -> Self {
+        let fresh = || TrainingState {
+            reader: ReaderState::new(job.spec.seed, job.spec.batch_size as u64),
+            steps: 0,
+            samples: 0,
+            best: None,
+            evaluations_since_best: 0,
+        };
+        let comm = Arc::clone(&ranker.comm);
+        Self {
+            ranker,
+            job,
+            observer,
+            comm,
+            state: job.resume.clone().unwrap_or_else(fresh),
+            window: Window::default(),
+            phases: PhaseTimes::default(),
+            train_seconds: 0.0,
+            samples_own: 0,
+            folder: job.checkpoints.map(|path| CheckpointFolder {
+                path: path.to_owned(),
+                kept: job.spec.checkpoints_kept,
+            }),
+            checkpoint: None,
+        }
+    }
+
+    fn train(&mut self, mut loader: Loader) -> Result<Stop, ModelError> {
+        let spec = self.job.spec;
+        let steps_per_epoch = spec.steps_per_epoch(self.job.train.rows());
+        let steps_total = spec.steps_total(self.job.train.rows());
+        if self.stopped_early() {
+            return Ok(Stop::Early);
+        }
+        while self.state.steps < steps_total {
+            let started = Instant::now();
+            let next = loader.next();
+            self.window.phases.data_ms += milliseconds(started);
+            let Some((batch, verdict)) = self.agree_on(next)? else { break };
+            if verdict == Verdict::Interrupt {
+                return Ok(Stop::Interrupted);
+            }
+            let rate = spec.schedule.rate(self.state.steps);
+            let rule = StepRule { step: self.state.steps, rate, clip_norm: spec.clip_norm };
+            self.ranker.step(&batch, rule, &mut self.window)?;
+            self.advance(&batch);
+            loader.recycle(batch);
+            self.window.seconds += started.elapsed().as_secs_f64();
+
+            let last = self.state.steps == steps_total;
+            let epoch_done = self.state.reader.step == steps_per_epoch;
+            let evaluate = last || due(self.state.steps, spec.eval_every, epoch_done);
+            let save = due(self.state.steps, spec.checkpoint_every, false);
+            if last || evaluate || save || self.state.steps.is_multiple_of(spec.report_every) {
+                self.report(rate, steps_total)?;
+            }
+            if evaluate && self.evaluate()? {
+                return Ok(Stop::Early);
+            }
+            if save && !last {
+                self.save()?;
+            }
+        }
+        Ok(Stop::Finished)
+    }
+
+    /// Takes in the next batch and votes on it.
+    fn agree_on(
+        &mut self,
+        next: Option<Result<Batch, rectool_data::DataError>>,
+    ) -> Result<Option<(Batch, Verdict)>, ModelError> {
+        let started = Instant::now();
+        let own = self.ranker.take(next);
+        let prepared = Instant::now();
+        let (batch, verdict) = vote(&*self.comm, own, self.observer.interrupted())?;
+        self.window.phases.prepare_ms += (prepared - started).as_secs_f64() * 1e3;
+        self.window.phases.all_reduce_ms += milliseconds(prepared);
+        Ok(batch.map(|batch| (batch, verdict)))
+    }
+
+    fn advance(&mut self, batch: &Batch) {
+        self.state.reader = self.state.reader.after(batch);
+        self.state.steps += 1;
+        self.state.samples += batch.rows_global as u64;
+        self.samples_own += batch.rows_global as u64;
+    }
+
+    /// Ends the window: tells the observer, and stops a training that diverged.
+    fn report(&mut self, rate: f32, steps_total: u64) -> Result<(), ModelError> {
+        let window = std::mem::take(&mut self.window);
+        let running = window.running.over_ranks(&*self.comm)?;
+        let loss = running.mean_loss().unwrap_or(f64::NAN);
+        self.phases.add(&window.phases);
+        self.train_seconds += window.seconds;
+        let report = StepReport {
+            step: self.state.steps,
+            steps_total,
+            epoch: (self.state.steps - 1) / self.job.spec.steps_per_epoch(self.job.train.rows()),
+            samples: self.state.samples,
+            loss,
+            rate,
+            calibration: running.calibration(),
+            samples_per_s: running.rows as f64 / window.seconds,
+            phases: window.phases,
+        };
+        self.observer.on_step(&report);
+        if loss.is_finite() {
+            return Ok(());
+        }
+        Err(ModelError::Diverged { step: self.state.steps, loss })
+    }
+
+    /// Evaluates on the validation split; true if early stopping says stop.
+    fn evaluate(&mut self) -> Result<bool, ModelError> {
+        let Some(valid) = self.job.valid else { return Ok(false) };
+        let spec = self.job.spec;
+        let started = Instant::now();
+        let evaluation = self.ranker.evaluate(valid, spec.batch_size, spec.loader_threads)?;
+        let best = spec.early_stop.is_some_and(|stop| {
+            let old = self.state.best.as_ref().map(|best| &best.evaluation);
+            stop.metric.improves(&evaluation, old)
+        });
+        if best {
+            let evaluation = evaluation.clone();
+            self.state.best = Some(Best { step: self.state.steps, evaluation });
+            self.state.evaluations_since_best = 0;
+        } else {
+            self.state.evaluations_since_best += 1;
+        }
+        self.observer.on_evaluation(&EvaluationReport {
+            step: self.state.steps,
+            epoch: (self.state.steps - 1) / spec.steps_per_epoch(self.job.train.rows()),
+            split: valid.name().to_owned(),
+            evaluation,
+            best,
+            seconds: started.elapsed().as_secs_f64(),
+        });
+        if best && let Some(folder) = &self.folder {
+            folder.save_best(self.ranker, &self.state)?;
+        }
+        Ok(self.stopped_early())
+    }
+
+    fn stopped_early(&self) -> bool {
+        let patience = self.job.spec.early_stop.map(|stop| stop.patience);
+        patience.is_some_and(|patience| self.state.evaluations_since_best >= patience.max(1))
+    }
+
+    fn save(&mut self) -> Result<(), ModelError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let path = folder.save(self.ranker, &self.state)?;
+        self.observer.on_checkpoint(&path, self.state.steps);
+        self.checkpoint = Some(path);
+        Ok(())
+    }
+
+    /// Writes the last checkpoint, and goes back to the best weights if early stopping is on.
+    fn finish(mut self, stop: Stop) -> Result<FitSummary, ModelError> {
+        self.save()?;
+        let best = self.state.best.as_ref().filter(|best| best.step != self.state.steps);
+        if let (Some(best), Some(folder), true) = (best, &self.folder, stop != Stop::Interrupted) {
+            checkpoint::load_weights(self.ranker, &folder.best_path(best.step))?;
+        }
+        let samples_per_s = self.samples_own as f64 / self.train_seconds.max(1e-9);
+        Ok(FitSummary {
+            stop,
+            state: self.state,
+            train_seconds: self.train_seconds,
+            samples_per_s,
+            phases: self.phases,
+            checkpoint: self.checkpoint,
+        })
+    }
+}
+
+/// Whether something that happens every `every` steps, or at an epoch's end if `every` is 0 and
+/// `or_epoch_end` holds, is due.
+fn due(steps: u64, every: u64, or_epoch_end: bool) -> bool {
+    if every == 0 { or_epoch_end } else { steps.is_multiple_of(every) }
+}

@@ -1,0 +1,13 @@
+//! Training and evaluation loops.
+
+mod evaluate;
+mod fit;
+mod read;
+mod state;
+mod vote;
+mod window;
+
+pub use fit::{FitSummary, Stop, TrainJob, fit};
+pub use state::{Best, TrainingState};
+pub(crate) use vote::vote;
+pub(crate) use window::Window;
