@@ -1,1 +1,43 @@
 //! Rhai recipes: params, typed options, planning, runs and their reports.
+//!
+//! [`run`] runs a script on every rank; [`check`] goes through the same script and only plans. The
+//! script's functions build plain options for [`rectool_model`], which does the work. This is the
+//! only crate that knows Rhai.
+
+mod call;
+mod dataset;
+mod decode;
+mod engine;
+mod error;
+mod executor;
+mod features;
+mod functions;
+mod imports;
+mod job;
+mod network;
+mod optimize;
+mod options;
+mod outcome;
+mod params;
+mod plan;
+mod record;
+mod report;
+mod run;
+mod run_dir;
+mod runner;
+mod session;
+#[cfg(test)]
+mod tests;
+mod translate;
+mod values;
+
+pub use error::{Cause, Place, RecipeError};
+pub use params::Parameter;
+pub use plan::{Plan, TablePlan, TrainingPlan};
+pub use record::{Progress, Silent};
+pub use report::{
+    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, TableSize,
+    render as render_report,
+};
+pub use run::{RecipeOptions, RunOptions, RunOutcome, check, run};
+pub use run_dir::Resume;

@@ -1,0 +1,84 @@
+//! `dataset(path)` and its splits.
+
+use std::ops::Range;
+use std::path::Path;
+
+use rectool_base::{ColumnKind, ColumnSchema};
+use rectool_data::IdStatistics;
+
+use crate::call::Call;
+use crate::error::{Cause, RecipeError};
+
+/// An open dataset, as scripts hold it.
+#[derive(Clone, Debug)]
+pub(crate) struct Dataset(pub(crate) rectool_data::Dataset);
+
+impl Dataset {
+    /// Opens the dataset at `path`, relative to the current folder.
+    pub(crate) fn open(call: &Call, path: &str) -> Result<Self, RecipeError> {
+        rectool_data::Dataset::open(Path::new(path)).map(Self).map_err(|error| {
+            let (place, cause) = (call.place.clone(), Cause::new(error));
+            RecipeError::Refused { place, cause }
+        })
+    }
+
+    pub(crate) fn columns(&self) -> &[ColumnSchema] {
+        self.0.schema().columns()
+    }
+
+    /// The split called `name`.
+    pub(crate) fn split(&self, call: &Call, name: &str) -> Result<Split, RecipeError> {
+        let split = self.0.split(name).map_err(|error| {
+            let (place, cause) = (call.place.clone(), Cause::new(error));
+            RecipeError::Refused { place, cause }
+        })?;
+        Ok(Split { dataset: self.clone(), rows: split })
+    }
+
+    /// Range of ids of value `at` of the id column `column`: least, greatest, and how many are
+    /// missing; `None` if the manifest does not say or no id was seen.
+    pub(crate) fn id_range(&self, column: &str, at: usize) -> Option<(i64, i64, u64)> {
+        let IdStatistics { min, max, missing } = self.0.manifest().ids.get(column)?;
+        let (min, max) = (*min.get(at)?, *max.get(at)?);
+        (min <= max).then(|| (min, max, missing.get(at).copied().unwrap_or(0)))
+    }
+
+    /// The column that holds `name`, itself or as a packed member, and the positions meant: all of
+    /// a column, one of a member. `None` if there is no such name.
+    pub(crate) fn find(&self, name: &str) -> Option<(&ColumnSchema, Range<usize>)> {
+        if let Some(column) = self.columns().iter().find(|column| column.name == name) {
+            return Some((column, 0..column.width().unwrap_or(1)));
+        }
+        self.columns().iter().find_map(|column| {
+            let at = column.members.iter().position(|member| member == name)?;
+            Some((column, at..at + 1))
+        })
+    }
+
+    /// Every name that [`Dataset::find`] finds among columns of a kind.
+    pub(crate) fn names(&self, wanted: impl Fn(ColumnKind) -> bool) -> Vec<&str> {
+        let mut names = Vec::new();
+        for column in self.columns().iter().filter(|column| wanted(column.kind)) {
+            names.push(column.name.as_str());
+            names.extend(column.members.iter().map(String::as_str));
+        }
+        names
+    }
+}
+
+/// One split of a dataset, as scripts hold it.
+#[derive(Clone)]
+pub(crate) struct Split {
+    pub(crate) dataset: Dataset,
+    pub(crate) rows: rectool_data::Split,
+}
+
+/// `f32[13]`, `i64[26]` or `i64 list`.
+pub(crate) fn kind_name(kind: ColumnKind) -> String {
+    match kind {
+        ColumnKind::F32 { width } => format!("f32[{width}]"),
+        ColumnKind::I64 { width } => format!("i64[{width}]"),
+        ColumnKind::I64List => "i64 list".to_owned(),
+        _ => "another type".to_owned(),
+    }
+}

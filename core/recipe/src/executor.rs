@@ -1,0 +1,47 @@
+//! What happens when a script says `train` or `evaluate`: it is done, or only planned.
+
+use crate::call::Call;
+use crate::dataset::Split;
+use crate::error::RecipeError;
+use crate::job::TrainJob;
+use crate::network::Model;
+
+/// Names and values of the metrics of one evaluation, in the order of showing them.
+pub(crate) type Metrics = Vec<(&'static str, f64)>;
+
+/// The two modes of a recipe, run and check, differ only here.
+///
+/// # Collective
+/// Both methods, when several ranks run the script.
+pub(crate) trait Executor: Send {
+    /// Trains `model`.
+    fn train(
+        &mut self,
+        call: &Call,
+        model: &Model,
+        job: &TrainJob,
+    ) -> Result<TrainResult, RecipeError>;
+
+    /// Evaluates `model` as it is now.
+    fn evaluate(
+        &mut self,
+        call: &Call,
+        model: &Model,
+        split: &Split,
+    ) -> Result<Metrics, RecipeError>;
+}
+
+/// What `train` returns to the script.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct TrainResult {
+    /// Steps done, also before a resume.
+    pub(crate) steps: u64,
+    /// Samples trained on, also before a resume.
+    pub(crate) samples: u64,
+    /// Time in training steps of this process.
+    pub(crate) seconds: f64,
+    /// Samples per second over all ranks, evaluations left out.
+    pub(crate) samples_per_s: f64,
+    /// Metrics on the validation split of the weights that are left in the model; empty without one.
+    pub(crate) valid: Metrics,
+}

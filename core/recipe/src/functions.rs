@@ -1,0 +1,375 @@
+//! The functions a recipe can call.
+
+use std::sync::Arc;
+
+use rectool_base::Hint;
+use rectool_data::{ChainOp, ChainStep, Keep};
+use rectool_model::Schedule;
+use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
+
+use crate::call::{Call, raise};
+use crate::dataset::{Dataset, Split, kind_name};
+use crate::error::RecipeError;
+use crate::executor::{Metrics, TrainResult};
+use crate::features::Features;
+use crate::job::TrainJob;
+use crate::network::Model;
+use crate::optimize::{Optimizer, warmup_decay};
+use crate::params::{Limits, name_of};
+use crate::session::Session;
+use crate::values::{described, to_json};
+
+/// Every function with the way it is called, for hints.
+pub(crate) const SIGNATURES: &[(&str, &str)] = &[
+    ("param", "param(\"name\", default) or param(\"name\", default, #{min: 1, help: \"…\"})"),
+    ("dataset", "dataset(\"path\")"),
+    ("features", "features(dataset, #{ids: [\"user\"], …})"),
+    ("impute", "impute(\"column\", 0.0)"),
+    ("log1p", "log1p(\"column\")"),
+    ("clip", "clip(\"column\", 0.0, 10.0)"),
+    ("standardize", "standardize(\"column\", mean, deviation)"),
+    ("modulo", "modulo(\"column\", 1000000)"),
+    ("truncate", "truncate(\"column\", 10) or truncate(\"column\", 10, \"first\")"),
+    ("reject_missing", "reject_missing(\"column\")"),
+    ("sgd", "sgd(#{learning_rate: 0.1})"),
+    ("adagrad", "adagrad(#{learning_rate: 0.01})"),
+    ("rowwise_adagrad", "rowwise_adagrad(#{learning_rate: 0.01})"),
+    ("adam", "adam(#{learning_rate: 0.001})"),
+    ("adamw", "adamw(#{learning_rate: 0.001, weight_decay: 0.01})"),
+    ("constant", "constant()"),
+    ("warmup_decay", "warmup_decay(#{warmup_steps: 1000, decay_start: 10000, decay_steps: 5000})"),
+    ("dlrm", "dlrm(#{features: inputs, embedding_dim: 16, top: [256], …})"),
+    ("train", "train(model, #{train: data.train, batch_size: 2048, …})"),
+    ("evaluate", "evaluate(model, data.test)"),
+    ("report", "report(#{name: value})"),
+    ("rank", "rank()"),
+    ("ranks", "ranks()"),
+    ("log", "log(\"text\")"),
+    ("print", "print(\"text\")"),
+];
+
+type Raised<T> = Result<T, Box<EvalAltResult>>;
+
+/// Makes every function of a recipe known to the engine.
+pub(crate) fn register(engine: &mut Engine, session: &Arc<Session>) {
+    engine
+        .register_type_with_name::<Dataset>("Dataset")
+        .register_type_with_name::<Split>("Split")
+        .register_type_with_name::<Features>("Features")
+        .register_type_with_name::<ChainStep>("ChainStep")
+        .register_type_with_name::<Optimizer>("Optimizer")
+        .register_type_with_name::<Schedule>("Schedule")
+        .register_type_with_name::<Model>("Model");
+    register_params(engine, session);
+    register_data(engine, session);
+    register_chain(engine, session);
+    register_options(engine, session);
+    register_actions(engine, session);
+    register_absent(engine, session);
+}
+
+/// Functions of the language that recipes do without: they would wait, or end a script on one rank.
+fn register_absent(engine: &mut Engine, session: &Arc<Session>) {
+    let shared = session.clone();
+    let refuse = Arc::new(move |context: &NativeCallContext<'_>| -> Raised<()> {
+        let call = Call::new(&shared, context);
+        Err(raise(call.error(format!("recipes have no '{}'", call.function), None)))
+    });
+    let absent = refuse.clone();
+    engine.register_fn("sleep", move |context: NativeCallContext<'_>, _: i64| absent(&context));
+    let absent = refuse.clone();
+    engine.register_fn("sleep", move |context: NativeCallContext<'_>, _: f64| absent(&context));
+    let absent = refuse.clone();
+    engine.register_fn("exit", move |context: NativeCallContext<'_>, _: Dynamic| absent(&context));
+    engine.register_fn("exit", move |context: NativeCallContext<'_>| refuse(&context));
+}
+
+fn register_params(engine: &mut Engine, session: &Arc<Session>) {
+    let shared = session.clone();
+    engine.register_fn(
+        "param",
+        move |context: NativeCallContext<'_>, name: Dynamic, default: Dynamic| {
+            let call = Call::new(&shared, &context);
+            param(&shared, &call, (&name, &default), None).map_err(raise)
+        },
+    );
+    let shared = session.clone();
+    engine.register_fn(
+        "param",
+        move |context: NativeCallContext<'_>, name: Dynamic, default: Dynamic, limits: Map| {
+            let call = Call::new(&shared, &context);
+            param(&shared, &call, (&name, &default), Some(limits)).map_err(raise)
+        },
+    );
+}
+
+fn param(
+    session: &Session,
+    call: &Call,
+    (name, default): (&Dynamic, &Dynamic),
+    limits: Option<Map>,
+) -> Result<Dynamic, RecipeError> {
+    let name = name_of(call, name)?;
+    let limits: Limits = match limits {
+        None => Limits::default(),
+        Some(map) => crate::options::Options::new(call, map).rest()?,
+    };
+    session.parameters().declare(call, &name, default, limits)
+}
+
+fn register_data(engine: &mut Engine, session: &Arc<Session>) {
+    let shared = session.clone();
+    engine.register_fn("dataset", move |context: NativeCallContext<'_>, path: ImmutableString| {
+        let call = Call::new(&shared, &context);
+        let dataset = Dataset::open(&call, path.as_str()).map_err(raise)?;
+        shared.add_dataset(&dataset.0);
+        Raised::Ok(dataset)
+    });
+    let shared = session.clone();
+    engine.register_fn(
+        "features",
+        move |context: NativeCallContext<'_>, dataset: Dataset, map: Map| {
+            Features::read(&Call::new(&shared, &context), dataset, map).map_err(raise)
+        },
+    );
+    engine.register_get("rows", |dataset: &mut Dataset| dataset.0.manifest().rows() as i64);
+    engine.register_get("path", |dataset: &mut Dataset| dataset.0.path().display().to_string());
+    engine.register_get("schema", |dataset: &mut Dataset| -> Map {
+        dataset
+            .columns()
+            .iter()
+            .map(|column| (column.name.as_str().into(), kind_name(column.kind).into()))
+            .collect()
+    });
+    engine.register_get("splits", |dataset: &mut Dataset| -> Array {
+        dataset.0.splits().map(|name| name.to_owned().into()).collect()
+    });
+    engine.register_get("rows", |split: &mut Split| split.rows.rows() as i64);
+    engine.register_get("name", |split: &mut Split| split.rows.name().to_owned());
+    let shared = session.clone();
+    // Called for every property that is not one of the above: splits have any name.
+    engine.register_indexer_get(
+        move |context: NativeCallContext<'_>, dataset: &mut Dataset, name: ImmutableString| {
+            let call = Call::new(&shared, &context);
+            dataset.split(&call, &name).map_err(raise)
+        },
+    );
+}
+
+fn register_chain(engine: &mut Engine, session: &Arc<Session>) {
+    step0(engine, session, "log1p", ChainOp::Log1p);
+    step0(engine, session, "reject_missing", ChainOp::RejectMissing);
+    step1(engine, session, "impute", |call, value| {
+        Ok(ChainOp::Impute { value: number(call, value)? })
+    });
+    step1(engine, session, "modulo", |call, value| {
+        Ok(ChainOp::Modulo { buckets: count(call, value)? })
+    });
+    let truncate = |call: &Call, value: &Dynamic| {
+        Ok(ChainOp::Truncate { max: count(call, value)? as usize, keep: Keep::default() })
+    };
+    step1(engine, session, "truncate", truncate);
+    let shared = session.clone();
+    // Before the language's own `truncate` of a string, which has this very signature.
+    engine.register_fn(
+        "truncate",
+        move |context: NativeCallContext<'_>, column: &str, max: i64| {
+            let call = Call::new(&shared, &context);
+            truncate(&call, &max.into()).and_then(|op| checked(&call, column, op)).map_err(raise)
+        },
+    );
+    step2(engine, session, "clip", |call, min, max| {
+        Ok(ChainOp::Clip { min: number(call, min)?, max: number(call, max)? })
+    });
+    step2(engine, session, "standardize", |call, mean, std| {
+        Ok(ChainOp::Standardize { mean: number(call, mean)?, std: number(call, std)? })
+    });
+    step2(engine, session, "truncate", |call, max, keep| {
+        let keep = match keep.clone().into_string().as_deref() {
+            Ok("first") => Keep::First,
+            Ok("last") => Keep::Last,
+            _ => {
+                let message =
+                    format!("truncate expects \"first\" or \"last\", found {}", described(keep));
+                return Err(call.error(message, None));
+            }
+        };
+        Ok(ChainOp::Truncate { max: count(call, max)? as usize, keep })
+    });
+}
+
+/// Checks a step's own numbers, so that the error is at its place.
+fn checked(call: &Call, column: &str, op: ChainOp) -> Result<ChainStep, RecipeError> {
+    match op.transform() {
+        Ok(_) => Ok(ChainStep { column: column.to_owned(), op }),
+        Err(error) => Err(call.error(error.to_string(), error.hint())),
+    }
+}
+
+/// Registers a step without numbers.
+fn step0(engine: &mut Engine, session: &Arc<Session>, name: &'static str, op: ChainOp) {
+    let shared = session.clone();
+    engine.register_fn(name, move |context: NativeCallContext<'_>, column: &str| {
+        checked(&Call::new(&shared, &context), column, op.clone()).map_err(raise)
+    });
+}
+
+/// Registers a step with one argument besides the column.
+fn step1(
+    engine: &mut Engine,
+    session: &Arc<Session>,
+    name: &'static str,
+    read: impl Fn(&Call, &Dynamic) -> Result<ChainOp, RecipeError> + Send + Sync + 'static,
+) {
+    let shared = session.clone();
+    engine.register_fn(
+        name,
+        move |context: NativeCallContext<'_>, column: &str, value: Dynamic| {
+            let call = Call::new(&shared, &context);
+            read(&call, &value).and_then(|op| checked(&call, column, op)).map_err(raise)
+        },
+    );
+}
+
+/// Registers a step with two arguments besides the column.
+fn step2(
+    engine: &mut Engine,
+    session: &Arc<Session>,
+    name: &'static str,
+    read: impl Fn(&Call, &Dynamic, &Dynamic) -> Result<ChainOp, RecipeError> + Send + Sync + 'static,
+) {
+    let shared = session.clone();
+    engine.register_fn(
+        name,
+        move |context: NativeCallContext<'_>, column: &str, first: Dynamic, second: Dynamic| {
+            let call = Call::new(&shared, &context);
+            read(&call, &first, &second).and_then(|op| checked(&call, column, op)).map_err(raise)
+        },
+    );
+}
+
+fn number(call: &Call, value: &Dynamic) -> Result<f32, RecipeError> {
+    let number = value.as_float().or_else(|_| value.as_int().map(|whole| whole as f64));
+    number.map(|number| number as f32).map_err(|_| {
+        let message = format!("{} expects a number, found {}", call.function, described(value));
+        call.error(message, None)
+    })
+}
+
+fn count(call: &Call, value: &Dynamic) -> Result<u64, RecipeError> {
+    let count = value.as_int().ok().and_then(|whole| u64::try_from(whole).ok());
+    count.ok_or_else(|| {
+        let (function, found) = (&call.function, described(value));
+        let message = format!("{function} expects a whole number, 1 or more, found {found}");
+        call.error(message, None)
+    })
+}
+
+fn register_options(engine: &mut Engine, session: &Arc<Session>) {
+    for name in Optimizer::FUNCTIONS {
+        let shared = session.clone();
+        engine.register_fn(name, move |context: NativeCallContext<'_>| {
+            Optimizer::read(&Call::new(&shared, &context), Map::new()).map_err(raise)
+        });
+        let shared = session.clone();
+        engine.register_fn(name, move |context: NativeCallContext<'_>, map: Map| {
+            Optimizer::read(&Call::new(&shared, &context), map).map_err(raise)
+        });
+    }
+    engine.register_fn("constant", || Schedule::Constant);
+    let shared = session.clone();
+    engine.register_fn("warmup_decay", move |context: NativeCallContext<'_>, map: Map| {
+        warmup_decay(&Call::new(&shared, &context), map).map_err(raise)
+    });
+    let shared = session.clone();
+    engine.register_fn("dlrm", move |context: NativeCallContext<'_>, map: Map| {
+        Model::dlrm(&Call::new(&shared, &context), map).map_err(raise)
+    });
+}
+
+fn register_actions(engine: &mut Engine, session: &Arc<Session>) {
+    let shared = session.clone();
+    engine.register_fn("train", move |context: NativeCallContext<'_>, model: Model, map: Map| {
+        let call = Call::new(&shared, &context);
+        train(&shared, &call, &model, map).map_err(raise)
+    });
+    let shared = session.clone();
+    engine.register_fn(
+        "evaluate",
+        move |context: NativeCallContext<'_>, model: Model, split: Split| {
+            let call = Call::new(&shared, &context);
+            evaluate(&shared, &call, &model, &split).map_err(raise)
+        },
+    );
+    let shared = session.clone();
+    engine.register_fn("report", move |context: NativeCallContext<'_>, map: Map| {
+        let call = Call::new(&shared, &context);
+        report(&shared, &call, &map).map_err(raise)
+    });
+    let (rank, ranks) = (session.comm.rank() as i64, session.ranks as i64);
+    engine.register_fn("rank", move || rank);
+    engine.register_fn("ranks", move || ranks);
+    engine.register_fn("log", move |text: Dynamic| {
+        if rank == 0 {
+            tracing::info!("{text}");
+        }
+    });
+}
+
+fn train(session: &Session, call: &Call, model: &Model, map: Map) -> Result<Map, RecipeError> {
+    session.before_action()?;
+    let job = TrainJob::read(call, model, map)?;
+    let result = session.executor().train(call, model, &job)?;
+    let TrainResult { steps, samples, seconds, samples_per_s, valid } = result;
+    record(session, "valid", &valid);
+    let mut map = metrics_map(&valid);
+    map.insert("steps".into(), Dynamic::from(steps as i64));
+    map.insert("samples".into(), Dynamic::from(samples as i64));
+    map.insert("seconds".into(), Dynamic::from(seconds));
+    map.insert("samples_per_s".into(), Dynamic::from(samples_per_s));
+    Ok(map)
+}
+
+fn evaluate(
+    session: &Session,
+    call: &Call,
+    model: &Model,
+    split: &Split,
+) -> Result<Map, RecipeError> {
+    session.before_action()?;
+    model.0.check_split(call, "split", split)?;
+    let metrics = session.executor().evaluate(call, model, split)?;
+    record(session, split.rows.name(), &metrics);
+    Ok(metrics_map(&metrics))
+}
+
+/// Keeps metrics of a split as `test_auc` and so on; a later evaluation replaces an earlier one.
+fn record(session: &Session, split: &str, metrics: &Metrics) {
+    let mut all = session.metrics();
+    for (name, value) in metrics {
+        let value = to_json(&metric(name, *value)).unwrap_or_default();
+        all.insert(format!("{split}_{name}"), value);
+    }
+}
+
+fn metrics_map(metrics: &Metrics) -> Map {
+    metrics.iter().map(|(name, value)| ((*name).into(), metric(name, *value))).collect()
+}
+
+/// A metric as a script sees it: counts are whole numbers.
+fn metric(name: &str, value: f64) -> Dynamic {
+    if name == "samples" { Dynamic::from(value as i64) } else { Dynamic::from(value) }
+}
+
+fn report(session: &Session, call: &Call, map: &Map) -> Result<(), RecipeError> {
+    for (name, value) in map {
+        let Some(json) = to_json(value).filter(|json| !json.is_null()) else {
+            let found = described(value);
+            let place = call.place_of_keys(&[name]);
+            let message = format!("report: '{name}' is {found}, expected a plain value");
+            return Err(RecipeError::script(place, message, None));
+        };
+        session.metrics().insert(name.to_string(), json);
+    }
+    Ok(())
+}

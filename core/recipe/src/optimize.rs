@@ -1,0 +1,238 @@
+//! Optimizers and learning-rate schedules as scripts write them.
+
+use rectool_embedding::OptimizerOptions;
+use rectool_model::{DecayShape, DenseOptimizerOptions, Schedule};
+use rhai::Map;
+use serde::Deserialize;
+
+use crate::call::Call;
+use crate::error::RecipeError;
+use crate::options::Options;
+
+/// An optimizer with its options. Names and defaults are those of `torch.optim`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Optimizer {
+    Sgd(Sgd),
+    Adagrad(Adagrad),
+    RowwiseAdagrad(Adagrad),
+    Adam(Adam),
+    AdamW(Adam),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Sgd {
+    learning_rate: f32,
+    momentum: f32,
+    weight_decay: f32,
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self { learning_rate: 0.1, momentum: 0.0, weight_decay: 0.0 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Adagrad {
+    learning_rate: f32,
+    epsilon: f32,
+    initial_accumulator: f32,
+    weight_decay: f32,
+}
+
+impl Default for Adagrad {
+    fn default() -> Self {
+        Self { learning_rate: 0.01, epsilon: 1e-10, initial_accumulator: 0.0, weight_decay: 0.0 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Adam {
+    learning_rate: f32,
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+    weight_decay: f32,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+impl Optimizer {
+    /// The functions that make one.
+    pub(crate) const FUNCTIONS: [&'static str; 5] =
+        ["sgd", "adagrad", "rowwise_adagrad", "adam", "adamw"];
+
+    /// The function that makes it.
+    pub(crate) fn function(&self) -> &'static str {
+        match self {
+            Self::Sgd(_) => "sgd",
+            Self::Adagrad(_) => "adagrad",
+            Self::RowwiseAdagrad(_) => "rowwise_adagrad",
+            Self::Adam(_) => "adam",
+            Self::AdamW(_) => "adamw",
+        }
+    }
+
+    /// Floats of state per weight of a dense layer.
+    pub(crate) fn weight_state(&self) -> u64 {
+        match self {
+            Self::Sgd(sgd) => u64::from(sgd.momentum > 0.0),
+            Self::Adagrad(_) | Self::RowwiseAdagrad(_) => 1,
+            Self::Adam(_) | Self::AdamW(_) => 2,
+        }
+    }
+
+    /// Reads the option map of the function that `call` names.
+    pub(crate) fn read(call: &Call, map: Map) -> Result<Self, RecipeError> {
+        let options = Options::new(call, map);
+        let read = match call.function.as_str() {
+            "sgd" => Self::Sgd(options.rest()?),
+            "adagrad" => Self::Adagrad(options.rest()?),
+            "rowwise_adagrad" => Self::RowwiseAdagrad(options.rest()?),
+            "adamw" => Self::AdamW(options.rest()?),
+            _ => Self::Adam(options.rest()?),
+        };
+        read.check(&options)?;
+        Ok(read)
+    }
+
+    fn check(&self, options: &Options<'_>) -> Result<(), RecipeError> {
+        let positive = |key, value: f32| options.number(key, value, value > 0.0, "above 0");
+        let not_negative = |key, value: f32| options.number(key, value, value >= 0.0, "at least 0");
+        let share = |key, value: f32| {
+            options.number(key, value, (0.0..1.0).contains(&value), "at least 0 and below 1")
+        };
+        match self {
+            Self::Sgd(sgd) => {
+                positive("learning_rate", sgd.learning_rate)?;
+                share("momentum", sgd.momentum)?;
+                not_negative("weight_decay", sgd.weight_decay)
+            }
+            Self::Adagrad(adagrad) | Self::RowwiseAdagrad(adagrad) => {
+                positive("learning_rate", adagrad.learning_rate)?;
+                positive("epsilon", adagrad.epsilon)?;
+                not_negative("initial_accumulator", adagrad.initial_accumulator)?;
+                not_negative("weight_decay", adagrad.weight_decay)
+            }
+            Self::Adam(adam) | Self::AdamW(adam) => {
+                positive("learning_rate", adam.learning_rate)?;
+                share("beta1", adam.beta1)?;
+                share("beta2", adam.beta2)?;
+                positive("epsilon", adam.epsilon)?;
+                not_negative("weight_decay", adam.weight_decay)
+            }
+        }
+    }
+
+    /// As the fused optimizer of embedding tables, or why it cannot be one.
+    pub(crate) fn of_embeddings(self) -> Result<OptimizerOptions, &'static str> {
+        match self {
+            Self::Sgd(Sgd { momentum, .. }) if momentum > 0.0 => {
+                Err("is sgd with momentum, which embedding tables do not have")
+            }
+            Self::Sgd(Sgd { learning_rate, weight_decay, .. }) => {
+                Ok(OptimizerOptions::Sgd { learning_rate, weight_decay })
+            }
+            Self::Adagrad(Adagrad {
+                learning_rate,
+                epsilon,
+                initial_accumulator,
+                weight_decay,
+            }) => Ok(OptimizerOptions::Adagrad {
+                learning_rate,
+                epsilon,
+                initial_accumulator,
+                weight_decay,
+            }),
+            Self::RowwiseAdagrad(Adagrad {
+                learning_rate,
+                epsilon,
+                initial_accumulator,
+                weight_decay,
+            }) => Ok(OptimizerOptions::RowWiseAdagrad {
+                learning_rate,
+                epsilon,
+                initial_accumulator,
+                weight_decay,
+            }),
+            Self::Adam(_) | Self::AdamW(_) => {
+                Err("is adam, which embedding tables do not have; expected sgd, adagrad or \
+                     rowwise_adagrad")
+            }
+        }
+    }
+
+    /// As the optimizer of the dense layers, or why it cannot be one.
+    pub(crate) fn of_layers(self) -> Result<DenseOptimizerOptions, &'static str> {
+        match self {
+            Self::Sgd(Sgd { learning_rate, momentum, weight_decay }) => {
+                Ok(DenseOptimizerOptions::Sgd { learning_rate, momentum, weight_decay })
+            }
+            Self::Adagrad(Adagrad {
+                learning_rate,
+                epsilon,
+                initial_accumulator,
+                weight_decay,
+            }) => Ok(DenseOptimizerOptions::Adagrad {
+                learning_rate,
+                epsilon,
+                initial_accumulator,
+                weight_decay,
+            }),
+            Self::RowwiseAdagrad(_) => {
+                Err("is rowwise_adagrad, which is for embedding tables; expected sgd, adagrad, \
+                     adam or adamw")
+            }
+            Self::Adam(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
+                Ok(DenseOptimizerOptions::Adam {
+                    learning_rate,
+                    beta1,
+                    beta2,
+                    epsilon,
+                    weight_decay,
+                })
+            }
+            Self::AdamW(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
+                Ok(DenseOptimizerOptions::AdamW {
+                    learning_rate,
+                    beta1,
+                    beta2,
+                    epsilon,
+                    weight_decay,
+                })
+            }
+        }
+    }
+}
+
+/// Options of `warmup_decay`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct WarmupDecay {
+    warmup_steps: u64,
+    decay_start: u64,
+    decay_steps: u64,
+    final_rate: f32,
+    shape: DecayShape,
+}
+
+/// Reads the option map of `warmup_decay`.
+pub(crate) fn warmup_decay(call: &Call, map: Map) -> Result<Schedule, RecipeError> {
+    let options = Options::new(call, map);
+    let WarmupDecay { warmup_steps, decay_start, decay_steps, final_rate, shape } =
+        options.rest()?;
+    let schedule =
+        Schedule::WarmupDecay { warmup_steps, decay_start, decay_steps, final_rate, shape };
+    schedule.check().map_err(|error| {
+        let message = format!("is {}, expected {}", error.found, error.expected);
+        options.refuse(error.parameter, &message, None)
+    })?;
+    Ok(schedule)
+}

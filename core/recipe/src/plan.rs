@@ -1,0 +1,303 @@
+//! `rectool check`: what a recipe would build and train, without training.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+
+use rectool_embedding::IndexKind;
+use rectool_model::IdFeatureSpec;
+use serde::{Deserialize, Serialize};
+
+use crate::call::Call;
+use crate::dataset::Split;
+use crate::error::RecipeError;
+use crate::executor::{Executor, Metrics, TrainResult};
+use crate::features::FeatureSet;
+use crate::job::TrainJob;
+use crate::network::{Model, Network};
+use crate::params::Parameter;
+
+/// Bytes of a hashed row's place in the index: key and row number in a map that is half full.
+const HASH_BYTES: u64 = 32;
+/// Bytes of a dense row's place in the index.
+const DENSE_BYTES: u64 = 4;
+/// Range of ids of a list column beyond which it says nothing about the number of ids.
+const LISTED_IDS_MAX: u64 = 1 << 32;
+/// Bytes of one 32-bit float.
+const FLOAT_BYTES: u64 = 4;
+
+/// What a recipe would do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The recipe.
+    pub recipe: String,
+    /// Ranks planned for.
+    pub ranks: usize,
+    /// Parameters with their values.
+    pub parameters: Vec<Parameter>,
+    /// One entry for every `train` of the script, in order.
+    pub trainings: Vec<TrainingPlan>,
+    /// Splits the script evaluates on after training.
+    pub evaluations: Vec<String>,
+}
+
+/// One training of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainingPlan {
+    /// Dataset folder.
+    pub dataset: String,
+    /// Columns as name and type.
+    pub columns: Vec<(String, String)>,
+    /// Splits in use as name and rows.
+    pub splits: Vec<(String, u64)>,
+    /// Layers of the MLPs as name, inputs and outputs.
+    pub layers: Vec<(String, usize, usize)>,
+    /// Weights and biases of the MLPs; every rank holds them all.
+    pub dense_parameters: u64,
+    /// Weights, gradient and optimizer state of the MLPs, in bytes per rank.
+    pub dense_bytes: u64,
+    /// Embedding tables.
+    pub tables: Vec<TablePlan>,
+    /// Width D of the embeddings.
+    pub embedding_dim: usize,
+    /// Optimizer of the tables.
+    pub embedding_optimizer: String,
+    /// Samples per step over all ranks.
+    pub batch_size: usize,
+    /// Steps of one epoch.
+    pub steps_per_epoch: u64,
+    /// Steps in all if training is not stopped early.
+    pub steps_total: u64,
+}
+
+/// One embedding table of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TablePlan {
+    /// Table name.
+    pub name: String,
+    /// `hash` or `dense`.
+    pub index: String,
+    /// Features that read it.
+    pub features: Vec<String>,
+    /// Rows V: exact for a dense index, otherwise the most there can be, or `None` where the dataset
+    /// does not say.
+    pub rows_max: Option<u64>,
+    /// Bytes of values, optimizer state and headers at `rows_max`, over all ranks.
+    pub bytes_max: Option<u64>,
+}
+
+impl TrainingPlan {
+    /// Bytes of the tables over all ranks, where known.
+    pub fn table_bytes(&self) -> u64 {
+        let known = self.tables.iter().filter_map(|table| table.bytes_max);
+        known.fold(0, u64::saturating_add)
+    }
+
+    /// Bytes one of `ranks` ranks holds: its share of every table, and the dense part.
+    pub fn bytes_per_rank(&self, ranks: usize) -> u64 {
+        self.table_bytes().div_ceil(ranks.max(1) as u64).saturating_add(self.dense_bytes)
+    }
+
+    fn new(network: &Network, job: &TrainJob) -> Self {
+        let set = &network.features;
+        let dense_parameters = network.dense_parameters();
+        let rows = job.train.rows.rows();
+        let splits = std::iter::once(&job.train).chain(job.valid.as_ref());
+        let columns = set.dataset.columns().iter();
+        Self {
+            dataset: set.dataset.0.path().display().to_string(),
+            columns: columns
+                .map(|column| (column.name.clone(), crate::dataset::kind_name(column.kind)))
+                .collect(),
+            splits: splits.map(|split| (split.rows.name().to_owned(), split.rows.rows())).collect(),
+            layers: network.layers(),
+            dense_parameters,
+            dense_bytes: dense_parameters * FLOAT_BYTES * (2 + network.dense_state),
+            tables: table_plans(network, rows),
+            embedding_dim: network.spec.embedding_dim,
+            embedding_optimizer: network.embedding_optimizer.to_owned(),
+            batch_size: job.spec.batch_size,
+            steps_per_epoch: job.spec.steps_per_epoch(rows),
+            steps_total: job.spec.steps_total(rows),
+        }
+    }
+}
+
+fn table_plans(network: &Network, rows: u64) -> Vec<TablePlan> {
+    let set = &network.features;
+    let dim = network.spec.embedding_dim;
+    let floats = (dim + network.spec.embedding_optimizer.state_width(dim)) as u64;
+    let plan = |(name, index): &(String, IndexKind)| {
+        let users: Vec<&IdFeatureSpec> =
+            set.spec.ids.iter().filter(|feature| feature.table == *name).collect();
+        let (word, rows_max, overhead) = match index {
+            IndexKind::Dense { rows } => ("dense", Some(*rows), DENSE_BYTES),
+            IndexKind::Hash => ("hash", hashed_rows_max(set, rows, &users), HASH_BYTES),
+        };
+        let row_bytes = floats * FLOAT_BYTES + overhead;
+        TablePlan {
+            name: name.clone(),
+            index: word.to_owned(),
+            features: users.iter().map(|feature| feature.name.clone()).collect(),
+            rows_max,
+            bytes_max: rows_max.map(|rows| rows.saturating_mul(row_bytes)),
+        }
+    };
+    set.tables.iter().map(plan).collect()
+}
+
+/// The most different ids there can be: no more than their range, and, where each row has one id, no
+/// more than rows.
+fn hashed_rows_max(set: &FeatureSet, rows: u64, users: &[&IdFeatureSpec]) -> Option<u64> {
+    let (mut low, mut high, mut missing) = (i64::MAX, i64::MIN, false);
+    let mut values = Some(0_u64);
+    for user in users {
+        let (min, max, absent) = set.id_range(user)?;
+        (low, high, missing) = (low.min(min), high.max(max), missing || absent);
+        let column = set.dataset.columns().iter().find(|column| column.name == user.column);
+        let single = column.is_some_and(|column| column.width().is_some());
+        values = values.filter(|_| single).map(|values| values.saturating_add(rows));
+    }
+    let range = high.abs_diff(low).saturating_add(1 + u64::from(missing));
+    match values {
+        Some(values) => Some(range.min(values)),
+        // Hashed texts range over everything, and a list may hold any number of them.
+        None => (range <= LISTED_IDS_MAX).then_some(range),
+    }
+}
+
+/// The executor of `check`: writes down what would be done.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Planner(pub(crate) Arc<Mutex<Plan>>);
+
+const FREE: &str = "a script runs one function at a time";
+
+/// Metrics that scripts may read; without training they are 0.
+const PLACEHOLDERS: [&str; 6] = ["auc", "logloss", "ne", "calibration", "accuracy", "samples"];
+
+fn placeholders() -> Metrics {
+    PLACEHOLDERS.map(|name| (name, 0.0)).to_vec()
+}
+
+impl Executor for Planner {
+    fn train(
+        &mut self,
+        _call: &Call,
+        model: &Model,
+        job: &TrainJob,
+    ) -> Result<TrainResult, RecipeError> {
+        self.0.lock().expect(FREE).trainings.push(TrainingPlan::new(&model.0, job));
+        let valid = if job.valid.is_some() { placeholders() } else { Metrics::new() };
+        Ok(TrainResult { valid, ..TrainResult::default() })
+    }
+
+    fn evaluate(
+        &mut self,
+        _call: &Call,
+        _model: &Model,
+        split: &Split,
+    ) -> Result<Metrics, RecipeError> {
+        self.0.lock().expect(FREE).evaluations.push(split.rows.name().to_owned());
+        Ok(placeholders())
+    }
+}
+
+impl Plan {
+    /// The plan as a table of plain text.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        // A string takes any text.
+        let _ = self.write(&mut text);
+        text
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "{} on {} rank{}", self.recipe, self.ranks, plural(self.ranks))?;
+        if !self.parameters.is_empty() {
+            writeln!(out, "\nparameters")?;
+        }
+        for parameter in &self.parameters {
+            let mark = if parameter.set { "  (set)" } else { "" };
+            writeln!(out, "  {:<22} {}{mark}", parameter.name, parameter.value)?;
+        }
+        for training in &self.trainings {
+            training.write(self.ranks, out)?;
+        }
+        if self.trainings.is_empty() {
+            writeln!(out, "\nthe script trains nothing")?;
+        }
+        if !self.evaluations.is_empty() {
+            writeln!(out, "\nevaluates on {}", self.evaluations.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl TrainingPlan {
+    fn write(&self, ranks: usize, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "\ndata {}", self.dataset)?;
+        for (name, kind) in &self.columns {
+            writeln!(out, "  {name:<22} {kind}")?;
+        }
+        for (name, rows) in &self.splits {
+            writeln!(out, "  split {name:<16} {} rows", grouped(*rows))?;
+        }
+        writeln!(out, "\nlayers                   inputs -> outputs")?;
+        for (name, inputs, outputs) in &self.layers {
+            writeln!(out, "  {name:<22} {inputs:>6} -> {outputs}")?;
+        }
+        let (parameters, bytes) = (grouped(self.dense_parameters), bytes_text(self.dense_bytes));
+        writeln!(out, "  {parameters} parameters, {bytes} with gradient and optimizer state")?;
+        let (dim, optimizer) = (self.embedding_dim, &self.embedding_optimizer);
+        writeln!(out, "\ntables (D = {dim}, {optimizer})  index        rows       bytes")?;
+        for table in &self.tables {
+            let most = if table.index == "dense" { ' ' } else { '≤' };
+            let rows = table.rows_max.map_or("unknown".to_owned(), grouped);
+            let bytes = table.bytes_max.map_or("unknown".to_owned(), bytes_text);
+            let (name, index) = (&table.name, &table.index);
+            writeln!(out, "  {name:<28} {index:<5} {most}{rows:>12} {bytes:>11}")?;
+        }
+        if self.tables.iter().any(|table| table.index != "dense") {
+            writeln!(
+                out,
+                "  ≤: hashed tables hold the ids they meet; the dataset's id ranges and"
+            )?;
+            writeln!(out, "     row counts say how many that can be at most")?;
+        }
+        let total = bytes_text(self.bytes_per_rank(ranks));
+        let known = self.tables.iter().all(|table| table.bytes_max.is_some());
+        let bound = if known { "at most" } else { "and the tables of unknown size" };
+        writeln!(out, "\nmemory per rank: {total} for tables and dense part, {bound}")?;
+        let (epoch, steps) = (grouped(self.steps_per_epoch), grouped(self.steps_total));
+        let batch = grouped(self.batch_size as u64);
+        writeln!(out, "steps: {epoch} per epoch of {batch} samples, {steps} in all")
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// `12,345,678`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `12.3 MB`, in powers of 1000.
+pub(crate) fn bytes_text(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}

@@ -1,0 +1,128 @@
+//! What a report shows.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::params::Parameter;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// To its end.
+    #[default]
+    Ok,
+    /// With an error.
+    Failed,
+    /// By the user, with a checkpoint.
+    Interrupted,
+}
+
+impl RunStatus {
+    /// As in `result.json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Everything on the page. Empty lists leave their section out.
+///
+/// ```
+/// let data = rectool_recipe::ReportData { recipe: "dlrm".into(), ..Default::default() };
+/// assert!(rectool_recipe::render_report(&data).starts_with("<!DOCTYPE html>"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReportData {
+    /// Name of the recipe.
+    pub recipe: String,
+    /// How the run ended.
+    pub status: RunStatus,
+    /// The error, if it failed.
+    pub error: Option<String>,
+    /// When it started, UTC.
+    pub started: String,
+    /// How long it took.
+    pub seconds: f64,
+    /// Training speed over all ranks.
+    pub samples_per_s: f64,
+    /// Number of ranks.
+    pub ranks: usize,
+    /// `cpu` or the name of the GPU.
+    pub device: String,
+    /// Metrics as in `result.json`, in order.
+    pub metrics: Vec<(String, Value)>,
+    /// Parameters with their values.
+    pub parameters: Vec<Parameter>,
+    /// Training loss over steps.
+    pub losses: Vec<LossPoint>,
+    /// Evaluations during training.
+    pub evaluations: Vec<EvaluationPoint>,
+    /// Calibration on the last split evaluated, by rising prediction.
+    pub calibration: Vec<CalibrationBin>,
+    /// Where the training time went, in the order of a step.
+    pub phases: Vec<PhaseTime>,
+    /// Embedding tables.
+    pub tables: Vec<TableSize>,
+    /// Names and versions of what took part.
+    pub versions: Vec<(String, String)>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Mean training loss since the point before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossPoint {
+    /// Steps done.
+    pub step: u64,
+    /// Mean loss per sample.
+    pub loss: f64,
+}
+
+/// One evaluation during training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationPoint {
+    /// Steps done.
+    pub step: u64,
+    /// Area under the ROC curve.
+    pub auc: f64,
+    /// Log loss.
+    pub logloss: f64,
+    /// Whether it was the best so far.
+    pub best: bool,
+}
+
+/// Samples of similar prediction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationBin {
+    /// Mean prediction.
+    pub predicted: f64,
+    /// Share of positives.
+    pub observed: f64,
+    /// Samples.
+    pub count: u64,
+}
+
+/// Time spent in one phase of the steps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhaseTime {
+    /// The phase.
+    pub name: String,
+    /// Milliseconds over all steps, on rank 0.
+    pub ms: f64,
+}
+
+/// Size of one embedding table at the end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TableSize {
+    /// Table name.
+    pub name: String,
+    /// Rows over all ranks.
+    pub rows: u64,
+    /// Bytes over all ranks, optimizer state included.
+    pub bytes: u64,
+}

@@ -1,0 +1,12 @@
+//! `report.html`: one run as a page that needs nothing else.
+
+mod chart;
+mod data;
+mod page;
+mod scale;
+mod text;
+
+pub use data::{
+    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, TableSize,
+};
+pub use page::render;

@@ -1,0 +1,401 @@
+//! The page around the charts.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::chart::{self, Labels, Point};
+use super::data::{ReportData, RunStatus};
+use super::text::{duration, escaped, short};
+use crate::plan::{bytes_text, grouped};
+
+const STYLE: &str = include_str!("page.css");
+
+/// Tiles at the top, at most: metric names in order of interest.
+const HEADLINES: [(&str, &str); 8] = [
+    ("test_auc", "test AUC"),
+    ("test_logloss", "test log loss"),
+    ("test_ne", "test normalised entropy"),
+    ("test_calibration", "test calibration"),
+    ("valid_auc", "valid AUC"),
+    ("valid_logloss", "valid log loss"),
+    ("valid_ne", "valid normalised entropy"),
+    ("valid_calibration", "valid calibration"),
+];
+const HEADLINES_MAX: usize = 4;
+
+/// The whole page.
+///
+/// # Determinism
+/// The same data give the same bytes.
+pub fn render(data: &ReportData) -> String {
+    let mut page = String::with_capacity(32 << 10);
+    let name = escaped(&data.recipe);
+    push(
+        &mut page,
+        format_args!(
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{name} · rectool</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        ),
+    );
+    header(&mut page, data);
+    tiles(&mut page, data);
+    page.push_str("<div class=\"row\">\n");
+    curves(&mut page, data);
+    metrics(&mut page, data);
+    page.push_str("</div>\n");
+    time_split(&mut page, data);
+    page.push_str("<div class=\"row\">\n");
+    parameters(&mut page, data);
+    versions(&mut page, data);
+    page.push_str("</div>\n");
+    tables(&mut page, data);
+    page.push_str("</main>\n</body>\n</html>\n");
+    page
+}
+
+fn header(page: &mut String, data: &ReportData) {
+    let (name, status) = (escaped(&data.recipe), data.status.word());
+    let ranks = data.ranks;
+    let plural = if ranks == 1 { "" } else { "s" };
+    let (started, device) = (escaped(&data.started), escaped(&data.device));
+    push(
+        page,
+        format_args!(
+            "<header><h1>{name}<span class=\"status {status}\">{status}</span></h1>\n\
+             <p>{started} · {ranks} rank{plural} · {device}</p></header>\n"
+        ),
+    );
+    if let Some(error) = &data.error {
+        let title = if data.status == RunStatus::Failed { "Error" } else { "Ended early" };
+        let error = escaped(error);
+        push(page, format_args!("<section><h2>{title}</h2><pre>{error}</pre></section>\n"));
+    }
+    if !data.warnings.is_empty() {
+        page.push_str("<section><h2>Warnings</h2><ul>");
+        for warning in &data.warnings {
+            push(page, format_args!("<li>{}</li>", escaped(warning)));
+        }
+        page.push_str("</ul></section>\n");
+    }
+}
+
+fn tiles(page: &mut String, data: &ReportData) {
+    page.push_str("<div class=\"tiles\">\n");
+    let found = HEADLINES.iter().filter_map(|(key, words)| {
+        let (_, value) = data.metrics.iter().find(|(name, _)| name == key)?;
+        Some((*words, value.as_f64()?))
+    });
+    for (words, value) in found.take(HEADLINES_MAX) {
+        let value = format!("{value:.4}");
+        push(page, format_args!("<div class=\"tile\"><b>{value}</b><span>{words}</span></div>\n"));
+    }
+    let speed = short(data.samples_per_s);
+    let time = duration(data.seconds);
+    push(
+        page,
+        format_args!(
+            "<div class=\"tile\"><b>{speed}</b><span>samples per second</span></div>\n\
+             <div class=\"tile\"><b>{time}</b><span>in all</span></div>\n</div>\n"
+        ),
+    );
+}
+
+fn curves(page: &mut String, data: &ReportData) {
+    let mut charts = Vec::new();
+    if !data.losses.is_empty() {
+        let points: Vec<Point> = data
+            .losses
+            .iter()
+            .map(|point| Point { x: point.step as f64, y: point.loss, best: false })
+            .collect();
+        let labels = Labels { name: "Training loss by step", x: "step", class: "loss" };
+        charts.push(("Training loss", chart::line(&points, &labels), "mean log loss per sample"));
+    }
+    if !data.evaluations.is_empty() {
+        let points: Vec<Point> = data
+            .evaluations
+            .iter()
+            .map(|point| Point { x: point.step as f64, y: point.auc, best: point.best })
+            .collect();
+        let labels = Labels { name: "Validation AUC by step", x: "step", class: "auc" };
+        let note = "rings mark a new best";
+        charts.push(("Validation AUC", chart::line(&points, &labels), note));
+    }
+    if !data.calibration.is_empty() {
+        let note = "one dot per group of samples with similar predictions; its size is their \
+                    number, the dashed line is perfect calibration";
+        charts.push((
+            "Calibration: positives by prediction",
+            chart::calibration(&data.calibration),
+            note,
+        ));
+    }
+    for (title, svg, note) in charts {
+        push(
+            page,
+            format_args!("<section><h2>{title}</h2>{svg}<p class=\"note\">{note}</p></section>\n"),
+        );
+    }
+}
+
+fn time_split(page: &mut String, data: &ReportData) {
+    let total: f64 = data.phases.iter().map(|phase| phase.ms).sum();
+    if data.phases.is_empty() || total <= 0.0 {
+        return;
+    }
+    let bar = chart::phases(&data.phases);
+    push(
+        page,
+        format_args!(
+            "<section><h2>Where the training time went</h2>{bar}<table><tr><th>phase</th>\
+             <th class=\"n\">seconds</th><th class=\"n\">share</th></tr>"
+        ),
+    );
+    for (at, phase) in data.phases.iter().enumerate() {
+        push(
+            page,
+            format_args!(
+                "<tr><td><span class=\"swatch phase-{at}\"></span>{}</td>\
+                 <td class=\"n\">{:.2}</td><td class=\"n\">{:.1} %</td></tr>",
+                escaped(&phase.name),
+                phase.ms / 1000.0,
+                100.0 * phase.ms / total
+            ),
+        );
+    }
+    page.push_str("</table><p class=\"note\">on rank 0, evaluations left out</p></section>\n");
+}
+
+fn parameters(page: &mut String, data: &ReportData) {
+    if data.parameters.is_empty() {
+        return;
+    }
+    page.push_str("<section><h2>Parameters</h2><table>");
+    for parameter in &data.parameters {
+        let set = if parameter.set {
+            format!(" <span class=\"set\">set, default {}</span>", value_text(&parameter.default))
+        } else {
+            String::new()
+        };
+        push(
+            page,
+            format_args!(
+                "<tr><td title=\"{}\">{}</td><td><code>{}</code>{set}</td></tr>",
+                escaped(&parameter.help),
+                escaped(&parameter.name),
+                value_text(&parameter.value)
+            ),
+        );
+    }
+    page.push_str("</table></section>\n");
+}
+
+fn metrics(page: &mut String, data: &ReportData) {
+    if data.metrics.is_empty() {
+        return;
+    }
+    page.push_str("<section><h2>Metrics</h2><table>");
+    for (name, value) in &data.metrics {
+        let value = match value.as_f64() {
+            Some(number) if !value.is_u64() => format!("{number:.6}"),
+            Some(number) => grouped(number as u64),
+            None => value_text(value),
+        };
+        let name = escaped(name);
+        push(page, format_args!("<tr><td>{name}</td><td class=\"n\">{value}</td></tr>"));
+    }
+    page.push_str("</table></section>\n");
+}
+
+fn tables(page: &mut String, data: &ReportData) {
+    if data.tables.is_empty() {
+        return;
+    }
+    page.push_str(
+        "<section><h2>Embedding tables</h2><table><tr><th>table</th><th class=\"n\">rows</th>\
+         <th class=\"n\">size</th></tr>",
+    );
+    let (mut rows, mut bytes) = (0, 0);
+    for table in &data.tables {
+        (rows, bytes) = (rows + table.rows, bytes + table.bytes);
+        table_row(page, &escaped(&table.name), table.rows, table.bytes);
+    }
+    if data.tables.len() > 1 {
+        table_row(page, "<b>all</b>", rows, bytes);
+    }
+    page.push_str("</table></section>\n");
+}
+
+/// `name` is markup.
+fn table_row(page: &mut String, name: &str, rows: u64, bytes: u64) {
+    let (rows, bytes) = (grouped(rows), bytes_text(bytes));
+    push(
+        page,
+        format_args!(
+            "<tr><td>{name}</td><td class=\"n\">{rows}</td><td class=\"n\">{bytes}</td></tr>"
+        ),
+    );
+}
+
+fn versions(page: &mut String, data: &ReportData) {
+    if data.versions.is_empty() {
+        return;
+    }
+    page.push_str("<section><h2>Versions</h2><table>");
+    for (name, version) in &data.versions {
+        let (name, version) = (escaped(name), escaped(version));
+        push(page, format_args!("<tr><td>{name}</td><td><code>{version}</code></td></tr>"));
+    }
+    page.push_str("</table></section>\n");
+}
+
+/// A value as text, strings without their quotes, ready for the page.
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => escaped(text),
+        other => escaped(&other.to_string()),
+    }
+}
+
+fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a string takes any text");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::data::{CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, TableSize};
+    use super::*;
+    use crate::params::Parameter;
+
+    /// A run that shows every part of the page.
+    fn made_up() -> ReportData {
+        let loss =
+            |at: u64| 0.45 + 0.24 / (1.0 + at as f64 / 12.0) + 0.01 * (at as f64 * 1.7).sin();
+        let phase = |(name, ms): (&str, f64)| PhaseTime { name: name.into(), ms };
+        let bin = |at: u64| {
+            let predicted = (at as f64 + 0.5) / 12.0;
+            let observed = predicted * (1.08 - 0.1 * predicted);
+            CalibrationBin { predicted, observed, count: 40_000 / (at + 1) }
+        };
+        let evaluation = |at: u64| {
+            let auc = 0.79 - 0.06 / (at as f64 + 1.0) - if at > 7 { 0.002 } else { 0.0 };
+            EvaluationPoint { step: at * 500 + 500, auc, logloss: 0.46, best: at <= 7 }
+        };
+        let phases = [
+            ("data", 210.0),
+            ("prepare", 480.0),
+            ("lookup", 2100.0),
+            ("forward", 9100.0),
+            ("loss", 60.0),
+            ("backward", 16_000.0),
+            ("all-reduce", 700.0),
+            ("dense update", 850.0),
+            ("embedding update", 3900.0),
+        ];
+        let parameter = |name: &str, value: Value, default: Value| Parameter {
+            set: value != default,
+            name: name.into(),
+            value,
+            default,
+            help: "what it is".into(),
+        };
+        ReportData {
+            recipe: "dlrm".into(),
+            started: "2026-11-22 10:07:45 UTC".into(),
+            seconds: 431.0,
+            samples_per_s: 27_312.0,
+            ranks: 2,
+            device: "cpu, 1 thread per rank".into(),
+            metrics: vec![
+                ("test_auc".into(), 0.790_12.into()),
+                ("test_logloss".into(), 0.457_81.into()),
+                ("test_ne".into(), 0.812_3.into()),
+                ("test_calibration".into(), 1.002.into()),
+                ("test_samples".into(), 1_000_000_u64.into()),
+                ("valid_auc".into(), 0.791_7.into()),
+            ],
+            parameters: vec![
+                parameter("data", "data/criteo".into(), "data/criteo".into()),
+                parameter("embedding_dim", 32.into(), 16.into()),
+                parameter("top", vec![512, 256].into(), vec![512, 256].into()),
+            ],
+            losses: (1..600).map(|at| LossPoint { step: at * 10, loss: loss(at) }).collect(),
+            evaluations: (0..12).map(evaluation).collect(),
+            calibration: (0..12).map(bin).collect(),
+            phases: phases.into_iter().map(phase).collect(),
+            tables: (1..6)
+                .map(|at| TableSize {
+                    name: format!("C{at}"),
+                    rows: at * 81_234,
+                    bytes: at * 11_005_952,
+                })
+                .collect(),
+            versions: vec![
+                ("rectool".into(), "0.1.0".into()),
+                ("libtorch".into(), "2.11.0".into()),
+            ],
+            warnings: vec!["torch runs 1 thread per rank: mpirun bound each to a core".into()],
+            ..ReportData::default()
+        }
+    }
+
+    #[test]
+    fn every_section_is_there_and_stands_alone() {
+        let page = render(&made_up());
+        if let Some(path) = std::env::var_os("RECTOOL_TEST_REPORT") {
+            std::fs::write(path, &page).unwrap();
+        }
+        for part in [
+            "0.7901",
+            "27,312",
+            "7 min 11 s",
+            "Training loss",
+            "Validation AUC",
+            "Calibration",
+            "embedding update",
+            "set, default 16",
+            "Embedding tables",
+            "libtorch",
+            "mpirun bound",
+        ] {
+            assert!(page.contains(part), "no {part}");
+        }
+        for foreign in ["http:", "https:", "<script", "src=", "NaN", "inf"] {
+            assert!(!page.contains(foreign), "{foreign} in the page");
+        }
+        assert_eq!(page.matches("<section").count(), page.matches("</section>").count());
+        assert_eq!(page.matches("<svg").count(), 4);
+        assert_eq!(page, render(&made_up()));
+    }
+
+    #[test]
+    fn text_from_outside_stays_text() {
+        let evil = "</pre><script>alert('x')</script>\"";
+        let mut data = made_up();
+        data.recipe = evil.into();
+        data.error = Some(evil.into());
+        data.started = evil.into();
+        data.device = evil.into();
+        data.warnings = vec![evil.into()];
+        data.metrics.push((evil.into(), evil.into()));
+        data.versions.push((evil.into(), evil.into()));
+        data.tables.push(TableSize { name: evil.into(), rows: 0, bytes: 0 });
+        data.phases.push(PhaseTime { name: evil.into(), ms: 1.0 });
+        let value: Value = vec![evil].into();
+        let (name, help) = (evil.into(), evil.into());
+        data.parameters.push(Parameter { name, help, default: value.clone(), value, set: true });
+        assert!(!render(&data).contains("<script"));
+    }
+
+    #[test]
+    fn an_empty_run_is_a_page_too() {
+        let page = render(&ReportData { status: RunStatus::Failed, ..ReportData::default() });
+        assert!(page.contains("failed") && !page.contains("<svg"));
+        let mut data = ReportData::default();
+        data.losses.push(LossPoint { step: 1, loss: f64::NAN });
+        data.calibration.push(CalibrationBin { predicted: f64::NAN, observed: 0.0, count: 0 });
+        assert!(!render(&data).contains("NaN"));
+    }
+}

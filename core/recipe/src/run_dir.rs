@@ -1,0 +1,221 @@
+//! The folder a run leaves behind.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rectool_comm::{Comm, CommExt, agree};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use crate::error::RecipeError;
+
+/// Where runs go unless a folder is named.
+const RUNS: &str = "runs";
+/// The link to the newest run, within [`RUNS`].
+const LATEST: &str = "latest";
+
+/// Where to go on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// From the latest checkpoint of the run folder, or of the newest run of the same recipe; from
+    /// the beginning if there is none.
+    Auto,
+    /// From this checkpoint, or the latest one of this run.
+    From(PathBuf),
+}
+
+/// A run's folder, the same on every rank; rank 0 writes what is not a checkpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Chooses and makes the folder.
+    ///
+    /// # Collective
+    /// Every rank; rank 0 decides.
+    pub(crate) fn create(
+        comm: &Arc<dyn Comm>,
+        recipe: &Path,
+        named: Option<&Path>,
+        resume: Option<&Resume>,
+    ) -> Result<Self, RecipeError> {
+        let chosen = if comm.rank() == 0 {
+            choose(recipe, named, resume).map(|path| path.display().to_string())
+        } else {
+            Ok(String::new())
+        };
+        let chosen = agree(&**comm, chosen)?;
+        Ok(Self { path: PathBuf::from(from_rank_0(&**comm, &chosen)?) })
+    }
+
+    /// A folder that is there already.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Checkpoints of the training `at`, counted from 0: `checkpoints`, `checkpoints-2` and so on.
+    pub(crate) fn checkpoints(&self, at: usize) -> PathBuf {
+        match at {
+            0 => self.path.join("checkpoints"),
+            _ => self.path.join(format!("checkpoints-{}", at + 1)),
+        }
+    }
+
+    /// Writes a file whole or not at all.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), RecipeError> {
+        let path = self.path.join(name);
+        let partial = self.path.join(format!(".{}.partial", name.replace('/', "-")));
+        let written = (|| {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            fs::write(&partial, content)?;
+            fs::rename(&partial, &path)
+        })();
+        written.map_err(|source| RecipeError::Write { path, source })
+    }
+}
+
+/// The text that rank 0 has, on every rank.
+///
+/// # Collective
+/// Every rank.
+pub(crate) fn from_rank_0(comm: &dyn Comm, own: &str) -> Result<String, RecipeError> {
+    // The length first, for a broadcast is of the same length everywhere.
+    let length = if comm.rank() == 0 { own.len() as u64 } else { 0 };
+    let length = comm.max_u64(length)? as usize;
+    let mut bytes = own.as_bytes().to_vec();
+    bytes.resize(length, 0);
+    if length > 0 {
+        comm.broadcast_bytes(&mut bytes, 0)?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Fails if a named folder holds anything and is not resumed.
+pub(crate) fn check_free(named: Option<&Path>, resume: Option<&Resume>) -> Result<(), RecipeError> {
+    match named {
+        Some(path) if resume != Some(&Resume::Auto) && !is_empty(path)? => {
+            Err(RecipeError::RunDirUsed { path: path.to_owned() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn choose(
+    recipe: &Path,
+    named: Option<&Path>,
+    resume: Option<&Resume>,
+) -> Result<PathBuf, RecipeError> {
+    check_free(named, resume)?;
+    if let Some(path) = named {
+        fs::create_dir_all(path)
+            .map_err(|source| RecipeError::Write { path: path.to_owned(), source })?;
+        return Ok(path.to_owned());
+    }
+    let name = recipe_name(recipe);
+    let runs = Path::new(RUNS);
+    if resume == Some(&Resume::Auto)
+        && let Ok(target) = fs::read_link(runs.join(LATEST))
+        && target.to_str().is_some_and(|target| is_run_of(target, &name))
+        && runs.join(&target).is_dir()
+    {
+        return Ok(runs.join(target));
+    }
+    let made = fresh(runs, &format!("{name}-{}", stamp(OffsetDateTime::now_utc())));
+    let folder = made.map_err(|source| RecipeError::Write { path: runs.to_owned(), source })?;
+    // A convenience: a file system without links does not stop a run.
+    if let Err(error) = link_latest(runs, &folder) {
+        tracing::warn!("cannot link {}: {error}", runs.join(LATEST).display());
+    }
+    Ok(runs.join(folder))
+}
+
+/// The recipe's file name without `.rhai`.
+pub(crate) fn recipe_name(recipe: &Path) -> String {
+    recipe.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// Whether `folder` is called `<recipe>-<time>`.
+fn is_run_of(folder: &str, recipe: &str) -> bool {
+    let time = folder.strip_prefix(recipe).and_then(|rest| rest.strip_prefix('-'));
+    time.is_some_and(|time| time.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// `20261122-100745`.
+fn stamp(now: OffsetDateTime) -> String {
+    let format = format_description!("[year][month][day]-[hour][minute][second]");
+    now.format(&format).unwrap_or_else(|_| now.unix_timestamp().to_string())
+}
+
+/// Makes a folder that was not there: `name`, or `name-2` and so on.
+fn fresh(runs: &Path, name: &str) -> io::Result<String> {
+    fs::create_dir_all(runs)?;
+    for at in 1_u32.. {
+        let name = if at == 1 { name.to_owned() } else { format!("{name}-{at}") };
+        match fs::create_dir(runs.join(&name)) {
+            Ok(()) => return Ok(name),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn link_latest(runs: &Path, folder: &str) -> io::Result<()> {
+    // Renaming replaces the old link at once; a link of another process is never half there.
+    let partial = runs.join(format!(".{LATEST}-{}", std::process::id()));
+    std::os::unix::fs::symlink(folder, &partial)?;
+    fs::rename(&partial, runs.join(LATEST))
+}
+
+fn is_empty(path: &Path) -> Result<bool, RecipeError> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(source) => Err(RecipeError::Write { path: path.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_used_folder_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        assert!(check_free(Some(path), None).is_ok());
+        fs::write(path.join("result.json"), "{}").unwrap();
+        assert!(matches!(check_free(Some(path), None), Err(RecipeError::RunDirUsed { .. })));
+        let from = Resume::From(path.to_owned());
+        assert!(matches!(check_free(Some(path), Some(&from)), Err(RecipeError::RunDirUsed { .. })));
+        assert!(check_free(Some(path), Some(&Resume::Auto)).is_ok());
+        assert!(matches!(
+            check_free(Some(&path.join("result.json")), None),
+            Err(RecipeError::Write { .. })
+        ));
+    }
+
+    #[test]
+    fn names_are_unique_and_tell_the_recipe() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(fresh(folder.path(), "dlrm-20261122-100745").unwrap(), "dlrm-20261122-100745");
+        assert_eq!(fresh(folder.path(), "dlrm-20261122-100745").unwrap(), "dlrm-20261122-100745-2");
+        link_latest(folder.path(), "a").unwrap();
+        link_latest(folder.path(), "b").unwrap();
+        assert_eq!(fs::read_link(folder.path().join(LATEST)).unwrap(), Path::new("b"));
+        assert!(is_run_of("dlrm-20261122-100745-2", "dlrm"));
+        assert!(!is_run_of("dlrm-small-20261122-100745", "dlrm"));
+        assert_eq!(recipe_name(Path::new("scripts/dlrm.rhai")), "dlrm");
+        assert_eq!(stamp(OffsetDateTime::UNIX_EPOCH), "19700101-000000");
+    }
+}

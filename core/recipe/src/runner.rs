@@ -1,0 +1,263 @@
+//! The executor of `run`: trains and evaluates.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use rectool_comm::{Comm, Reduce, Values, agree};
+use rectool_model::{
+    Checkpoint, Compute, Environment, Evaluation, Ranker, Stop, TrainingState, fit,
+};
+
+use crate::call::Call;
+use crate::dataset::Split;
+use crate::error::RecipeError;
+use crate::executor::{Executor, Metrics, TrainResult};
+use crate::job::TrainJob;
+use crate::network::{Model, Network};
+use crate::record::{Event, Progress, Record, Recorder, Writer};
+use crate::report::TableSize;
+use crate::run_dir::{Resume, RunDir, from_rank_0};
+
+/// Batch of an evaluation of a model that was not trained in this run.
+const EVALUATION_BATCH: usize = 8_192;
+
+/// A record is shared by one script, whose functions run one after another.
+const FREE: &str = "a script runs one function at a time";
+
+/// What a run trains with.
+pub(crate) struct Runner {
+    pub(crate) comm: Arc<dyn Comm>,
+    pub(crate) compute: Compute,
+    /// File of the recipe.
+    pub(crate) recipe: PathBuf,
+    pub(crate) recipe_text: String,
+    pub(crate) run_dir: Option<PathBuf>,
+    pub(crate) resume: Option<Resume>,
+    pub(crate) interrupted: Arc<AtomicBool>,
+    pub(crate) progress: Box<dyn Progress>,
+    pub(crate) record: Arc<Mutex<Record>>,
+    pub(crate) folder: Option<RunDir>,
+    pub(crate) models: Vec<Trained>,
+    pub(crate) trainings: usize,
+}
+
+/// A model with its weights.
+pub(crate) struct Trained {
+    network: Arc<Network>,
+    ranker: Ranker,
+    batch_size: usize,
+}
+
+impl Runner {
+    /// The run's folder, made by the first call.
+    ///
+    /// # Collective
+    /// The first time.
+    fn folder(&mut self) -> Result<RunDir, RecipeError> {
+        if let Some(folder) = &self.folder {
+            return Ok(folder.clone());
+        }
+        let (named, resume) = (self.run_dir.as_deref(), self.resume.as_ref());
+        let folder = RunDir::create(&self.comm, &self.recipe, named, resume)?;
+        self.record.lock().expect(FREE).run_dir = Some(folder.path().to_owned());
+        self.folder = Some(folder.clone());
+        if self.comm.rank() == 0 {
+            folder.write("recipe.rhai", self.recipe_text.as_bytes())?;
+            self.progress.started(folder.path());
+        }
+        Ok(folder)
+    }
+
+    /// Position of the model among those that have weights; they get their first ones here.
+    fn position(&mut self, call: &Call, model: &Model) -> Result<usize, RecipeError> {
+        let known = self.models.iter().position(|known| Arc::ptr_eq(&known.network, &model.0));
+        if let Some(at) = known {
+            return Ok(at);
+        }
+        let network = model.0.clone();
+        let environment = Environment { comm: self.comm.clone(), compute: self.compute };
+        let schema = network.features.dataset.0.schema();
+        let made = Ranker::new(network.spec.clone(), schema, environment);
+        let made = made.map_err(|error| RecipeError::refused(&network.call.place, error));
+        let ranker = agree(&*self.comm, made)?;
+        tracing::debug!("{}: {} dense weights", call.place, ranker.dense_parameters());
+        self.models.push(Trained { network, ranker, batch_size: EVALUATION_BATCH });
+        Ok(self.models.len() - 1)
+    }
+
+    /// The checkpoint that the training `at` goes on from: rank 0 looks, all get the answer.
+    ///
+    /// # Collective
+    /// Every rank.
+    fn checkpoint(&self, folder: &RunDir, at: usize) -> Result<Option<PathBuf>, RecipeError> {
+        let found = match &self.resume {
+            Some(Resume::Auto) => Ok(rectool_model::latest(&folder.checkpoints(at))),
+            Some(Resume::From(path)) if at == 0 => match Checkpoint::find(path) {
+                Some(found) => Ok(Some(found)),
+                None => Err(RecipeError::NoCheckpoint { path: path.clone() }),
+            },
+            _ => Ok(None),
+        };
+        let own = if self.comm.rank() == 0 { found } else { Ok(None) };
+        let own = agree(&*self.comm, own)?.map(|path| path.display().to_string());
+        let path = from_rank_0(&*self.comm, &own.unwrap_or_default())?;
+        Ok((!path.is_empty()).then(|| PathBuf::from(path)))
+    }
+
+    /// Loads the checkpoint into the model.
+    ///
+    /// # Collective
+    /// Every rank.
+    fn load(
+        &mut self,
+        call: &Call,
+        model: usize,
+        path: &Path,
+    ) -> Result<TrainingState, RecipeError> {
+        let ranker = &mut self.models[model].ranker;
+        let loaded = Checkpoint::open(path).and_then(|checkpoint| checkpoint.load(ranker));
+        let loaded = loaded.map_err(|error| RecipeError::refused(&call.place, error));
+        let state = agree(&*self.comm, loaded)?;
+        tracing::info!("going on from {}", path.display());
+        Ok(state)
+    }
+
+    fn table_sizes(&self, model: usize) -> Result<Vec<TableSize>, RecipeError> {
+        let infos = self.models[model].ranker.tables().tables();
+        let sizes = infos.iter().flat_map(|info| [info.rows as u64, info.bytes as u64]);
+        let mut sizes: Vec<u64> = sizes.collect();
+        self.comm.all_reduce(Values::U64(&mut sizes), Reduce::Sum)?;
+        let named = infos.into_iter().zip(sizes.chunks_exact(2));
+        let size = |(info, size): (rectool_embedding::TableInfo, &[u64])| TableSize {
+            name: info.name,
+            rows: size[0],
+            bytes: size[1],
+        };
+        Ok(named.map(size).collect())
+    }
+
+    /// Opens `metrics.jsonl` on rank 0, and takes the lines of earlier steps into the record.
+    fn writer(&self, folder: &RunDir, training: usize, step: u64) -> Option<Writer> {
+        if self.comm.rank() != 0 {
+            return None;
+        }
+        let mut record = self.record.lock().expect(FREE);
+        match Writer::open(folder.path(), training, step) {
+            Ok((writer, earlier)) => {
+                record.lines = earlier;
+                Some(writer)
+            }
+            Err(error) => {
+                let warning = format!("metrics.jsonl: {error}");
+                tracing::warn!("{warning}");
+                record.warnings.push(warning);
+                None
+            }
+        }
+    }
+
+    fn evaluation_of(
+        &mut self,
+        call: &Call,
+        model: usize,
+        split: &Split,
+    ) -> Result<Evaluation, RecipeError> {
+        let Trained { ranker, batch_size, .. } = &mut self.models[model];
+        let done = ranker.evaluate(&split.rows, *batch_size, 1);
+        done.map_err(|error| RecipeError::failed(&call.place, error))
+    }
+}
+
+impl Executor for Runner {
+    fn train(
+        &mut self,
+        call: &Call,
+        model: &Model,
+        job: &TrainJob,
+    ) -> Result<TrainResult, RecipeError> {
+        let folder = self.folder()?;
+        let at = self.trainings;
+        self.trainings += 1;
+        let position = self.position(call, model)?;
+        let resume = match self.checkpoint(&folder, at)? {
+            Some(path) => Some(self.load(call, position, &path)?),
+            None => None,
+        };
+        let step = resume.as_ref().map_or(0, |state| state.steps);
+        let writer = self.writer(&folder, at + 1, step);
+        let record = self.record.clone();
+        let mut record = record.lock().expect(FREE);
+        let checkpoints = folder.checkpoints(at);
+        let fitted = rectool_model::TrainJob {
+            spec: &job.spec,
+            train: &job.train.rows,
+            valid: job.valid.as_ref().map(|split| &split.rows),
+            checkpoints: Some(&checkpoints),
+            resume,
+        };
+        let first = self.comm.rank() == 0;
+        let mut recorder = Recorder {
+            training: at + 1,
+            record: &mut record,
+            writer,
+            progress: first.then_some(&mut *self.progress),
+            interrupted: self.interrupted.clone(),
+        };
+        let trained = &mut self.models[position];
+        trained.batch_size = job.spec.batch_size;
+        let summary = fit(&mut trained.ranker, &fitted, &mut recorder);
+        if first {
+            self.progress.trained();
+        }
+        let summary = summary.map_err(|error| RecipeError::failed(&call.place, error))?;
+        record.samples_per_s = summary.samples_per_s;
+        record.tables = self.table_sizes(position)?;
+        if summary.stop == Stop::Interrupted {
+            return Err(RecipeError::Interrupted { checkpoint: summary.checkpoint });
+        }
+        let last = record.lines.iter().rev().find_map(|line| match &line.event {
+            Event::Evaluation(report) if line.training == at + 1 => Some(&report.evaluation),
+            _ => None,
+        });
+        let best = summary.state.best.as_ref().map(|best| &best.evaluation);
+        let valid = match (best.or(last).cloned(), &job.valid) {
+            (Some(evaluation), Some(_)) => metrics(&evaluation),
+            (None, Some(split)) => metrics(&self.evaluation_of(call, position, split)?),
+            (_, None) => Metrics::new(),
+        };
+        Ok(TrainResult {
+            steps: summary.state.steps,
+            samples: summary.state.samples,
+            seconds: summary.train_seconds,
+            samples_per_s: summary.samples_per_s,
+            valid,
+        })
+    }
+
+    fn evaluate(
+        &mut self,
+        call: &Call,
+        model: &Model,
+        split: &Split,
+    ) -> Result<Metrics, RecipeError> {
+        self.folder()?;
+        let position = self.position(call, model)?;
+        let evaluation = self.evaluation_of(call, position, split)?;
+        let found = metrics(&evaluation);
+        self.record.lock().expect(FREE).evaluated = Some(evaluation);
+        Ok(found)
+    }
+}
+
+/// The metrics by name; one that is not defined is NaN, and `null` in `result.json`.
+fn metrics(evaluation: &Evaluation) -> Metrics {
+    vec![
+        ("auc", evaluation.auc.unwrap_or(f64::NAN)),
+        ("logloss", evaluation.logloss),
+        ("ne", evaluation.ne.unwrap_or(f64::NAN)),
+        ("calibration", evaluation.calibration.unwrap_or(f64::NAN)),
+        ("accuracy", evaluation.accuracy),
+        ("samples", evaluation.rows as f64),
+    ]
+}

@@ -1,0 +1,6 @@
+//! Whole scripts: what they may say, what they plan, what they train.
+
+mod data;
+mod errors;
+mod planning;
+mod running;
