@@ -1,0 +1,255 @@
+//! `rectool data import`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use rectool_data::import::{
+    self, ColumnSpec, CsvSpec, Header, ImportOptions, ImportSummary, LabelRule, MaxBad, Progress,
+    Quotes, SplitRule,
+};
+
+use super::progress::Meter;
+use super::values::{self, Fractions, SplitFiles, bytes, counted, grouped};
+use super::{OutputArgs, failure};
+use crate::failure::{Exit, Failure};
+use crate::output;
+
+const CRITEO_HELP: &str = "\
+Examples:
+  # One file, cut in file order (that is, time) into 80 % train, 10 % valid, 10 % test
+  rectool data import criteo train.txt --out data/criteo
+
+  # Days of the 1 TB log, the last one for testing; gzip and Zstandard are read as they are
+  rectool data import criteo --split train=day_0.gz,day_1.gz --split test=day_2.gz --out data/days
+
+Values stay as they are; logarithms and missing-value rules belong to the recipe.";
+
+const CSV_HELP: &str = "\
+Examples:
+  rectool data import csv clicks.csv --label click \\
+      --dense age,price --ids 'user,item,c*' --out data/clicks
+
+  rectool data import csv --split train=train.tsv.gz --split test=test.tsv.gz \\
+      --label label --ids user_id,movie_id,gender --lists genres --out data/movies
+
+Names may be patterns: 'c*' is every column that begins with c and is named nowhere else; i0..i12 is
+i0, i1 and so on. Columns that are not named are left out.";
+
+const PARQUET_HELP: &str = "\
+Example:
+  rectool data import parquet part-*.parquet --label label \\
+      --dense 'i*' --ids 'c*' --lists history --out data/p
+
+Numbers of any type, texts, dictionaries and lists of them are taken. For patterns see `import csv`.";
+
+/// The formats.
+#[derive(Debug, Subcommand)]
+pub(super) enum ImportCommand {
+    /// Criteo click logs: TSV of label, 13 integers, 26 hexadecimal categories
+    #[command(after_help = CRITEO_HELP)]
+    Criteo(CriteoArgs),
+    /// Comma- or tab-separated text with named columns
+    #[command(after_help = CSV_HELP)]
+    Csv(CsvArgs),
+    /// Parquet files
+    #[command(after_help = PARQUET_HELP)]
+    Parquet(ParquetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CriteoArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CsvArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    columns: ColumnArgs,
+
+    /// What separates fields: a character or `tab` [default: tab or comma, as in the first line]
+    #[arg(long, value_name = "CHAR", value_parser = values::delimiter)]
+    delimiter: Option<u8>,
+
+    /// Names of the columns, if the files have no header
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    names: Vec<String>,
+
+    /// Take `"` as a character like others
+    #[arg(long)]
+    no_quotes: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ParquetArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    columns: ColumnArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Which rows go where.
+#[derive(Debug, Args)]
+struct InputArgs {
+    /// Input files (plain, gzip or Zstandard), one after another, cut into splits by `--fractions`
+    #[arg(value_name = "FILE", required_unless_present = "split", conflicts_with = "split")]
+    files: Vec<PathBuf>,
+
+    /// Files of a split; give it once per split
+    #[arg(long, value_name = "NAME=FILES", value_parser = values::split_files)]
+    split: Vec<SplitFiles>,
+
+    /// Fractions of rows, in file order, for train,valid,test (or name=fraction,…)
+    #[arg(long, value_name = "LIST", default_value = "0.8,0.1,0.1", value_parser = values::fractions)]
+    fractions: Fractions,
+
+    /// Bad rows that are allowed: a number, or a fraction such as 0.01 or 1%
+    #[arg(long, value_name = "N", default_value = "100", value_parser = values::max_bad)]
+    max_bad: MaxBad,
+}
+
+impl InputArgs {
+    fn rule(&self) -> SplitRule {
+        if self.split.is_empty() {
+            let fractions = self.fractions.0.clone();
+            return SplitRule::Fractions { files: self.files.clone(), fractions };
+        }
+        let mut splits: Vec<(String, Vec<PathBuf>)> = Vec::new();
+        for split in &self.split {
+            match splits.iter_mut().find(|(name, _)| *name == split.name) {
+                Some((_, files)) => files.extend(split.files.iter().cloned()),
+                None => splits.push((split.name.clone(), split.files.clone())),
+            }
+        }
+        SplitRule::Files(splits)
+    }
+}
+
+/// Which columns become what.
+#[derive(Debug, Args)]
+struct ColumnArgs {
+    /// The label column, 0 or 1
+    #[arg(long, value_name = "NAME")]
+    label: Option<String>,
+
+    /// Take labels that are not 0 or 1, such as ratings
+    #[arg(long)]
+    any_label: bool,
+
+    /// Number columns, packed into `dense`
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    dense: Vec<String>,
+
+    /// Id columns, packed into `ids`: whole numbers stay, other texts are hashed
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    ids: Vec<String>,
+
+    /// Columns of several ids per row
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    lists: Vec<String>,
+
+    /// What separates the ids of a list
+    #[arg(long, value_name = "CHAR", default_value_t = '|')]
+    list_separator: char,
+
+    /// Number columns that keep their own names
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    plain_floats: Vec<String>,
+
+    /// Id columns that keep their own names
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    plain_ids: Vec<String>,
+}
+
+impl ColumnArgs {
+    fn spec(&self) -> ColumnSpec {
+        ColumnSpec {
+            label: self.label.clone(),
+            labels: if self.any_label { LabelRule::Any } else { LabelRule::ZeroOne },
+            dense: self.dense.clone(),
+            ids: self.ids.clone(),
+            plain_floats: self.plain_floats.clone(),
+            plain_ids: self.plain_ids.clone(),
+            lists: self.lists.clone(),
+            list_separator: self.list_separator,
+        }
+    }
+}
+
+impl ImportCommand {
+    pub(super) fn run(&self) -> Result<Exit, Failure> {
+        let (input, output) = match self {
+            Self::Criteo(args) => (&args.input, &args.output),
+            Self::Csv(args) => (&args.input, &args.output),
+            Self::Parquet(args) => (&args.input, &args.output),
+        };
+        let options = ImportOptions { writer: output.writer(), max_bad: input.max_bad };
+        let (rule, out) = (input.rule(), output.out.as_path());
+        let meter = Meter::new();
+        let show = |now: Progress| {
+            let bad =
+                if now.bad > 0 { format!(", {} bad", grouped(now.bad)) } else { String::new() };
+            meter.show(now.bytes_read, now.bytes_total, now.rows, &bad);
+        };
+        let summary = match self {
+            Self::Criteo(_) => import::criteo(&rule, out, &options, &show),
+            Self::Csv(args) => import::csv(&args.spec(), &rule, out, &options, &show),
+            Self::Parquet(args) => {
+                import::parquet(&args.columns.spec(), &rule, out, &options, &show)
+            }
+        };
+        drop(meter);
+        let summary = summary.map_err(failure)?;
+        output::print(&report(&summary, output))?;
+        Ok(Exit::Ok)
+    }
+}
+
+impl CsvArgs {
+    fn spec(&self) -> CsvSpec {
+        CsvSpec {
+            columns: self.columns.spec(),
+            delimiter: self.delimiter,
+            header: match self.names.as_slice() {
+                [] => Header::FirstRow,
+                names => Header::Names(names.to_vec()),
+            },
+            quotes: if self.no_quotes { Quotes::Literal } else { Quotes::Fields },
+        }
+    }
+}
+
+fn report(summary: &ImportSummary, output: &OutputArgs) -> String {
+    let out = output.out.display();
+    let rate = summary.rows() as f64 / summary.seconds.max(1e-3);
+    let mut text = format!(
+        "{out}: {} rows in {}, {}; {:.1} s, {} rows/s\n",
+        grouped(summary.rows()),
+        counted(summary.shards, "shard"),
+        bytes(summary.bytes_written),
+        summary.seconds,
+        grouped(rate as u64),
+    );
+    // Writing to a string does not fail.
+    for (name, rows) in &summary.splits {
+        let _ = writeln!(text, "  {name:<10} {:>14} rows", grouped(*rows));
+    }
+    if summary.bad > 0 {
+        let (bad, file) = (grouped(summary.bad), output.out.join("rejects.tsv"));
+        let _ = writeln!(text, "  refused    {bad:>14} rows, see {}", file.display());
+    }
+    if !summary.left_out.is_empty() {
+        let _ = writeln!(text, "  left out   columns {}", summary.left_out.join(", "));
+    }
+    text
+}
