@@ -1,1 +1,17 @@
-//! Integration tests.
+//! All integration tests, in one binary: it links libtorch once.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests fail by panicking and say what they skip"
+)]
+
+mod harness;
+
+mod checkpoints;
+mod cli;
+mod data;
+mod failures;
+mod mpi;
+mod quality;
+mod recipes;
+mod tidy;

@@ -1,0 +1,88 @@
+//! Datasets from the command line, and what the Python side sees of them.
+
+use std::process::Command;
+
+use crate::harness::{Dir, real_data, root};
+
+#[test]
+fn synthetic_log_passes_verification() {
+    let dir = Dir::new();
+    dir.synth("log", 3_000);
+    dir.rectool(&["data", "verify", "log"]).expect_success();
+    let shown = dir.rectool(&["data", "inspect", "log"]).expect_success();
+    assert!(shown.stdout.contains("train"), "{}", shown.stdout);
+    let head = dir.rectool(&["data", "head", "log", "--rows", "2"]).expect_success();
+    assert!(!head.stdout.is_empty());
+}
+
+#[test]
+fn importing_the_tsv_gives_the_same_shards() {
+    let dir = Dir::new();
+    let synth = ["data", "synth", "criteo", "--rows", "2000", "--seed", "3", "--out", "direct"];
+    dir.rectool(&[&synth[..], &["--tsv", "log.tsv"]].concat()).expect_success();
+    dir.rectool(&["data", "import", "criteo", "log.tsv", "--out", "imported"]).expect_success();
+    let manifest = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+    assert_eq!(manifest("direct/dataset.json"), manifest("imported/dataset.json"));
+}
+
+#[test]
+fn damaged_shard_is_named() {
+    let dir = Dir::new();
+    let log = dir.synth("log", 2_000);
+    let shard = log.join("train/00000.arrow");
+    let mut bytes = std::fs::read(&shard).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&shard, bytes).unwrap();
+    let expected = ["train/00000.arrow", "hint:"];
+    dir.rectool(&["data", "verify", "log"]).expect_code(1).expect_stderr(&expected[..1]);
+    let script = Dir::script("dlrm.rhai");
+    let run = ["run", &script, "--set", "data=log", "--set", "batch_size=100"];
+    dir.rectool(&run).expect_code(1).expect_stderr(&expected);
+}
+
+#[test]
+fn bad_rows_are_counted_and_shown() {
+    let dir = Dir::new();
+    let synth = ["data", "synth", "criteo", "--rows", "1000", "--seed", "3", "--out", "direct"];
+    dir.rectool(&[&synth[..], &["--tsv", "log.tsv"]].concat()).expect_success();
+    let text = std::fs::read_to_string(dir.join("log.tsv")).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[4] = "7\tnot\ta\trow";
+    dir.write("bad.tsv", &(lines.join("\n") + "\n"));
+    let import = ["data", "import", "criteo", "bad.tsv", "--out", "out"];
+    dir.rectool(&import).expect_success();
+    let rejects = std::fs::read_to_string(dir.join("out/rejects.tsv")).unwrap();
+    assert!(rejects.lines().any(|line| line.contains("bad.tsv\t5\t")), "{rejects}");
+    let strict = ["data", "import", "criteo", "bad.tsv", "--out", "strict", "--max-bad", "0"];
+    dir.rectool(&strict).expect_code(1).expect_stderr(&["bad.tsv"]);
+    assert!(!dir.join("strict").exists());
+}
+
+#[test]
+fn real_criteo_sample_is_imported_whole() {
+    let Some(data) = real_data("criteo-10k") else { return };
+    let dir = Dir::new();
+    let file = data.join("criteo_10k.tsv.gz");
+    let arguments = ["data", "import", "criteo", file.to_str().unwrap(), "--out", "criteo"];
+    dir.rectool(&arguments).expect_success();
+    let text = std::fs::read_to_string(dir.join("criteo/dataset.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rows: Vec<u64> = manifest["splits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|split| split["rows"].as_u64().unwrap())
+        .collect();
+    assert_eq!(rows, [8_000, 1_000, 1_000]);
+}
+
+/// The Python of the test environment that `make test` sets up, or `None` with a printed reason.
+pub(crate) fn python() -> Option<Command> {
+    let python = root().join(".venv/bin/python");
+    if !python.exists() {
+        println!("skipped: {} is not there; `make test` makes it", python.display());
+        return None;
+    }
+    Some(Command::new(python))
+}
