@@ -13,5 +13,6 @@ mod data;
 mod failures;
 mod mpi;
 mod quality;
+mod readme;
 mod recipes;
 mod tidy;
