@@ -11,6 +11,7 @@ pub mod limits;
 mod mmap;
 mod rng;
 mod schema;
+mod text;
 mod traits;
 
 pub use batch::{Batch, Column, Jagged};
@@ -19,6 +20,7 @@ pub use hint::{Hint, nearest_name, quoted_list};
 pub use mmap::MappedFile;
 pub use rng::Stream;
 pub use schema::{ColumnKind, ColumnSchema, Schema, SchemaError};
+pub use text::grouped;
 pub use traits::{Loss, Transform, TransformError};
 
 /// The id that stands for an absent categorical value: empty in a CSV, null in Parquet.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+pub(super) use rectool_base::grouped;
 use rectool_data::import::MaxBad;
 
 /// `NAME=FILE[,FILE…]`.
@@ -77,19 +78,6 @@ pub(super) fn delimiter(text: &str) -> Result<u8, String> {
         b"tab" | b"\\t" => Ok(b'\t'),
         _ => Err("expected one ASCII character or `tab`".to_owned()),
     }
-}
-
-/// `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `1 shard`, `2 shards`.

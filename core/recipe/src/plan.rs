@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
+pub(crate) use rectool_base::grouped;
 use rectool_embedding::IndexKind;
 use rectool_model::IdFeatureSpec;
 use serde::{Deserialize, Serialize};
@@ -275,19 +276,6 @@ impl TrainingPlan {
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
-}
-
-/// `12,345,678`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// `12.3 MB`, in powers of 1000.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use rectool_comm::Comm;
+use rectool_comm::{Comm, agree};
 use rectool_embedding::TableOptions;
 
 use super::files::{HashedFile, sync_folder};
@@ -14,7 +14,6 @@ use super::manifest::{
 };
 use super::read::{BEST_PREFIX, STEP_PREFIX, listed};
 use super::{dense, table_part};
-use crate::train::vote;
 use crate::{ModelError, Ranker, TrainingState};
 
 /// A folder of checkpoints of one training.
@@ -80,18 +79,18 @@ fn save(ranker: &Ranker, state: &TrainingState, path: &Path) -> Result<(), Model
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let work = path.with_file_name(format!(".writing-{name}"));
     let prepared = if first { prepare(ranker, &work) } else { Ok(()) };
-    vote(comm, prepared, false)?;
-    let written = vote(comm, write_parts(ranker, &work), false);
-    let finished = written.and_then(|(files, _)| {
+    agree(comm, prepared)?;
+    let written = agree(comm, write_parts(ranker, &work));
+    let finished = written.and_then(|files| {
         let files = gather(comm, &files)?;
         let finished = if first { finish(ranker, state, files, (&work, path)) } else { Ok(()) };
-        vote(comm, finished, false)
+        agree(comm, finished)
     });
     if finished.is_err() && first {
         // The error itself is what matters; a leftover folder has no final name.
         let _ = fs::remove_dir_all(&work);
     }
-    finished.map(drop)
+    finished
 }
 
 fn prepare(ranker: &Ranker, work: &Path) -> Result<(), ModelError> {

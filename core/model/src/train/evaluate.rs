@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use rectool_base::Batch;
+use rectool_comm::agree;
 use rectool_data::{DataError, OrderOptions, Shuffle, Split};
 
 use super::read::{Reading, open_loader};
-use super::vote::vote;
 use crate::{Evaluation, Evaluator, ModelError, Ranker};
 
 impl Ranker {
@@ -35,8 +35,7 @@ impl Ranker {
         let mut evaluator = Evaluator::new();
         loop {
             let next = self.take(loader.next());
-            let (batch, _) = vote(&*comm, next, false)?;
-            let Some(batch) = batch else { break };
+            let Some(batch) = agree(&*comm, next)? else { break };
             let labels = self.labels(&batch)?;
             evaluator.add(self.score_prepared()?, labels);
             loader.recycle(batch);

@@ -9,5 +9,4 @@ mod window;
 
 pub use fit::{FitSummary, Stop, TrainJob, fit};
 pub use state::{Best, TrainingState};
-pub(crate) use vote::vote;
 pub(crate) use window::Window;
