@@ -147,7 +147,11 @@ fn run(flags: &Flags, data: &Path, dataset: &Path) {
     let load_s = started.elapsed().as_secs_f64();
     let started = Instant::now();
     let compute = DeviceChoice::Cpu.resolve(0).expect("the CPU");
-    let environment = Environment { comm: std::sync::Arc::clone(&comm), compute };
+    let environment = Environment {
+        comm: std::sync::Arc::clone(&comm),
+        compute,
+        plugins: std::sync::Arc::new(rectool::base::NoPlugins),
+    };
     let mut ranker = Ranker::new(model(flags, &cardinalities), opened.schema(), environment)
         .expect("the model fits the data");
     let init_s = started.elapsed().as_secs_f64();

@@ -6,22 +6,24 @@ use std::path::{Path, PathBuf};
 use crate::harness::root;
 
 /// Which crates of ours each crate may depend on.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("base", &[]),
     ("comm", &["base"]),
     ("data", &["base"]),
     ("embedding", &["base", "comm"]),
     ("model", &["base", "comm", "data", "embedding"]),
-    ("recipe", &["base", "comm", "data", "embedding", "model"]),
-    ("rectool", &["base", "comm", "data", "embedding", "model", "recipe"]),
+    ("plugin", &["base"]),
+    ("recipe", &["base", "comm", "data", "embedding", "model", "plugin"]),
+    ("rectool", &["base", "comm", "data", "embedding", "model", "plugin", "recipe"]),
 ];
 
 /// Dependencies that one crate alone may know.
-const FENCES: [(&str, &[&str]); 5] = [
+const FENCES: [(&str, &[&str]); 6] = [
     ("tch", &["model"]),
     ("libloading", &["model"]),
     ("rhai", &["recipe"]),
     ("mpi", &["comm"]),
+    ("wasmtime", &["plugin"]),
     ("memmap2", &["base", "embedding"]),
 ];
 

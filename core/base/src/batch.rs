@@ -2,16 +2,18 @@
 
 use std::ops::Range;
 
+use crate::{ColumnKind, Texts};
+
 /// Values of varying count per row: row `i` holds `values[offsets[i]..offsets[i + 1]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Jagged {
+pub struct Jagged<T = i64> {
     /// Where each row starts; one more than rows, first 0, never falling.
     pub offsets: Vec<u32>,
     /// All values, row after row.
-    pub values: Vec<i64>,
+    pub values: Vec<T>,
 }
 
-impl Jagged {
+impl<T> Jagged<T> {
     /// No rows.
     pub fn new() -> Self {
         Self { offsets: vec![0], values: Vec::new() }
@@ -23,18 +25,20 @@ impl Jagged {
     }
 
     /// The values of row `row`.
-    pub fn row(&self, row: usize) -> &[i64] {
+    pub fn row(&self, row: usize) -> &[T] {
         &self.values[self.offsets[row] as usize..self.offsets[row + 1] as usize]
     }
+}
 
+impl<T: Copy> Jagged<T> {
     /// Appends one row.
-    pub fn push_row(&mut self, values: &[i64]) {
+    pub fn push_row(&mut self, values: &[T]) {
         self.values.extend_from_slice(values);
         self.offsets.push(self.values.len() as u32);
     }
 }
 
-impl Default for Jagged {
+impl<T> Default for Jagged<T> {
     fn default() -> Self {
         Self::new()
     }
@@ -58,8 +62,24 @@ pub enum Column {
         /// `rows * width` values.
         values: Vec<i64>,
     },
+    /// Row-major texts, [B, width].
+    Text {
+        /// Values per row.
+        width: usize,
+        /// `rows * width` texts.
+        values: Texts,
+    },
+    /// Floats of varying count per row.
+    F32List(Jagged<f32>),
     /// Ids of varying count per row.
     I64List(Jagged),
+    /// Texts of varying count per row: row `i` holds texts `offsets[i]..offsets[i + 1]`.
+    TextList {
+        /// Where each row starts; one more than rows, first 0, never falling.
+        offsets: Vec<u32>,
+        /// All texts, row after row.
+        values: Texts,
+    },
 }
 
 impl Column {
@@ -68,16 +88,22 @@ impl Column {
         match self {
             Self::F32 { width, values } => values.len() / width,
             Self::I64 { width, values } => values.len() / width,
+            Self::Text { width, values } => values.len() / width,
+            Self::F32List(jagged) => jagged.rows(),
             Self::I64List(jagged) => jagged.rows(),
+            Self::TextList { offsets, .. } => offsets.len() - 1,
         }
     }
 
-    /// `f32[13]`, `i64[26]` or `i64 list`, for messages.
-    pub fn type_name(&self) -> String {
+    /// Type and width.
+    pub fn kind(&self) -> ColumnKind {
         match self {
-            Self::F32 { width, .. } => format!("f32[{width}]"),
-            Self::I64 { width, .. } => format!("i64[{width}]"),
-            Self::I64List(_) => "i64 list".to_owned(),
+            Self::F32 { width, .. } => ColumnKind::F32 { width: *width },
+            Self::I64 { width, .. } => ColumnKind::I64 { width: *width },
+            Self::Text { width, .. } => ColumnKind::Text { width: *width },
+            Self::F32List(_) => ColumnKind::F32List,
+            Self::I64List(_) => ColumnKind::I64List,
+            Self::TextList { .. } => ColumnKind::TextList,
         }
     }
 }
@@ -103,7 +129,33 @@ pub struct Batch {
     pub columns: Vec<Column>,
 }
 
+/// Where in the data a call stands: for messages, and the seed of what is random.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchPlace {
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// Step within the epoch, from 0.
+    pub step: u64,
+    /// Position of the first row within the global batch.
+    pub row_first: usize,
+    /// Rows of this rank's slice.
+    pub rows: usize,
+}
+
+impl std::fmt::Display for BatchPlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { epoch, step, row_first, rows } = self;
+        write!(f, "epoch {epoch}, step {step}, rows {row_first} to {}", row_first + rows)
+    }
+}
+
 impl Batch {
+    /// Where it stands.
+    pub fn place(&self) -> BatchPlace {
+        let Self { rows, row_first, epoch, step, .. } = *self;
+        BatchPlace { epoch, step, row_first, rows }
+    }
+
     /// The slice of a global batch of `rows` rows that rank `rank` of `ranks` takes.
     ///
     /// ```

@@ -9,19 +9,26 @@ mod hash;
 mod hint;
 pub mod limits;
 mod mmap;
+mod plugin;
 mod rng;
 mod schema;
 mod text;
+mod texts;
 mod traits;
 
-pub use batch::{Batch, Column, Jagged};
+pub use batch::{Batch, BatchPlace, Column, Jagged};
 pub use hash::{bucket_of, hash_text, mix64};
 pub use hint::{Hint, nearest_name, quoted_list};
 pub use mmap::MappedFile;
+pub use plugin::{NoPlugins, ParameterValue, PluginCall, PluginFault, PluginSource};
 pub use rng::Stream;
 pub use schema::{ColumnKind, ColumnSchema, Schema, SchemaError};
 pub use text::grouped;
-pub use traits::{Loss, Transform, TransformError};
+pub use texts::{BrokenTexts, Texts};
+pub use traits::{
+    ItemStatistics, Labels, Loss, LossDemands, LossInput, Prediction, Sampler, Samples, Transform,
+    TransformError,
+};
 
 /// The id that stands for an absent categorical value: empty in a CSV, null in Parquet.
 ///

@@ -23,8 +23,41 @@ pub enum ColumnKind {
         /// Values per row.
         width: usize,
     },
+    /// `width` texts per row; a missing text is null. Arrow: `Utf8`, or `FixedSizeList<Utf8, width>`.
+    Text {
+        /// Values per row.
+        width: usize,
+    },
+    /// Any number of 32-bit floats per row. Arrow: `List<Float32>`.
+    F32List,
     /// Any number of 64-bit ids per row. Arrow: `List<Int64>`.
     I64List,
+    /// Any number of texts per row. Arrow: `List<Utf8>`.
+    TextList,
+}
+
+impl ColumnKind {
+    /// Values per row, or `None` where rows differ.
+    pub fn width(self) -> Option<usize> {
+        match self {
+            Self::F32 { width } | Self::I64 { width } | Self::Text { width } => Some(width),
+            Self::F32List | Self::I64List | Self::TextList => None,
+        }
+    }
+}
+
+/// `f32[13]`, `i64 list`, for messages.
+impl std::fmt::Display for ColumnKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::F32 { width } => write!(f, "f32[{width}]"),
+            Self::I64 { width } => write!(f, "i64[{width}]"),
+            Self::Text { width } => write!(f, "text[{width}]"),
+            Self::F32List => f.write_str("f32 list"),
+            Self::I64List => f.write_str("i64 list"),
+            Self::TextList => f.write_str("text list"),
+        }
+    }
 }
 
 /// One column: name, type, and the names of the values a wide column packs.
@@ -53,10 +86,7 @@ impl ColumnSchema {
 
     /// Values per row, or `None` where rows differ.
     pub fn width(&self) -> Option<usize> {
-        match self.kind {
-            ColumnKind::F32 { width } | ColumnKind::I64 { width } => Some(width),
-            ColumnKind::I64List => None,
-        }
+        self.kind.width()
     }
 
     /// `dense[4] (I5)`: the name of value `at` of a row, for messages.

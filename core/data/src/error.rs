@@ -172,6 +172,16 @@ pub enum DataError {
         /// Type and rows that came.
         found: String,
     },
+    /// A transform returned more or fewer columns than it announced.
+    #[error("`{transform}` returned {found} columns, expected {expected}")]
+    OutputCount {
+        /// The transform.
+        transform: String,
+        /// Columns that were announced.
+        expected: usize,
+        /// Columns that came.
+        found: usize,
+    },
     /// An importer's input is broken as a whole at some place.
     #[error("`{}`:{line}: {what}", file.display())]
     Input {
@@ -257,6 +267,7 @@ impl Hint for DataError {
             | Self::Option { .. }
             | Self::Panicked { .. }
             | Self::Output { .. }
+            | Self::OutputCount { .. }
             | Self::Input { .. } => return None,
         };
         Some(text.to_owned())

@@ -206,8 +206,8 @@ impl DatasetWriter {
                 (Column::I64List(_), ColumnKind::I64List) => true,
                 _ => false,
             };
-            let (name, found) = (&schema.name, column.type_name());
-            assert!(fits, "column `{name}` is {found}, the schema says {:?}", schema.kind);
+            let (name, found) = (&schema.name, column.kind());
+            assert!(fits, "column `{name}` is {found}, the schema says {}", schema.kind);
             assert_eq!(column.rows(), rows, "rows of column `{name}`");
         }
     }

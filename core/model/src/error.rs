@@ -23,6 +23,9 @@ pub enum ModelError {
         /// What is allowed.
         expected: String,
     },
+    /// A plugin failed.
+    #[error(transparent)]
+    Plugin(#[from] rectool_base::PluginFault),
     /// A column of the wrong type for its use.
     #[error("feature `{feature}`: column `{column}` has type {found}, expected {expected}")]
     ColumnType {
@@ -173,6 +176,7 @@ impl Hint for ModelError {
             Self::Metric(error) => error.hint(),
             Self::OptimizerState(error) => error.hint(),
             Self::Schema(error) => error.hint(),
+            Self::Plugin(fault) => fault.hint(),
             _ => None,
         }
     }

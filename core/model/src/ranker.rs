@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rectool_base::{Batch, Loss, Schema};
+use rectool_base::{Batch, Loss, LossInput, PluginSource, Schema};
 use rectool_comm::{Comm, Reduce, Values};
 use rectool_data::FeatureChain;
 use rectool_embedding::{EmbeddingCollection, FeatureOptions, Mode, Prepared, TableOptions};
@@ -44,6 +44,8 @@ pub struct Environment {
     pub comm: Arc<dyn Comm>,
     /// Device of the dense part.
     pub compute: Compute,
+    /// Where the plugins of the model come from.
+    pub plugins: Arc<dyn PluginSource>,
 }
 
 /// How a training step updates the weights.
@@ -71,9 +73,9 @@ impl Ranker {
         environment: Environment,
     ) -> Result<Self, ModelError> {
         spec.check()?;
-        let Environment { comm, compute } = environment;
+        let Environment { comm, compute, plugins } = environment;
         let schema = spec.features.select(schema)?;
-        let chain = Arc::new(FeatureChain::build(&spec.features.chain, &schema)?);
+        let chain = Arc::new(FeatureChain::build(&spec.features.chain, &schema, &*plugins)?);
         let input = InputPlan::new(&spec.features, chain.schema())?;
         let (tables, features) = spec.tables();
         let tables = EmbeddingCollection::new(tables, features, spec.seed, Arc::clone(&comm))?;
@@ -195,7 +197,9 @@ impl Ranker {
         let labels = self.input.labels(batch)?;
         self.losses.resize(batch.rows, 0.0);
         self.logit_gradients.resize(batch.rows, 0.0);
-        self.loss.evaluate(logits, labels, &mut self.losses, &mut self.logit_gradients);
+        let place = batch.place();
+        let input = LossInput { place, logits, labels, weights: &[], columns: &[] };
+        self.loss.evaluate(input, &mut self.losses, &mut self.logit_gradients)?;
         let scale = 1.0 / batch.rows_global as f32;
         self.logit_gradients.iter_mut().for_each(|gradient| *gradient *= scale);
         window.running.add(&self.losses, logits, labels);

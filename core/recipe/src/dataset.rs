@@ -72,13 +72,3 @@ pub(crate) struct Split {
     pub(crate) dataset: Dataset,
     pub(crate) rows: rectool_data::Split,
 }
-
-/// `f32[13]`, `i64[26]` or `i64 list`.
-pub(crate) fn kind_name(kind: ColumnKind) -> String {
-    match kind {
-        ColumnKind::F32 { width } => format!("f32[{width}]"),
-        ColumnKind::I64 { width } => format!("i64[{width}]"),
-        ColumnKind::I64List => "i64 list".to_owned(),
-        _ => "another type".to_owned(),
-    }
-}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rectool_base::{ColumnKind, Hint, MISSING_ID, quoted_list};
+use rectool_base::{ColumnKind, Hint, MISSING_ID, NoPlugins, quoted_list};
 use rectool_data::{ChainOp, ChainSpec, ChainStep, FeatureChain};
 use rectool_embedding::{IndexKind, Pooling};
 use rectool_model::{FeatureSpec, IdFeatureSpec};
@@ -11,7 +11,7 @@ use rhai::{Dynamic, Map};
 use serde::Deserialize;
 
 use crate::call::Call;
-use crate::dataset::{Dataset, kind_name};
+use crate::dataset::Dataset;
 use crate::error::{RecipeError, did_you_mean};
 use crate::options::{Options, entry, text_of};
 
@@ -118,7 +118,7 @@ fn id_range(
     feature: &IdFeatureSpec,
     chain: &[ChainStep],
 ) -> Option<(i64, i64, bool)> {
-    let of_column = chain.iter().rev().filter(|step| step.column == feature.column);
+    let of_column = chain.iter().rev().filter(|step| step.inputs.contains(&feature.column));
     let mut buckets = of_column.filter_map(|step| match step.op {
         ChainOp::Modulo { buckets } => Some(buckets),
         _ => None,
@@ -154,7 +154,7 @@ fn check_label(options: &Options<'_>, dataset: &Dataset, label: &str) -> Result<
     if column.kind == (ColumnKind::F32 { width: 1 }) {
         return Ok(());
     }
-    let kind = kind_name(column.kind);
+    let kind = column.kind.to_string();
     Err(options.refuse("label", &format!("expects a column of type f32[1], found {kind}"), None))
 }
 
@@ -170,7 +170,7 @@ fn dense_width(
             return Err(unknown(options, "dense", name, &dataset.names(is_float)));
         };
         let ColumnKind::F32 { width } = column.kind else {
-            let kind = kind_name(column.kind);
+            let kind = column.kind.to_string();
             let what = format!("expects float columns; '{name}' is {kind}");
             return Err(options.refuse("dense", &what, None));
         };
@@ -200,7 +200,7 @@ fn id_features(
         return Err(unknown(options, "ids", &given.column, &dataset.names(is_id)));
     };
     if !is_id(column.kind) {
-        let (name, kind) = (&given.column, kind_name(column.kind));
+        let (name, kind) = (&given.column, column.kind.to_string());
         let what = format!("expects id columns; '{name}' is {kind}");
         return Err(options.refuse("ids", &what, None));
     }
@@ -231,10 +231,8 @@ fn check_chain(
     let columns = spec.select(dataset.0.schema());
     let columns = columns.map_err(|error| options.refuse("ids", &error.to_string(), None))?;
     for step in &spec.chain.steps {
-        let name = &step.column;
-        if columns.position(name).is_ok() {
-            continue;
-        }
+        let missing = step.inputs.iter().find(|name| columns.position(name).is_err());
+        let Some(name) = missing else { continue };
         let known: Vec<&str> =
             columns.columns().iter().map(|column| column.name.as_str()).collect();
         let hint = did_you_mean(name, known.iter().copied());
@@ -242,7 +240,7 @@ fn check_chain(
         let what = format!("changes column '{name}', which no feature uses; they use {listed}");
         return Err(options.refuse("chain", &what, hint));
     }
-    FeatureChain::build(&spec.chain, &columns)
+    FeatureChain::build(&spec.chain, &columns, &NoPlugins)
         .map(drop)
         .map_err(|error| options.refuse("chain", &format!("cannot be: {error}"), error.hint()))
 }

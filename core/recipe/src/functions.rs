@@ -8,7 +8,7 @@ use rectool_model::Schedule;
 use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCallContext};
 
 use crate::call::{Call, raise};
-use crate::dataset::{Dataset, Split, kind_name};
+use crate::dataset::{Dataset, Split};
 use crate::error::RecipeError;
 use crate::executor::{Metrics, TrainResult};
 use crate::features::Features;
@@ -138,7 +138,7 @@ fn register_data(engine: &mut Engine, session: &Arc<Session>) {
         dataset
             .columns()
             .iter()
-            .map(|column| (column.name.as_str().into(), kind_name(column.kind).into()))
+            .map(|column| (column.name.as_str().into(), column.kind.to_string().into()))
             .collect()
     });
     engine.register_get("splits", |dataset: &mut Dataset| -> Array {
@@ -200,8 +200,8 @@ fn register_chain(engine: &mut Engine, session: &Arc<Session>) {
 
 /// Checks a step's own numbers, so that the error is at its place.
 fn checked(call: &Call, column: &str, op: ChainOp) -> Result<ChainStep, RecipeError> {
-    match op.transform() {
-        Ok(_) => Ok(ChainStep { column: column.to_owned(), op }),
+    match op.transform(&rectool_base::NoPlugins) {
+        Ok(_) => Ok(ChainStep::on(column, op)),
         Err(error) => Err(call.error(error.to_string(), error.hint())),
     }
 }

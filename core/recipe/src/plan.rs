@@ -106,9 +106,7 @@ impl TrainingPlan {
         let columns = set.dataset.columns().iter();
         Self {
             dataset: set.dataset.0.path().display().to_string(),
-            columns: columns
-                .map(|column| (column.name.clone(), crate::dataset::kind_name(column.kind)))
-                .collect(),
+            columns: columns.map(|column| (column.name.clone(), column.kind.to_string())).collect(),
             splits: splits.map(|split| (split.rows.name().to_owned(), split.rows.rows())).collect(),
             layers: network.layers(),
             dense_parameters,

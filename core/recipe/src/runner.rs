@@ -76,7 +76,9 @@ impl Runner {
             return Ok(at);
         }
         let network = model.0.clone();
-        let environment = Environment { comm: self.comm.clone(), compute: self.compute };
+        let (comm, compute) = (self.comm.clone(), self.compute);
+        let plugins = std::sync::Arc::new(rectool_base::NoPlugins);
+        let environment = Environment { comm, compute, plugins };
         let schema = network.features.dataset.0.schema();
         let made = Ranker::new(network.spec.clone(), schema, environment);
         let made = made.map_err(|error| RecipeError::refused(&network.call.place, error));

@@ -1,9 +1,8 @@
 //! Steps for id columns, packed or of varying count.
 
-use rectool_base::{
-    Column, ColumnKind, ColumnSchema, Jagged, MISSING_ID, Transform, TransformError,
-};
+use rectool_base::{Column, ColumnKind, ColumnSchema, Jagged, MISSING_ID, TransformError};
 
+use super::step::ColumnStep;
 use super::{Keep, parameter_error, type_error};
 
 const IDS: &str = "ids";
@@ -33,7 +32,7 @@ impl Modulo {
     }
 }
 
-impl Transform for Modulo {
+impl ColumnStep for Modulo {
     fn name(&self) -> &'static str {
         "modulo"
     }
@@ -75,7 +74,7 @@ impl Truncate {
     }
 }
 
-impl Transform for Truncate {
+impl ColumnStep for Truncate {
     fn name(&self) -> &'static str {
         "truncate"
     }

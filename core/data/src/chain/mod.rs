@@ -2,13 +2,18 @@
 
 mod ids;
 mod numeric;
+mod step;
 
 use std::sync::Arc;
 
-use rectool_base::{Column, ColumnKind, ColumnSchema, Schema, Transform, TransformError};
+use rectool_base::{
+    BatchPlace, Column, ColumnSchema, Jagged, PluginCall, PluginSource, Schema, Transform,
+    TransformError,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
+use step::OneColumn;
 
 /// A chain as a recipe writes it and a checkpoint stores it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,17 +23,24 @@ pub struct ChainSpec {
     pub steps: Vec<ChainStep>,
 }
 
-/// One step on one column.
+/// One step on some columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainStep {
-    /// The column, which the step's output replaces.
-    pub column: String,
+    /// The columns it is given. An output that is named like one of them replaces it.
+    pub inputs: Vec<String>,
     /// What is done.
     pub op: ChainOp,
 }
 
-/// The native steps.
+impl ChainStep {
+    /// A step on one column.
+    pub fn on(column: &str, op: ChainOp) -> Self {
+        Self { inputs: vec![column.to_owned()], op }
+    }
+}
+
+/// What a step does: natively, on one column, or by a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
@@ -70,6 +82,8 @@ pub enum ChainOp {
         #[serde(default)]
         keep: Keep,
     },
+    /// What a plugin does.
+    Plugin(PluginCall),
 }
 
 /// The end of a list that is kept.
@@ -84,19 +98,26 @@ pub enum Keep {
 }
 
 impl ChainOp {
-    /// The step as a transform, the same kind of thing that a plugin supplies.
+    /// The step as a transform.
     ///
     /// # Errors
-    /// [`TransformError::Parameter`] for a parameter out of range.
-    pub fn transform(&self) -> Result<Arc<dyn Transform>, TransformError> {
-        Ok(match *self {
-            Self::Impute { value } => Arc::new(numeric::Impute::new(value)?),
-            Self::RejectMissing => Arc::new(numeric::RejectMissing),
-            Self::Log1p => Arc::new(numeric::Log1p),
-            Self::Clip { min, max } => Arc::new(numeric::Clip::new(min, max)?),
-            Self::Standardize { mean, std } => Arc::new(numeric::Standardize::new(mean, std)?),
-            Self::Modulo { buckets } => Arc::new(ids::Modulo::new(buckets)?),
-            Self::Truncate { max, keep } => Arc::new(ids::Truncate::new(max, keep)?),
+    /// [`TransformError::Parameter`] for a parameter out of range, [`TransformError::Plugin`] for a
+    /// plugin that is not in `plugins` or refuses its parameters.
+    pub fn transform(
+        &self,
+        plugins: &dyn PluginSource,
+    ) -> Result<Arc<dyn Transform>, TransformError> {
+        Ok(match self {
+            Self::Impute { value } => Arc::new(OneColumn(numeric::Impute::new(*value)?)),
+            Self::RejectMissing => Arc::new(OneColumn(numeric::RejectMissing)),
+            Self::Log1p => Arc::new(OneColumn(numeric::Log1p)),
+            Self::Clip { min, max } => Arc::new(OneColumn(numeric::Clip::new(*min, *max)?)),
+            Self::Standardize { mean, std } => {
+                Arc::new(OneColumn(numeric::Standardize::new(*mean, *std)?))
+            }
+            Self::Modulo { buckets } => Arc::new(OneColumn(ids::Modulo::new(*buckets)?)),
+            Self::Truncate { max, keep } => Arc::new(OneColumn(ids::Truncate::new(*max, *keep)?)),
+            Self::Plugin(call) => plugins.transform(call)?,
         })
     }
 }
@@ -104,18 +125,20 @@ impl ChainOp {
 /// Transforms that are bound to the columns of a schema.
 ///
 /// ```
-/// use rectool_base::{Column, ColumnKind, ColumnSchema, Schema};
+/// use rectool_base::{BatchPlace, Column, ColumnKind, ColumnSchema, NoPlugins, Schema};
 /// use rectool_data::{ChainSpec, FeatureChain};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let spec: ChainSpec = serde_json::from_str(
-///     r#"{"steps": [{"column": "dense", "op": {"kind": "impute", "value": 0.0}},
-///                   {"column": "dense", "op": {"kind": "log1p"}}]}"#,
+///     r#"{"steps": [{"inputs": ["dense"], "op": {"kind": "impute", "value": 0.0}},
+///                   {"inputs": ["dense"], "op": {"kind": "log1p"}}]}"#,
 /// )?;
 /// let dense = ColumnSchema::plain("dense", ColumnKind::F32 { width: 2 });
-/// let chain = FeatureChain::build(&spec, &Schema::new(vec![dense])?)?;
+/// let chain = FeatureChain::build(&spec, &Schema::new(vec![dense])?, &NoPlugins)?;
 /// let column = Column::F32 { width: 2, values: vec![f32::NAN, 0.0] };
-/// assert_eq!(chain.apply(vec![column], 0)?, [Column::F32 { width: 2, values: vec![0.0, 0.0] }]);
+/// let place = BatchPlace { rows: 1, ..BatchPlace::default() };
+/// let made = chain.apply(vec![column], place)?;
+/// assert_eq!(made, [Column::F32 { width: 2, values: vec![0.0, 0.0] }]);
 /// # Ok(())
 /// # }
 /// ```
@@ -125,11 +148,23 @@ pub struct FeatureChain {
     steps: Vec<BoundStep>,
 }
 
+/// A step whose columns have been found.
 struct BoundStep {
-    column: usize,
-    input: ColumnSchema,
-    output: ColumnSchema,
+    inputs: Vec<Input>,
+    input_schemas: Vec<ColumnSchema>,
+    outputs: Vec<Output>,
     transform: Arc<dyn Transform>,
+}
+
+struct Input {
+    column: usize,
+    /// Whether an output takes its place, so that the step may consume it.
+    replaced: bool,
+}
+
+struct Output {
+    column: usize,
+    schema: ColumnSchema,
 }
 
 impl FeatureChain {
@@ -142,28 +177,48 @@ impl FeatureChain {
     ///
     /// # Errors
     /// [`DataError::Schema`] for an unknown column, [`DataError::Transform`] for a step that does
-    /// not take its column or has a parameter out of range.
-    pub fn build(spec: &ChainSpec, schema: &Schema) -> Result<Self, DataError> {
+    /// not take its columns, has a parameter out of range, or is not in `plugins`.
+    pub fn build(
+        spec: &ChainSpec,
+        schema: &Schema,
+        plugins: &dyn PluginSource,
+    ) -> Result<Self, DataError> {
         let mut chain = Self::new(schema);
         for step in &spec.steps {
-            chain.push(&step.column, step.op.transform()?)?;
+            chain.push(&step.inputs, step.op.transform(plugins)?)?;
         }
         Ok(chain)
     }
 
-    /// Appends a step.
+    /// Appends a step on the columns called `inputs`.
     ///
     /// # Errors
     /// As [`FeatureChain::build`].
-    pub fn push(&mut self, column: &str, transform: Arc<dyn Transform>) -> Result<(), DataError> {
-        let column = self.output.position(column)?;
+    pub fn push(
+        &mut self,
+        inputs: &[String],
+        transform: Arc<dyn Transform>,
+    ) -> Result<(), DataError> {
         let mut columns = self.output.columns().to_vec();
-        let input = columns[column].clone();
-        let output = transform.output(&input)?;
-        columns[column] = output.clone();
+        let places = inputs.iter().map(|name| self.output.position(name));
+        let places = places.collect::<Result<Vec<_>, _>>()?;
+        let input_schemas: Vec<_> = places.iter().map(|at| columns[*at].clone()).collect();
+        let mut outputs = Vec::new();
+        for schema in transform.outputs(&input_schemas)? {
+            let place = places.iter().copied().find(|at| columns[*at].name == schema.name);
+            let column = place.unwrap_or(columns.len());
+            match columns.get_mut(column) {
+                Some(replaced) => *replaced = schema.clone(),
+                None => columns.push(schema.clone()),
+            }
+            outputs.push(Output { column, schema });
+        }
+        let replaced = |column: usize| outputs.iter().any(|output| output.column == column);
+        let inputs = places.into_iter();
+        let inputs = inputs.map(|column| Input { column, replaced: replaced(column) }).collect();
         // A plugin may announce anything: the new schema must hold together.
         self.output = Schema::new(columns)?;
-        self.steps.push(BoundStep { column, input, output, transform });
+        self.steps.push(BoundStep { inputs, input_schemas, outputs, transform });
         Ok(())
     }
 
@@ -172,87 +227,103 @@ impl FeatureChain {
         &self.input
     }
 
-    /// The schema of what comes out.
+    /// The schema of what comes out: the columns that go in, as the steps left them, then those that
+    /// steps added.
     pub fn schema(&self) -> &Schema {
         &self.output
     }
 
     /// Applies the steps to the columns of a batch, which stand in the order of the input schema.
-    /// `row_first` is the position of the first row in the global batch, for messages.
     ///
     /// # Errors
-    /// If a step refuses a value, or returns a column that is not what it announced.
+    /// If a step refuses a value, or returns columns that are not what it announced.
     ///
     /// # Panics
     /// If there are not as many columns as the input schema has.
-    pub fn apply(&self, columns: Vec<Column>, row_first: usize) -> Result<Vec<Column>, DataError> {
-        let (found, expected) = (columns.len(), self.output.columns().len());
+    pub fn apply(&self, columns: Vec<Column>, place: BatchPlace) -> Result<Vec<Column>, DataError> {
+        let (found, expected) = (columns.len(), self.input.columns().len());
         assert!(found == expected, "a chain on {expected} columns was given {found}");
         let mut columns = columns;
         for step in &self.steps {
-            let place = &mut columns[step.column];
-            let rows = place.rows();
-            let taken = std::mem::replace(place, Column::I64List(rectool_base::Jagged::new()));
-            let made = step.transform.apply(&step.input, taken, row_first)?;
-            step.check(&made, rows)?;
-            *place = made;
+            step.apply(&mut columns, place)?;
         }
         Ok(columns)
     }
 }
 
 impl BoundStep {
+    fn apply(&self, columns: &mut Vec<Column>, place: BatchPlace) -> Result<(), DataError> {
+        let nothing = || Column::I64List(Jagged::new());
+        let taken = self.inputs.iter().map(|input| match input.replaced {
+            true => std::mem::replace(&mut columns[input.column], nothing()),
+            false => columns[input.column].clone(),
+        });
+        let taken = taken.collect();
+        let made = self.transform.apply(&self.input_schemas, taken, place)?;
+        if made.len() != self.outputs.len() {
+            return Err(DataError::OutputCount {
+                transform: self.transform.name().to_owned(),
+                expected: self.outputs.len(),
+                found: made.len(),
+            });
+        }
+        for (output, made) in self.outputs.iter().zip(made) {
+            self.check(&output.schema, &made, place.rows)?;
+            match columns.get_mut(output.column) {
+                Some(column) => *column = made,
+                None => columns.push(made),
+            }
+        }
+        Ok(())
+    }
+
     /// Everything behind the chain relies on lengths and offsets, and a plugin may get them wrong.
-    fn check(&self, made: &Column, rows: usize) -> Result<(), DataError> {
-        let width_fits = |width: usize, values: usize| Some(values) == rows.checked_mul(width);
-        let fits = match (made, self.output.kind) {
-            (Column::F32 { width, values }, ColumnKind::F32 { width: expected }) => {
-                *width == expected && width_fits(expected, values.len())
-            }
-            (Column::I64 { width, values }, ColumnKind::I64 { width: expected }) => {
-                *width == expected && width_fits(expected, values.len())
-            }
-            (Column::I64List(jagged), ColumnKind::I64List) => {
-                let offsets = &jagged.offsets;
-                offsets.len() == rows + 1
-                    && offsets[0] == 0
-                    && offsets.is_sorted()
-                    && offsets[rows] as usize == jagged.values.len()
-            }
+    fn check(&self, schema: &ColumnSchema, made: &Column, rows: usize) -> Result<(), DataError> {
+        let whole = match made {
+            Column::F32 { width, values } => values.len() == rows.saturating_mul(*width),
+            Column::I64 { width, values } => values.len() == rows.saturating_mul(*width),
+            Column::Text { width, values } => values.len() == rows.saturating_mul(*width),
+            Column::F32List(jagged) => whole_lists(&jagged.offsets, jagged.values.len(), rows),
+            Column::I64List(jagged) => whole_lists(&jagged.offsets, jagged.values.len(), rows),
+            Column::TextList { offsets, values } => whole_lists(offsets, values.len(), rows),
             _ => false,
         };
-        if fits {
+        if whole && made.kind() == schema.kind {
             return Ok(());
         }
-        let (type_name, held) = match made {
-            Column::F32 { values, .. } => (made.type_name(), values.len()),
-            Column::I64 { values, .. } => (made.type_name(), values.len()),
-            Column::I64List(jagged) => (made.type_name(), jagged.values.len()),
-            _ => ("another type".to_owned(), 0),
+        let values = match made {
+            Column::F32 { values, .. } => values.len(),
+            Column::I64 { values, .. } => values.len(),
+            Column::Text { values, .. } | Column::TextList { values, .. } => values.len(),
+            Column::F32List(jagged) => jagged.values.len(),
+            Column::I64List(jagged) => jagged.values.len(),
+            _ => 0,
         };
         Err(DataError::Output {
             transform: self.transform.name().to_owned(),
-            column: self.output.name.clone(),
-            expected: format!("{} of {rows} rows", kind_name(self.output.kind)),
-            found: format!("{type_name} with {held} values"),
+            column: schema.name.clone(),
+            expected: format!("{} of {rows} rows", schema.kind),
+            found: format!("{} with {values} values", made.kind()),
         })
     }
 }
 
-impl std::fmt::Debug for FeatureChain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let steps = self.steps.iter().map(|step| (&step.input.name, step.transform.name()));
-        f.debug_list().entries(steps).finish()
-    }
+/// Whether `offsets` cut `values` values into `rows` lists.
+fn whole_lists(offsets: &[u32], values: usize, rows: usize) -> bool {
+    offsets.len() == rows + 1
+        && offsets[0] == 0
+        && offsets.is_sorted()
+        && offsets[rows] as usize == values
 }
 
-/// `f32[13]`, for messages.
-pub(crate) fn kind_name(kind: ColumnKind) -> String {
-    match kind {
-        ColumnKind::F32 { width } => format!("f32[{width}]"),
-        ColumnKind::I64 { width } => format!("i64[{width}]"),
-        ColumnKind::I64List => "i64 list".to_owned(),
-        _ => "another type".to_owned(),
+impl std::fmt::Debug for FeatureChain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = |step: &BoundStep| {
+            let inputs = step.input_schemas.iter().map(|schema| schema.name.clone());
+            (inputs.collect::<Vec<_>>(), step.transform.name().to_owned())
+        };
+        let steps = self.steps.iter().map(name);
+        f.debug_list().entries(steps).finish()
     }
 }
 
@@ -260,7 +331,7 @@ fn type_error(step: &str, column: &ColumnSchema, expected: &'static str) -> Tran
     TransformError::Type {
         transform: step.to_owned(),
         column: column.name.clone(),
-        found: kind_name(column.kind),
+        found: column.kind.to_string(),
         expected,
     }
 }

@@ -1,14 +1,15 @@
 //! Steps for float columns. NaN is the missing value and stays NaN unless the step says otherwise.
 
-use rectool_base::{Column, ColumnKind, ColumnSchema, Transform, TransformError};
+use rectool_base::{Column, ColumnKind, ColumnSchema, TransformError};
 
+use super::step::ColumnStep;
 use super::{parameter_error, type_error};
 
 const FLOATS: &str = "floats";
 
 /// Checks that a column is of floats, and leaves its schema as it is.
 fn float_output(
-    step: &dyn Transform,
+    step: &dyn ColumnStep,
     input: &ColumnSchema,
 ) -> Result<ColumnSchema, TransformError> {
     match input.kind {
@@ -19,7 +20,7 @@ fn float_output(
 
 /// Replaces each value by `f` of it.
 fn map(
-    step: &dyn Transform,
+    step: &dyn ColumnStep,
     schema: &ColumnSchema,
     column: Column,
     f: impl Fn(f32) -> f32,
@@ -45,7 +46,7 @@ impl Impute {
     }
 }
 
-impl Transform for Impute {
+impl ColumnStep for Impute {
     fn name(&self) -> &'static str {
         "impute"
     }
@@ -67,7 +68,7 @@ impl Transform for Impute {
 /// Refuses a missing value.
 pub(super) struct RejectMissing;
 
-impl Transform for RejectMissing {
+impl ColumnStep for RejectMissing {
     fn name(&self) -> &'static str {
         "reject_missing"
     }
@@ -101,7 +102,7 @@ impl Transform for RejectMissing {
 /// `ln(1 + max(x, 0))`, as the Criteo recipe of DLRM has it.
 pub(super) struct Log1p;
 
-impl Transform for Log1p {
+impl ColumnStep for Log1p {
     fn name(&self) -> &'static str {
         "log1p"
     }
@@ -138,7 +139,7 @@ impl Clip {
     }
 }
 
-impl Transform for Clip {
+impl ColumnStep for Clip {
     fn name(&self) -> &'static str {
         "clip"
     }
@@ -174,7 +175,7 @@ impl Standardize {
     }
 }
 
-impl Transform for Standardize {
+impl ColumnStep for Standardize {
     fn name(&self) -> &'static str {
         "standardize"
     }

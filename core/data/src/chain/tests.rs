@@ -1,4 +1,4 @@
-use rectool_base::{Hint, Jagged, MISSING_ID};
+use rectool_base::{ColumnKind, Hint, Jagged, MISSING_ID, NoPlugins, Texts};
 
 use super::*;
 
@@ -24,14 +24,17 @@ fn columns(dense: &[f32], ids: &[i64], genres: &[&[i64]]) -> Vec<Column> {
 }
 
 fn chain(steps: &[(&str, ChainOp)]) -> Result<FeatureChain, DataError> {
-    let steps =
-        steps.iter().map(|(column, op)| ChainStep { column: (*column).to_owned(), op: op.clone() });
-    FeatureChain::build(&ChainSpec { steps: steps.collect() }, &schema())
+    let steps = steps.iter().map(|(column, op)| ChainStep::on(column, op.clone()));
+    FeatureChain::build(&ChainSpec { steps: steps.collect() }, &schema(), &NoPlugins)
+}
+
+fn place(row_first: usize, rows: usize) -> BatchPlace {
+    BatchPlace { row_first, rows, ..BatchPlace::default() }
 }
 
 fn dense_after(op: ChainOp, values: &[f32; 4]) -> Vec<f32> {
     let input = columns(values, &[0, 0], &[&[], &[]]);
-    match chain(&[("dense", op)]).unwrap().apply(input, 0).unwrap().swap_remove(0) {
+    match chain(&[("dense", op)]).unwrap().apply(input, place(0, 2)).unwrap().swap_remove(0) {
         Column::F32 { values, .. } => values,
         other => panic!("{other:?}"),
     }
@@ -53,9 +56,9 @@ fn float_steps_do_what_they_say() {
 fn missing_value_is_refused_by_member_and_row() {
     let chain = chain(&[("dense", ChainOp::RejectMissing)]).unwrap();
     let good = columns(&[0.0; 4], &[0, 0], &[&[], &[]]);
-    assert_eq!(chain.apply(good.clone(), 0).unwrap(), good);
+    assert_eq!(chain.apply(good.clone(), place(0, 2)).unwrap(), good);
     let bad = columns(&[0.0, 0.0, 0.0, f32::NAN], &[0, 0], &[&[], &[]]);
-    let error = chain.apply(bad, 100).unwrap_err();
+    let error = chain.apply(bad, place(100, 2)).unwrap_err();
     let text = "`reject_missing`: column `I2`, row 101 of the batch: missing value (NaN)";
     assert_eq!(error.to_string(), text);
     assert!(error.hint().is_some_and(|hint| hint.contains("impute")));
@@ -67,7 +70,7 @@ fn modulo_has_an_extra_row_for_missing() {
     let chain = chain(&[("ids", op.clone()), ("genres", op)]).unwrap();
     let input = columns(&[0.0; 6], &[MISSING_ID, i64::MIN, 25], &[&[MISSING_ID], &[], &[3, 13]]);
     let expected = columns(&[0.0; 6], &[10, i64::MIN.rem_euclid(10), 5], &[&[10], &[], &[3, 3]]);
-    assert_eq!(chain.apply(input, 0).unwrap(), expected);
+    assert_eq!(chain.apply(input, place(0, 3)).unwrap(), expected);
 }
 
 #[test]
@@ -76,7 +79,7 @@ fn truncate_keeps_the_end_asked_for() {
         let chain = chain(&[("genres", ChainOp::Truncate { max: 2, keep })]).unwrap();
         let input = columns(&[0.0; 6], &[0; 3], &[&[1, 2, 3], &[], &[9]]);
         let expected = columns(&[0.0; 6], &[0; 3], &[&kept, &[], &[9]]);
-        assert_eq!(chain.apply(input, 0).unwrap(), expected);
+        assert_eq!(chain.apply(input, place(0, 3)).unwrap(), expected);
     }
 }
 
@@ -104,34 +107,39 @@ fn wrong_specs_are_refused() {
 #[test]
 fn spec_survives_json_and_refuses_typos() {
     let spec = ChainSpec {
-        steps: vec![ChainStep {
-            column: "genres".into(),
-            op: ChainOp::Truncate { max: 3, keep: Keep::First },
-        }],
+        steps: vec![ChainStep::on("genres", ChainOp::Truncate { max: 3, keep: Keep::First })],
     };
     let text = serde_json::to_string(&spec).unwrap();
     assert_eq!(
         text,
-        r#"{"steps":[{"column":"genres","op":{"kind":"truncate","max":3,"keep":"first"}}]}"#
+        r#"{"steps":[{"inputs":["genres"],"op":{"kind":"truncate","max":3,"keep":"first"}}]}"#
     );
     assert_eq!(serde_json::from_str::<ChainSpec>(&text).unwrap(), spec);
     assert!(serde_json::from_str::<ChainSpec>(&text.replace("max", "maxx")).is_err());
 }
 
-/// A transform that returns something other than it announced.
-struct Liar(Column);
+/// Announces the given columns and returns them, or others.
+struct Fixed {
+    announced: Vec<ColumnSchema>,
+    made: Vec<Column>,
+}
 
-impl Transform for Liar {
+impl Transform for Fixed {
     fn name(&self) -> &'static str {
-        "liar"
+        "fixed"
     }
 
-    fn output(&self, input: &ColumnSchema) -> Result<ColumnSchema, TransformError> {
-        Ok(input.clone())
+    fn outputs(&self, _: &[ColumnSchema]) -> Result<Vec<ColumnSchema>, TransformError> {
+        Ok(self.announced.clone())
     }
 
-    fn apply(&self, _: &ColumnSchema, _: Column, _: usize) -> Result<Column, TransformError> {
-        Ok(self.0.clone())
+    fn apply(
+        &self,
+        _: &[ColumnSchema],
+        _: Vec<Column>,
+        _: BatchPlace,
+    ) -> Result<Vec<Column>, TransformError> {
+        Ok(self.made.clone())
     }
 }
 
@@ -145,6 +153,7 @@ fn transform_that_breaks_its_word_is_an_error() {
         ("dense", Column::F32 { width: 0, values: vec![] }),
         ("dense", Column::I64 { width: 2, values: vec![0; 4] }),
         ("ids", Column::I64 { width: 2, values: vec![0; 4] }),
+        ("ids", Column::Text { width: 1, values: Texts::new() }),
         ("genres", list(&[0, 2])),
         ("genres", list(&[0, 2, 4])),
         ("genres", list(&[0, 5, 3])),
@@ -152,8 +161,33 @@ fn transform_that_breaks_its_word_is_an_error() {
     ];
     for (column, lie) in lies {
         let mut chain = FeatureChain::new(&schema());
-        chain.push(column, Arc::new(Liar(lie.clone()))).unwrap();
-        let made = chain.apply(columns(&[0.0; 4], &[0; 2], &[&[], &[]]), 0);
+        let announced = vec![schema().column(column).unwrap().clone()];
+        let liar = Fixed { announced, made: vec![lie.clone()] };
+        chain.push(&[column.to_owned()], Arc::new(liar)).unwrap();
+        let made = chain.apply(columns(&[0.0; 4], &[0; 2], &[&[], &[]]), place(0, 2));
         assert!(matches!(made, Err(DataError::Output { .. })), "{lie:?}");
     }
+}
+
+#[test]
+fn a_step_adds_columns_and_replaces_those_of_its_inputs() {
+    let ids = Column::I64 { width: 1, values: vec![5, 6] };
+    let cross = Column::I64 { width: 2, values: vec![1, 2, 3, 4] };
+    let announced = vec![
+        ColumnSchema::plain("cross", ColumnKind::I64 { width: 2 }),
+        ColumnSchema::plain("ids", ColumnKind::I64 { width: 1 }),
+    ];
+    let step = Fixed { announced: announced.clone(), made: vec![cross.clone(), ids.clone()] };
+    let mut chain = FeatureChain::new(&schema());
+    chain.push(&["ids".to_owned(), "genres".to_owned()], Arc::new(step)).unwrap();
+    let names: Vec<_> = chain.schema().columns().iter().map(|column| &*column.name).collect();
+    assert_eq!(names, ["dense", "ids", "genres", "cross"]);
+    let given = columns(&[0.0; 4], &[0; 2], &[&[7], &[]]);
+    let made = chain.apply(given.clone(), place(0, 2)).unwrap();
+    assert_eq!(made, [given[0].clone(), ids, given[2].clone(), cross]);
+    let short = Fixed { announced, made: vec![] };
+    let mut chain = FeatureChain::new(&schema());
+    chain.push(&["ids".to_owned()], Arc::new(short)).unwrap();
+    let made = chain.apply(given, place(0, 2));
+    assert!(matches!(made, Err(DataError::OutputCount { expected: 2, found: 0, .. })));
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rectool_base::{Batch, Column};
+use rectool_base::{Batch, BatchPlace, Column};
 
 use super::{LoaderOptions, ReaderState};
 use crate::{DataError, FeatureChain, Order, OrderOptions, Split};
@@ -95,10 +95,12 @@ impl Producer {
         order.fill(start + slice.start as u64, &mut rows);
         let mut columns = lock(&self.spare).pop().unwrap_or_default();
         self.split.gather_into(&rows, &self.columns, &mut columns)?;
+        let (rows, row_first) = (slice.len(), slice.start);
         if let Some(chain) = &self.chain {
-            columns = chain.apply(columns, slice.start)?;
+            let place = BatchPlace { epoch, step, row_first, rows };
+            columns = chain.apply(columns, place)?;
         }
-        Ok(Batch { rows: slice.len(), rows_global, row_first: slice.start, epoch, step, columns })
+        Ok(Batch { rows, rows_global, row_first, epoch, step, columns })
     }
 
     fn order_of(&self, epoch: u64) -> Result<Arc<Order>, DataError> {
@@ -125,7 +127,7 @@ impl Producer {
 
 fn names(schema: &rectool_base::Schema) -> String {
     let columns = schema.columns().iter();
-    let names = columns.map(|c| format!("`{}` {}", c.name, crate::chain::kind_name(c.kind)));
+    let names = columns.map(|c| format!("`{}` {}", c.name, c.kind));
     names.collect::<Vec<_>>().join(", ")
 }
 

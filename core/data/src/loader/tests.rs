@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use rectool_base::{Column, ColumnSchema, Hint, Transform, TransformError};
+use rectool_base::{BatchPlace, Column, ColumnSchema, Hint, NoPlugins, Transform, TransformError};
 
 use super::*;
 use crate::fixture::{expected, folder};
@@ -92,7 +92,8 @@ fn columns_and_chain_apply_in_order() {
     with_split(|split| {
         let columns = vec![3, 1];
         let mut chain = FeatureChain::new(&split.project(&columns).unwrap());
-        chain.push("dense", ChainOp::Clip { min: 0.0, max: 5.0 }.transform().unwrap()).unwrap();
+        let clip = ChainOp::Clip { min: 0.0, max: 5.0 }.transform(&NoPlugins).unwrap();
+        chain.push(&["dense".to_owned()], clip).unwrap();
         let chain = Some(Arc::new(chain));
         let no_shuffle = OrderOptions { seed: 9, shuffle: Shuffle::None };
         let options =
@@ -183,13 +184,18 @@ impl Transform for Panics {
         "panics"
     }
 
-    fn output(&self, input: &ColumnSchema) -> Result<ColumnSchema, TransformError> {
-        Ok(input.clone())
+    fn outputs(&self, inputs: &[ColumnSchema]) -> Result<Vec<ColumnSchema>, TransformError> {
+        Ok(inputs.to_vec())
     }
 
-    fn apply(&self, _: &ColumnSchema, column: Column, _: usize) -> Result<Column, TransformError> {
-        assert!(column.rows() == 16, "odd batch of {} rows", column.rows());
-        Ok(column)
+    fn apply(
+        &self,
+        _: &[ColumnSchema],
+        columns: Vec<Column>,
+        place: BatchPlace,
+    ) -> Result<Vec<Column>, TransformError> {
+        assert!(place.rows == 16, "odd batch of {} rows", place.rows);
+        Ok(columns)
     }
 }
 
@@ -197,7 +203,7 @@ impl Transform for Panics {
 fn panic_in_a_transform_is_an_error_at_its_place() {
     with_split(|split| {
         let mut chain = FeatureChain::new(split.schema());
-        chain.push("dense", Arc::new(Panics)).unwrap();
+        chain.push(&["dense".to_owned()], Arc::new(Panics)).unwrap();
         let chain = Some(Arc::new(chain));
         for threads in [0, 1, 3] {
             let options = LoaderOptions { chain: chain.clone(), threads, ..options(16) };

@@ -1,7 +1,7 @@
 //! Binary cross-entropy on logits.
 
 use rayon::prelude::*;
-use rectool_base::Loss;
+use rectool_base::{Labels, Loss, LossDemands, LossInput, PluginFault, Prediction};
 
 /// Rows of a parallel task: about 0.1 ms of exponentials and logarithms.
 const TASK_ROWS: usize = 4096;
@@ -24,9 +24,11 @@ pub fn sigmoid(logit: f32) -> f32 {
 /// large, gives an infinite loss or a gradient of the wrong size.
 ///
 /// ```
-/// use rectool_base::Loss;
+/// use rectool_base::{BatchPlace, Loss, LossInput};
+/// let (logits, labels, place) = (&[0.0, 100.0], &[1.0, 0.0], BatchPlace::default());
+/// let input = LossInput { place, logits, labels, weights: &[], columns: &[] };
 /// let (mut losses, mut gradients) = ([0.0; 2], [0.0; 2]);
-/// rectool_model::Bce.evaluate(&[0.0, 100.0], &[1.0, 0.0], &mut losses, &mut gradients);
+/// rectool_model::Bce.evaluate(input, &mut losses, &mut gradients).unwrap();
 /// assert_eq!(losses, [std::f32::consts::LN_2, 100.0]);
 /// assert_eq!(gradients, [-0.5, 1.0]);
 /// ```
@@ -38,7 +40,22 @@ impl Loss for Bce {
         "bce"
     }
 
-    fn evaluate(&self, logits: &[f32], labels: &[f32], losses: &mut [f32], gradients: &mut [f32]) {
+    fn demands(&self) -> &LossDemands {
+        static DEMANDS: LossDemands = LossDemands {
+            prediction: Prediction::Logit,
+            labels: Labels::Binary,
+            columns: Vec::new(),
+        };
+        &DEMANDS
+    }
+
+    fn evaluate(
+        &self,
+        input: LossInput<'_>,
+        losses: &mut [f32],
+        gradients: &mut [f32],
+    ) -> Result<(), PluginFault> {
+        let LossInput { logits, labels, weights, .. } = input;
         let rows = logits.len();
         assert!(
             labels.len() == rows && losses.len() == rows && gradients.len() == rows,
@@ -48,13 +65,22 @@ impl Loss for Bce {
             gradients.len()
         );
         let inputs = logits.par_iter().zip(labels).with_min_len(TASK_ROWS);
-        let outputs = losses.par_iter_mut().zip(gradients);
+        let outputs = losses.par_iter_mut().zip(&mut *gradients);
         inputs.zip(outputs).for_each(|((z, y), (loss, gradient))| {
             // Written as a comparison, so that a NaN logit is a NaN loss.
             let positive = if *z < 0.0 { 0.0 } else { *z };
             *loss = positive - z * y + (-z.abs()).exp().ln_1p();
             *gradient = sigmoid(*z) - y;
         });
+        if !weights.is_empty() {
+            assert!(weights.len() == rows, "{rows} logits, {} weights", weights.len());
+            let outputs = losses.iter_mut().zip(gradients).zip(weights);
+            outputs.for_each(|((loss, gradient), weight)| {
+                *loss *= weight;
+                *gradient *= weight;
+            });
+        }
+        Ok(())
     }
 }
 
@@ -74,7 +100,9 @@ mod tests {
 
     fn evaluate(logits: &[f32], labels: &[f32]) -> (Vec<f32>, Vec<f32>) {
         let (mut losses, mut gradients) = (vec![0.0; logits.len()], vec![0.0; logits.len()]);
-        Bce.evaluate(logits, labels, &mut losses, &mut gradients);
+        let place = rectool_base::BatchPlace::default();
+        let input = LossInput { place, logits, labels, weights: &[], columns: &[] };
+        Bce.evaluate(input, &mut losses, &mut gradients).unwrap();
         (losses, gradients)
     }
 
