@@ -60,6 +60,36 @@ fn bad_rows_are_counted_and_shown() {
 }
 
 #[test]
+fn texts_and_lists_are_imported_and_shown() {
+    let dir = Dir::new();
+    let rows = "click,item,title,prices,tags\n\
+        1,7,\"a\ttab, \u{fc}\",1.5|2,x|y z\n\
+        0,8,,,\n";
+    dir.write("rows.csv", rows);
+    let import = ["data", "import", "csv", "--split", "train=rows.csv", "--out", "out"];
+    let columns = ["--label", "click", "--plain-ids", "item", "--text", "title"];
+    let lists = ["--float-lists", "prices", "--text-lists", "tags"];
+    dir.rectool(&[&import[..], &columns[..], &lists[..]].concat()).expect_success();
+    let shown = dir.rectool(&["data", "inspect", "out"]).expect_success().stdout;
+    let lines: Vec<Vec<&str>> =
+        shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    for line in [
+        &["title", "text"][..],
+        &["prices", "f32", "list"],
+        &["tags", "text", "list"],
+        &["item", "7", "8", "0"],
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line:?} in {shown}");
+    }
+    let head = dir.rectool(&["data", "head", "out"]).expect_success().stdout;
+    let wanted = "label\titem\ttitle\tprices\ttags\n\
+        1\t7\ta\\ttab, \u{fc}\t1.5|2\tx|y z\n\
+        0\t8\t\t\t\n";
+    assert_eq!(head, wanted);
+    dir.rectool(&["data", "verify", "out"]).expect_success();
+}
+
+#[test]
 fn real_criteo_sample_is_imported_whole() {
     let Some(data) = real_data("criteo-10k") else { return };
     let dir = Dir::new();

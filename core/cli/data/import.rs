@@ -31,7 +31,7 @@ Examples:
       --dense age,price --ids 'user,item,c*' --out data/clicks
 
   rectool data import csv --split train=train.tsv.gz --split test=test.tsv.gz \\
-      --label label --ids user_id,movie_id,gender --lists genres --out data/movies
+      --label label --ids user_id,movie_id,gender --lists genres --texts title --out data/movies
 
 Names may be patterns: 'c*' is every column that begins with c and is named nowhere else; i0..i12 is
 i0, i1 and so on. Columns that are not named are left out.";
@@ -41,7 +41,8 @@ Example:
   rectool data import parquet part-*.parquet --label label \\
       --dense 'i*' --ids 'c*' --lists history --out data/p
 
-Numbers of any type, texts, dictionaries and lists of them are taken. For patterns see `import csv`.";
+Numbers of any type, texts, dictionaries and lists of them are taken. Texts among --ids and --lists are
+hashed; those among --texts and --text-lists stay texts. For patterns see `import csv`.";
 
 /// The formats.
 #[derive(Debug, Subcommand)]
@@ -158,7 +159,19 @@ struct ColumnArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     lists: Vec<String>,
 
-    /// What separates the ids of a list
+    /// Text columns, kept as texts for plugins that read them
+    #[arg(long, alias = "text", value_name = "NAMES", value_delimiter = ',')]
+    texts: Vec<String>,
+
+    /// Columns of several numbers per row
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    float_lists: Vec<String>,
+
+    /// Columns of several texts per row, kept as texts
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    text_lists: Vec<String>,
+
+    /// What separates the values of a list
     #[arg(long, value_name = "CHAR", default_value_t = '|')]
     list_separator: char,
 
@@ -181,6 +194,9 @@ impl ColumnArgs {
             plain_floats: self.plain_floats.clone(),
             plain_ids: self.plain_ids.clone(),
             lists: self.lists.clone(),
+            texts: self.texts.clone(),
+            float_lists: self.float_lists.clone(),
+            text_lists: self.text_lists.clone(),
             list_separator: self.list_separator,
         }
     }

@@ -113,9 +113,8 @@ fn type_name(column: &ColumnSchema) -> String {
     match column.kind {
         ColumnKind::F32 { width: 1 } if column.members.is_empty() => "f32".to_owned(),
         ColumnKind::I64 { width: 1 } if column.members.is_empty() => "i64".to_owned(),
-        ColumnKind::F32 { width } => format!("f32[{width}]"),
-        ColumnKind::I64 { width } => format!("i64[{width}]"),
-        _ => "i64 list".to_owned(),
+        ColumnKind::Text { width: 1 } if column.members.is_empty() => "text".to_owned(),
+        kind => kind.to_string(),
     }
 }
 
@@ -148,20 +147,39 @@ impl HeadArgs {
 
 /// The values of a row as text; what is missing is empty.
 fn fields(column: &Column, row: usize) -> Vec<String> {
-    let id = |id: &i64| if *id == MISSING_ID { String::new() } else { id.to_string() };
+    let list = |fields: Vec<String>| vec![fields.join("|")];
     match column {
         Column::F32 { width, values } => {
-            let text = |value: &f32| if value.is_nan() { String::new() } else { value.to_string() };
-            values[row * width..(row + 1) * width].iter().map(text).collect()
+            values[row * width..(row + 1) * width].iter().copied().map(float).collect()
         }
         Column::I64 { width, values } => {
-            values[row * width..(row + 1) * width].iter().map(id).collect()
+            values[row * width..(row + 1) * width].iter().copied().map(id).collect()
         }
-        Column::I64List(jagged) => {
-            vec![jagged.row(row).iter().map(id).collect::<Vec<_>>().join("|")]
+        Column::Text { width, values } => {
+            (row * width..(row + 1) * width).map(|at| text(values.get(at))).collect()
         }
-        _ => vec![String::new()],
+        Column::F32List(jagged) => list(jagged.row(row).iter().copied().map(float).collect()),
+        Column::I64List(jagged) => list(jagged.row(row).iter().copied().map(id).collect()),
+        Column::TextList { offsets, values } => {
+            let range = offsets[row] as usize..offsets[row + 1] as usize;
+            list(range.map(|at| text(values.get(at))).collect())
+        }
+        other => vec![format!("({})", other.kind())],
     }
+}
+
+fn float(value: f32) -> String {
+    if value.is_nan() { String::new() } else { value.to_string() }
+}
+
+fn id(id: i64) -> String {
+    if id == MISSING_ID { String::new() } else { id.to_string() }
+}
+
+/// Kept on its line and in its field.
+fn text(text: Option<&str>) -> String {
+    let text = text.unwrap_or_default().replace('\\', "\\\\");
+    text.replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
 }
 
 impl VerifyArgs {

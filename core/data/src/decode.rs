@@ -41,6 +41,30 @@ impl Broken {
     }
 }
 
+/// Text bytes of one compressed buffer: what offsets of 32 bits reach.
+const TEXT_BYTES_MAX: i64 = 1 << 31;
+
+/// What a buffer holds.
+#[derive(Clone, Copy)]
+enum Item {
+    /// One bit per value.
+    Bits,
+    /// Items of so many bytes: one per value, or offsets, of which there is one more.
+    Sized(usize),
+    /// The bytes of texts, of any length.
+    Bytes,
+}
+
+impl Item {
+    /// The greatest size of a buffer of `values` values; writers pad to 64 bytes.
+    fn bytes_max(self, values: i64) -> i64 {
+        match self {
+            Self::Bits | Self::Sized(_) => 8 * (values + 1) + 64,
+            Self::Bytes => TEXT_BYTES_MAX,
+        }
+    }
+}
+
 const MAGIC: &[u8; 6] = b"ARROW1";
 /// Magic twice, padding and the footer's length: the least that a file has.
 const FILE_BYTES_MIN: usize = 8 + 10;
@@ -191,13 +215,13 @@ fn check_message(
             what: format!("column `{}`: {}", field.name(), broken.what),
             ..broken
         };
-        for (depth, sizes) in layout(field.data_type()).iter().enumerate() {
+        for (depth, items) in layout(field.data_type()).into_iter().enumerate() {
             let node = nodes.next().map(|node| (node.length(), node.null_count()));
             let values = check_node(node, (depth == 0).then_some(rows)).map_err(in_column)?;
-            for size in *sizes {
+            for item in items {
                 let buffer = buffers.next().map(|buffer| (buffer.offset(), buffer.length()));
                 let compressed = compressed.then_some(values);
-                check_buffer(buffer, body, *size, compressed).map_err(in_column)?;
+                check_buffer(buffer, body, *item, compressed).map_err(in_column)?;
             }
         }
     }
@@ -207,19 +231,21 @@ fn check_message(
     Ok(())
 }
 
-/// The buffers of each nesting level of a column, by the size of one item in bytes; bitmaps of
-/// validity count as 1.
-fn layout(data_type: &DataType) -> &'static [&'static [usize]] {
-    match data_type {
-        DataType::FixedSizeList(item, _) if *item.data_type() == DataType::Float32 => {
-            &[&[1], &[1, 4]]
-        }
-        DataType::FixedSizeList(..) => &[&[1], &[1, 8]],
-        DataType::List(_) => &[&[1, 4], &[1, 8]],
-        DataType::LargeList(_) => &[&[1, 8], &[1, 8]],
-        DataType::Float32 => &[&[1, 4]],
-        _ => &[&[1, 8]],
-    }
+/// The buffers of each nesting level of a column, by what they hold.
+fn layout(data_type: &DataType) -> Vec<&'static [Item]> {
+    use Item::{Bits, Bytes, Sized};
+    let (own, item): (&[Item], _) = match data_type {
+        DataType::FixedSizeList(item, _) => (&[Bits], Some(item)),
+        DataType::List(item) => (&[Bits, Sized(4)], Some(item)),
+        DataType::LargeList(item) => (&[Bits, Sized(8)], Some(item)),
+        DataType::Utf8 => (&[Bits, Sized(4), Bytes], None),
+        DataType::LargeUtf8 => (&[Bits, Sized(8), Bytes], None),
+        DataType::Float32 => (&[Bits, Sized(4)], None),
+        _ => (&[Bits, Sized(8)], None),
+    };
+    let mut levels = vec![own];
+    levels.extend(item.into_iter().flat_map(|item| layout(item.data_type())));
+    levels
 }
 
 /// Returns the length. `exact` is that of a column as a whole; of the values of lists arrow checks
@@ -239,11 +265,11 @@ fn check_node(node: Option<(i64, i64)>, exact: Option<i64>) -> Result<i64, Broke
     Ok(length)
 }
 
-/// `item` is the size of an item, and `compressed` the number of items of a compressed buffer.
+/// `compressed` is the number of values of the level, if its buffers are compressed.
 fn check_buffer(
     buffer: Option<(i64, i64)>,
     body: &[u8],
-    item: usize,
+    item: Item,
     compressed: Option<i64>,
 ) -> Result<(), Broken> {
     let (offset, length) = buffer.ok_or_else(|| Broken::new("message", "a buffer", "none"))?;
@@ -255,26 +281,25 @@ fn check_buffer(
     let length = usize::try_from(length).map_err(|_| outside())?;
     let end = start.checked_add(length).filter(|end| *end <= body.len()).ok_or_else(outside)?;
     let size = match compressed {
-        Some(values) if length > 0 => decompressed_size(&body[start..end], values)?,
+        Some(values) if length > 0 => decompressed_size(&body[start..end], item.bytes_max(values))?,
         _ => length,
     };
-    if !size.is_multiple_of(item) {
+    let Item::Sized(bytes) = item else { return Ok(()) };
+    if !size.is_multiple_of(bytes) {
         // Arrow panics on offsets of such a size.
-        return Err(Broken::new("size of buffer", format!("a multiple of {item}"), size));
+        return Err(Broken::new("size of buffer", format!("a multiple of {bytes}"), size));
     }
     Ok(())
 }
 
 /// The size stands in front: -1 if the rest is stored as it is.
-fn decompressed_size(buffer: &[u8], values: i64) -> Result<usize, Broken> {
+fn decompressed_size(buffer: &[u8], size_max: i64) -> Result<usize, Broken> {
     let prefix = buffer.first_chunk::<8>();
     let prefix = prefix.ok_or_else(|| Broken::new("compressed buffer", "8 bytes", buffer.len()))?;
     let size = i64::from_le_bytes(*prefix);
     if size == -1 {
         return Ok(buffer.len() - 8);
     }
-    // Eight bytes per value are the most there is; offsets have one more; writers pad to 64 bytes.
-    let size_max = 8 * (values + 1) + 64;
     if !(0..=size_max).contains(&size) {
         let expected = format!("a size up to {size_max}");
         return Err(Broken::new("compressed buffer", expected, size));

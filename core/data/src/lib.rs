@@ -5,6 +5,7 @@
 //! [`Loader`] makes batches ahead of time, with a [`FeatureChain`] applied to their columns.
 
 mod chain;
+mod column;
 mod dataset;
 mod decode;
 mod error;

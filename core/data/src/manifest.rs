@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use rectool_base::Schema;
+use rectool_base::{ColumnKind, ColumnSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 /// The value of [`Manifest::format`].
 pub const FORMAT_NAME: &str = "rectool-dataset";
-/// The newest format this code writes, and the newest it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest format this code writes, and the newest it reads. Version 2 has columns of texts, and
+/// lists of floats and of texts; a dataset without them is written as version 1.
+pub const FORMAT_VERSION: u32 = 2;
 /// The file's name within the dataset folder.
 pub const MANIFEST_FILE: &str = "dataset.json";
 
@@ -17,7 +18,7 @@ pub const MANIFEST_FILE: &str = "dataset.json";
 pub struct Manifest {
     /// [`FORMAT_NAME`].
     pub format: String,
-    /// [`FORMAT_VERSION`] at the time of writing.
+    /// The lowest version that has what the schema needs: see [`FORMAT_VERSION`].
     pub version: u32,
     /// Columns of every shard of every split.
     pub schema: Schema,
@@ -64,6 +65,15 @@ pub struct ShardManifest {
     pub bytes: u64,
     /// XXH3-64 (seed 0) of the file, 16 hex digits.
     pub xxh3: String,
+}
+
+/// The lowest format version with all kinds of columns in `schema`.
+pub(crate) fn version_of(schema: &Schema) -> u32 {
+    let first = |column: &ColumnSchema| match column.kind {
+        ColumnKind::F32 { .. } | ColumnKind::I64 { .. } | ColumnKind::I64List => 1,
+        _ => 2,
+    };
+    schema.columns().iter().map(first).max().unwrap_or(1)
 }
 
 impl Manifest {

@@ -9,6 +9,7 @@ use rectool_base::limits::MANIFEST_BYTES_MAX;
 use rectool_base::{ColumnKind, SchemaError};
 use serde::Deserialize;
 
+use crate::manifest::version_of;
 use crate::{
     DataError, FORMAT_NAME, FORMAT_VERSION, MANIFEST_FILE, Manifest, ShardManifest, SplitManifest,
 };
@@ -78,6 +79,11 @@ impl Checker<'_> {
         schema.map_err(|error| self.broken("schema", "a valid one", &error.to_string()))?;
         if manifest.schema.columns().is_empty() {
             return Err(self.broken("schema", "at least 1 column", "none"));
+        }
+        let needed = version_of(&manifest.schema);
+        if manifest.version < needed {
+            let expected = format!("{needed}, which these columns came with");
+            return Err(self.broken("version", &expected, &manifest.version.to_string()));
         }
         self.id_ranges(manifest)?;
         let mut names = HashSet::new();
@@ -150,7 +156,9 @@ impl Checker<'_> {
             let width = match column.kind {
                 ColumnKind::I64 { width } => width,
                 ColumnKind::I64List => 1,
-                _ => return Err(self.broken(&field, "a column of ids", "one of floats")),
+                other => {
+                    return Err(self.broken(&field, "a column of ids", &other.to_string()));
+                }
             };
             for found in [ids.min.len(), ids.max.len(), ids.missing.len()] {
                 if found != width {

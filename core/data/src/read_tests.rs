@@ -5,23 +5,23 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, FixedSizeListArray, Float32Array, Float64Array, Int64Array, LargeListArray,
-    ListArray, RecordBatch, types,
+    Array, ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array,
+    LargeListArray, LargeStringArray, ListArray, RecordBatch, StringArray, types,
 };
-use arrow_buffer::{Buffer, NullBuffer};
+use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow_ipc::CompressionType;
 use arrow_schema::{DataType, Field};
 use proptest::prelude::*;
-use rectool_base::{Column, ColumnKind, ColumnSchema, Hint, Jagged, MISSING_ID, Schema};
+use rectool_base::{Column, ColumnKind, ColumnSchema, Hint, Jagged, MISSING_ID, Schema, Texts};
 
 use crate::decode::{Block, decode_shard};
-use crate::fixture::{expected, folder, record_batch, schema, shard_bytes, single, write};
+use crate::fixture::{ALL, expected, folder, record_batch, schema, shard_bytes, single, write};
 use crate::values::Values;
 use crate::{DataError, Dataset, MANIFEST_FILE, Split, Verify};
 
 fn all_rows(split: &Split) -> Result<Vec<Column>, DataError> {
     let rows: Vec<u64> = (0..split.rows()).collect();
-    split.gather(&rows, &[0, 1, 2, 3])
+    split.gather(&rows, &ALL)
 }
 
 #[test]
@@ -38,18 +38,23 @@ fn gathers_any_rows_in_any_order() {
     ];
     let mut reused = Vec::new();
     for rows in cases {
-        assert_eq!(split.gather(&rows, &[0, 1, 2, 3]).unwrap(), expected(&rows));
-        split.gather_into(&rows, &[0, 1, 2, 3], &mut reused).unwrap();
+        assert_eq!(split.gather(&rows, &ALL).unwrap(), expected(&rows));
+        split.gather_into(&rows, &ALL, &mut reused).unwrap();
         assert_eq!(reused, expected(&rows));
     }
     let mut wanted = expected(&[7]);
     wanted.swap(0, 3);
     split.gather_into(&[7], &[3, 1], &mut reused).unwrap();
     assert_eq!(reused, wanted[..2]);
+    // Spare columns of other kinds, numbers and places, and some that no gathering left.
+    let lists = Column::I64List(Jagged { offsets: vec![], values: vec![1] });
+    let mut reused = vec![lists, expected(&[1, 2]).swap_remove(5), expected(&[3]).swap_remove(7)];
+    split.gather_into(&[8, 9, 6], &ALL, &mut reused).unwrap();
+    assert_eq!(reused, expected(&[8, 9, 6]));
     let error = split.gather(&[5, 103], &[0]).unwrap_err();
     assert_eq!(error.to_string(), "split `train`: row 103, expected below 103");
     assert!(matches!(split.gather(&[u64::MAX], &[0]), Err(DataError::OutOfRange { .. })));
-    assert!(matches!(split.gather(&[0], &[4]), Err(DataError::OutOfRange { .. })));
+    assert!(matches!(split.gather(&[0], &[8]), Err(DataError::OutOfRange { .. })));
 }
 
 #[test]
@@ -114,6 +119,67 @@ fn nulls_become_missing_values() {
 }
 
 #[test]
+fn null_texts_and_lists_become_missing_ones() {
+    let texts = |given: &[Option<&str>]| given.iter().copied().collect::<Texts>();
+    let column = ColumnSchema::plain("a", ColumnKind::Text { width: 1 });
+    let given = [Some("a"), None, Some(""), Some("\u{df}")];
+    let wanted = Column::Text { width: 1, values: texts(&given) };
+    let small: ArrayRef = Arc::new(StringArray::from_iter(given));
+    let large: ArrayRef = Arc::new(LargeStringArray::from_iter(given));
+    for array in [Arc::clone(&small), Arc::clone(&large)] {
+        assert_eq!(one_column(&column, array).unwrap(), wanted);
+    }
+
+    let column = ColumnSchema::plain("a", ColumnKind::Text { width: 2 });
+    for array in [Arc::clone(&small), Arc::clone(&large)] {
+        let item = Arc::new(Field::new("element", array.data_type().clone(), true));
+        let outer = Some(NullBuffer::from(vec![true, false]));
+        let packed = FixedSizeListArray::new(item, 2, array, outer);
+        let wanted = texts(&[Some("a"), None, None, None]);
+        let found = one_column(&column, Arc::new(packed)).unwrap();
+        assert_eq!(found, Column::Text { width: 2, values: wanted });
+    }
+
+    // The second list is null and still spans a value.
+    let column = ColumnSchema::plain("a", ColumnKind::TextList);
+    let nulls = || Some(NullBuffer::from(vec![true, false, true]));
+    let wanted = texts(&[Some("a"), None, Some("\u{df}")]);
+    let wanted = Column::TextList { offsets: vec![0, 2, 2, 3], values: wanted };
+    for array in [small, large] {
+        let item = Arc::new(Field::new("element", array.data_type().clone(), true));
+        let offsets = OffsetBuffer::new(vec![0, 2, 3, 4].into());
+        let lists = ListArray::new(Arc::clone(&item), offsets, Arc::clone(&array), nulls());
+        assert_eq!(one_column(&column, Arc::new(lists)).unwrap(), wanted);
+        let offsets = OffsetBuffer::new(vec![0, 2, 3, 4].into());
+        let lists = LargeListArray::new(item, offsets, array, nulls());
+        assert_eq!(one_column(&column, Arc::new(lists)).unwrap(), wanted);
+    }
+
+    let column = ColumnSchema::plain("a", ColumnKind::F32List);
+    let rows = [Some(vec![Some(1.0), None]), None, Some(vec![]), Some(vec![Some(4.0)])];
+    let lists = LargeListArray::from_iter_primitive::<types::Float32Type, _, _>(rows);
+    let Column::F32List(found) = one_column(&column, Arc::new(lists)).unwrap() else {
+        panic!("lists of floats")
+    };
+    assert_eq!(found.offsets, [0, 2, 2, 2, 3]);
+    assert!(found.values[0] == 1.0 && found.values[1].is_nan() && found.values[2] == 4.0);
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_refused() {
+    let column = Schema::new(vec![ColumnSchema::plain("a", ColumnKind::Text { width: 1 })]);
+    let column = column.unwrap();
+    let array: ArrayRef = Arc::new(StringArray::from(vec!["needle", "x"]));
+    let batch = RecordBatch::try_from_iter([("a", array)]).unwrap();
+    let mut bytes = shard_bytes(&[batch], None);
+    let at = bytes.windows(6).position(|window| window == b"needle").unwrap();
+    bytes[at + 3] = 0xff;
+    let error = decode_shard(Path::new("shard"), &Buffer::from_vec(bytes), &column, 2);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("record batch 0: content") && error.contains("UTF8"), "{error}");
+}
+
+#[test]
 fn other_types_are_refused_by_name() {
     let item = Arc::new(Field::new("item", DataType::Float32, true));
     let floats: ArrayRef = Arc::new(Float32Array::from(vec![0.0; 4]));
@@ -122,7 +188,21 @@ fn other_types_are_refused_by_name() {
     };
     let one = ColumnKind::F32 { width: 1 };
     let packed = ColumnSchema::packed("a", one, vec!["m".into()]);
-    let cases: [(ColumnSchema, ArrayRef, &str, &str); 5] = [
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+    let cases: [(ColumnSchema, ArrayRef, &str, &str); 8] = [
+        (
+            ColumnSchema::plain("a", ColumnKind::Text { width: 1 }),
+            Arc::new(BinaryArray::from_vec(vec![b"a"])),
+            "Utf8",
+            "Binary",
+        ),
+        (ColumnSchema::plain("a", ColumnKind::TextList), Arc::clone(&texts), "List<Utf8>", "Utf8"),
+        (
+            ColumnSchema::plain("a", ColumnKind::F32List),
+            Arc::new(ListArray::from_iter_primitive::<types::Int64Type, _, _>([Some([Some(1)])])),
+            "List<Float32>",
+            "List<Int64>",
+        ),
         (
             ColumnSchema::plain("a", one),
             Arc::new(Float64Array::from(vec![0.0])),
@@ -187,7 +267,8 @@ fn open_edited(edit: impl FnOnce(String) -> String) -> Result<Dataset, DataError
 fn manifest_rules_are_checked() {
     let cases = [
         ("rectool-dataset", "other", "format"),
-        ("\"version\": 1", "\"version\": 0", "version"),
+        ("\"version\": 2", "\"version\": 0", "version"),
+        ("\"version\": 2", "\"version\": 1", "version"),
         ("\"name\": \"train\"", "\"name\": \"..\"", "split"),
         ("train/00001.arrow", "../00001.arrow", "shard"),
         ("train/00001.arrow", "train/../../x", "shard"),
@@ -211,8 +292,8 @@ fn manifest_rules_are_checked() {
             other => panic!("{to}: {other:?}"),
         }
     }
-    let newer = open_edited(|text| text.replace("\"version\": 1", "\"version\": 2, \"x\": []"));
-    assert!(matches!(newer, Err(DataError::TooNew { found: 2, .. })), "{newer:?}");
+    let newer = open_edited(|text| text.replace("\"version\": 2", "\"version\": 3, \"x\": []"));
+    assert!(matches!(newer, Err(DataError::TooNew { found: 3, .. })), "{newer:?}");
     let cut = open_edited(|text| text[..text.len() / 2].to_owned());
     assert!(matches!(cut, Err(DataError::Json { .. })));
 }

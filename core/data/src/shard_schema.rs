@@ -14,7 +14,8 @@ pub(crate) fn is_packed(column: &ColumnSchema) -> bool {
     column.width() != Some(1) || !column.members.is_empty()
 }
 
-/// The Arrow schema that a shard of `schema` has, with `LargeList` where the shard has it.
+/// The Arrow schema that a shard of `schema` has, with `LargeList` and `LargeUtf8` where the shard
+/// has them.
 ///
 /// Reads the flatbuffer directly rather than through arrow's conversion, which panics on types that
 /// make no sense.
@@ -44,15 +45,12 @@ pub(crate) fn check_schema(
             let what = format!("column {}", fields.len());
             return Err(broken(what, format!("`{}`", column.name), format!("`{name}`")));
         }
-        let expected = expected_type(column);
-        let data_type = if matches(field, &expected) {
-            expected
-        } else if column.kind == ColumnKind::I64List && matches(field, &large_list()) {
-            large_list()
-        } else {
+        let mut accepted = accepted_types(column);
+        let Some(at) = accepted.iter().position(|data_type| matches(field, data_type)) else {
             let what = format!("type of column `{name}`");
-            return Err(broken(what, arrow_name(&expected), file_name(field)));
+            return Err(broken(what, arrow_name(&accepted[0]), file_name(field)));
         };
+        let data_type = accepted.swap_remove(at);
         fields.push(Field::new(name, data_type, true));
     }
     Ok(Arc::new(ArrowSchema::new(Fields::from(fields))))
@@ -62,19 +60,23 @@ fn item(data_type: DataType) -> Arc<Field> {
     Arc::new(Field::new("item", data_type, true))
 }
 
-fn large_list() -> DataType {
-    DataType::LargeList(item(DataType::Int64))
-}
-
-fn expected_type(column: &ColumnSchema) -> DataType {
-    let value = match column.kind {
-        ColumnKind::F32 { .. } => DataType::Float32,
-        _ => DataType::Int64,
+/// The types that a column may have in a file; the first one is that which rectool writes.
+fn accepted_types(column: &ColumnSchema) -> Vec<DataType> {
+    let values: &[DataType] = match column.kind {
+        ColumnKind::F32 { .. } | ColumnKind::F32List => &[DataType::Float32],
+        ColumnKind::Text { .. } | ColumnKind::TextList => &[DataType::Utf8, DataType::LargeUtf8],
+        _ => &[DataType::Int64],
     };
+    let values = || values.iter().cloned();
     match column.width() {
-        Some(_) if !is_packed(column) => value,
-        Some(width) => DataType::FixedSizeList(item(value), width as i32),
-        None => DataType::List(item(value)),
+        Some(_) if !is_packed(column) => values().collect(),
+        Some(width) => {
+            values().map(|value| DataType::FixedSizeList(item(value), width as i32)).collect()
+        }
+        None => {
+            let lists = values().map(|value| DataType::List(item(value)));
+            lists.chain(values().map(|value| DataType::LargeList(item(value)))).collect()
+        }
     }
 }
 
@@ -96,6 +98,8 @@ fn matches(field: FileField<'_>, expected: &DataType) -> bool {
         DataType::Int64 => {
             field.type_as_int().is_some_and(|int| int.bitWidth() == 64 && int.is_signed())
         }
+        DataType::Utf8 => field.type_type() == Type::Utf8,
+        DataType::LargeUtf8 => field.type_type() == Type::LargeUtf8,
         DataType::FixedSizeList(item, width) => {
             let list = field.type_as_fixed_size_list();
             list.is_some_and(|list| list.listSize() == *width) && child_is(item)

@@ -1,13 +1,14 @@
 //! The rows of one split, gathered by number.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use rectool_base::{Column, ColumnKind, Jagged, Schema};
+use rectool_base::{Column, ColumnKind, Jagged, Schema, Texts};
 
-use crate::DataError;
 use crate::decode::Block;
 use crate::shard::Shard;
-use crate::values::Values;
+use crate::values::{Offsets, TextValues, Values};
+use crate::{DataError, column};
 
 /// One split of a dataset. Clones share the mapped shards.
 #[derive(Clone)]
@@ -98,15 +99,13 @@ impl Split {
     ) -> Result<(), DataError> {
         self.check_columns(columns)?;
         let runs = self.locate(rows)?;
-        out.truncate(columns.len());
-        for (at, column) in columns.iter().enumerate() {
-            let spare = out.get_mut(at).map(|spare| std::mem::replace(spare, empty_column()));
+        // What comes back from a chain may have other columns in other places.
+        let mut spares = std::mem::take(out);
+        for column in columns {
             let kind = self.schema().columns()[*column].kind;
-            let gathered = self.gather_column(&runs, (*column, kind), rows.len(), spare)?;
-            match out.get_mut(at) {
-                Some(place) => *place = gathered,
-                None => out.push(gathered),
-            }
+            let fitting = spares.iter().position(|spare| same_type(spare.kind(), kind));
+            let spare = fitting.map(|at| spares.remove(at));
+            out.push(self.gather_column(&runs, (*column, kind), rows.len(), spare)?);
         }
         Ok(())
     }
@@ -166,77 +165,151 @@ impl Split {
         rows: usize,
         spare: Option<Column>,
     ) -> Result<Column, DataError> {
-        match kind {
-            ColumnKind::F32 { width } => {
-                let mut values = match spare {
-                    Some(Column::F32 { values, .. }) => values,
-                    _ => Vec::new(),
-                };
-                copy_runs(runs, width, rows, &mut values, |block| match &block.columns[column] {
+        let mut out = match spare {
+            Some(spare) if same_type(spare.kind(), kind) => spare,
+            _ => column::empty(kind),
+        };
+        match (&mut out, kind) {
+            (Column::F32 { width, values }, ColumnKind::F32 { width: wanted }) => {
+                *width = wanted;
+                copy_runs(runs, wanted, rows, values, |block| match &block.columns[column] {
                     Values::F32(values) => values,
                     _ => unreachable!("blocks were decoded by the schema"),
                 });
-                Ok(Column::F32 { width, values })
             }
-            ColumnKind::I64 { width } => {
-                let mut values = match spare {
-                    Some(Column::I64 { values, .. }) => values,
-                    _ => Vec::new(),
-                };
-                copy_runs(runs, width, rows, &mut values, |block| match &block.columns[column] {
+            (Column::I64 { width, values }, ColumnKind::I64 { width: wanted }) => {
+                *width = wanted;
+                copy_runs(runs, wanted, rows, values, |block| match &block.columns[column] {
                     Values::I64(values) => values,
                     _ => unreachable!("blocks were decoded by the schema"),
                 });
-                Ok(Column::I64 { width, values })
             }
-            ColumnKind::I64List => {
-                let jagged = match spare {
-                    Some(Column::I64List(jagged)) => jagged,
-                    _ => Jagged::new(),
-                };
-                self.gather_lists(runs, column, rows, jagged).map(Column::I64List)
+            (Column::Text { width, values }, ColumnKind::Text { width: wanted }) => {
+                *width = wanted;
+                self.gather_texts(runs, column, wanted, values)?;
             }
-            _ => unreachable!("every kind of this format version is covered"),
+            (Column::F32List(jagged), _) => {
+                self.gather_lists(runs, rows, jagged, |block| match &block.columns[column] {
+                    Values::F32List(offsets, values) => (offsets, values),
+                    _ => unreachable!("blocks were decoded by the schema"),
+                })?;
+            }
+            (Column::I64List(jagged), _) => {
+                self.gather_lists(runs, rows, jagged, |block| match &block.columns[column] {
+                    Values::I64List(offsets, values) => (offsets, values),
+                    _ => unreachable!("blocks were decoded by the schema"),
+                })?;
+            }
+            (Column::TextList { offsets, values }, _) => {
+                self.gather_text_lists(runs, column, offsets, values)?;
+            }
+            _ => unreachable!("every kind of the format is covered"),
         }
+        Ok(out)
     }
 
-    fn gather_lists(
+    fn gather_texts(
         &self,
         runs: &[Run<'_>],
         column: usize,
+        width: usize,
+        out: &mut Texts,
+    ) -> Result<(), DataError> {
+        out.clear();
+        for run in runs {
+            let Values::Text(texts) = &run.block.columns[column] else {
+                unreachable!("blocks were decoded by the schema")
+            };
+            let range = run.row * width..(run.row + run.rows) * width;
+            self.push_texts(texts, range, out)?;
+        }
+        Ok(())
+    }
+
+    fn push_texts(
+        &self,
+        texts: &TextValues,
+        range: Range<usize>,
+        out: &mut Texts,
+    ) -> Result<(), DataError> {
+        let total = (out.bytes().len() + texts.bytes(range.start, range.end)) as u64;
+        self.check_offset("bytes of texts in one batch", total)?;
+        range.for_each(|at| out.push(texts.get(at)));
+        Ok(())
+    }
+
+    /// Offsets of batches are `u32`.
+    fn check_offset(&self, what: &'static str, total: u64) -> Result<(), DataError> {
+        if total > u64::from(u32::MAX) {
+            return Err(self.out_of_range(what, 1 << 32, total));
+        }
+        Ok(())
+    }
+
+    fn gather_lists<'a, T: Copy + 'a>(
+        &self,
+        runs: &[Run<'a>],
         rows: usize,
-        mut jagged: Jagged,
-    ) -> Result<Jagged, DataError> {
+        jagged: &mut Jagged<T>,
+        lists_of: impl Fn(&'a Block) -> (&'a Offsets, &'a [T]),
+    ) -> Result<(), DataError> {
         jagged.offsets.clear();
         jagged.offsets.reserve(rows + 1);
         jagged.offsets.push(0);
         jagged.values.clear();
         for run in runs {
-            let Values::List { offsets, values } = &run.block.columns[column] else {
+            let (offsets, values) = lists_of(run.block);
+            let range = self.push_offsets(run, offsets, &mut jagged.offsets)?;
+            jagged.values.extend_from_slice(&values[range]);
+        }
+        Ok(())
+    }
+
+    fn gather_text_lists(
+        &self,
+        runs: &[Run<'_>],
+        column: usize,
+        out_offsets: &mut Vec<u32>,
+        out: &mut Texts,
+    ) -> Result<(), DataError> {
+        out_offsets.clear();
+        out_offsets.push(0);
+        out.clear();
+        for run in runs {
+            let Values::TextList(offsets, texts) = &run.block.columns[column] else {
                 unreachable!("blocks were decoded by the schema")
             };
-            let (start, filled) = (offsets.at(run.row), jagged.values.len());
-            let end = offsets.at(run.row + run.rows);
-            let total = (filled + (end - start)) as u64;
-            if total > u64::from(u32::MAX) {
-                return Err(self.out_of_range("list values of one batch", 1 << 32, total));
-            }
-            jagged.values.extend_from_slice(&values[start..end]);
-            let ends = run.row + 1..=run.row + run.rows;
-            jagged.offsets.extend(ends.map(|row| (filled + offsets.at(row) - start) as u32));
+            let range = self.push_offsets(run, offsets, out_offsets)?;
+            self.push_texts(texts, range, out)?;
         }
-        Ok(jagged)
+        Ok(())
     }
+
+    /// Appends the ends of a run's lists, and returns where their values lie in the block.
+    fn push_offsets(
+        &self,
+        run: &Run<'_>,
+        offsets: &Offsets,
+        out: &mut Vec<u32>,
+    ) -> Result<Range<usize>, DataError> {
+        let (start, end) = (offsets.at(run.row), offsets.at(run.row + run.rows));
+        let filled = *out.last().expect("offsets begin with 0") as usize;
+        self.check_offset("list values of one batch", (filled + (end - start)) as u64)?;
+        let ends = run.row + 1..=run.row + run.rows;
+        out.extend(ends.map(|row| (filled + offsets.at(row) - start) as u32));
+        Ok(start..end)
+    }
+}
+
+/// Whether a column of one kind can become one of the other by changing its width.
+fn same_type(a: ColumnKind, b: ColumnKind) -> bool {
+    std::mem::discriminant(&a) == std::mem::discriminant(&b)
 }
 
 impl std::fmt::Debug for Split {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Split({}, {} rows)", self.name(), self.rows())
     }
-}
-
-fn empty_column() -> Column {
-    Column::I64List(Jagged { offsets: Vec::new(), values: Vec::new() })
 }
 
 /// Each copy depends on nothing but its run, so that the processor keeps many cache misses in

@@ -1,17 +1,81 @@
 //! The values of one column of one record batch, in place in the mapped file where possible.
 
+use std::sync::Arc;
+
 use arrow_array::{
-    Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, LargeListArray, ListArray,
+    Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, LargeListArray,
+    LargeStringArray, ListArray, StringArray,
 };
-use arrow_buffer::{NullBuffer, ScalarBuffer};
+use arrow_buffer::{ArrowNativeType, NullBuffer, ScalarBuffer};
 use rectool_base::{ColumnKind, MISSING_ID};
 
-/// Values that are addressed by row. Nulls have been replaced by NaN and [`MISSING_ID`].
+/// Values that are addressed by row. Nulls of numbers have been replaced by NaN and
+/// [`MISSING_ID`].
 #[derive(Debug)]
 pub(crate) enum Values {
     F32(ScalarBuffer<f32>),
     I64(ScalarBuffer<i64>),
-    List { offsets: Offsets, values: ScalarBuffer<i64> },
+    Text(TextValues),
+    F32List(Offsets, ScalarBuffer<f32>),
+    I64List(Offsets, ScalarBuffer<i64>),
+    TextList(Offsets, TextValues),
+}
+
+/// Texts, as `Utf8` or `LargeUtf8` store them: arrow has checked that they are UTF-8.
+#[derive(Debug)]
+pub(crate) struct TextValues {
+    texts: TextArray,
+    /// Texts of rows that are null as a whole are null too.
+    nulls: Option<NullBuffer>,
+}
+
+#[derive(Debug)]
+enum TextArray {
+    Small(StringArray),
+    Large(LargeStringArray),
+}
+
+impl TextValues {
+    fn new(
+        array: &ArrayRef,
+        length: usize,
+        width: usize,
+        outer: Option<&NullBuffer>,
+    ) -> Option<Self> {
+        // Values beyond the last row are allowed, and belong to none.
+        let array = array.slice(0, length);
+        let outer = outer.map(|nulls| nulls.expand(width));
+        let nulls = NullBuffer::union(outer.as_ref(), array.nulls());
+        let texts = match array.as_any().downcast_ref::<StringArray>() {
+            Some(texts) => TextArray::Small(texts.clone()),
+            None => TextArray::Large(array.as_any().downcast_ref::<LargeStringArray>()?.clone()),
+        };
+        Some(Self { texts, nulls })
+    }
+
+    /// Text `at`; `None` if it is missing.
+    #[inline]
+    pub(crate) fn get(&self, at: usize) -> Option<&str> {
+        if self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(at)) {
+            return None;
+        }
+        Some(match &self.texts {
+            TextArray::Small(texts) => texts.value(at),
+            TextArray::Large(texts) => texts.value(at),
+        })
+    }
+
+    /// Bytes of the texts `from..to`, with what lies behind missing ones.
+    pub(crate) fn bytes(&self, from: usize, to: usize) -> usize {
+        match &self.texts {
+            TextArray::Small(texts) => {
+                (texts.value_offsets()[to] - texts.value_offsets()[from]) as usize
+            }
+            TextArray::Large(texts) => {
+                (texts.value_offsets()[to] - texts.value_offsets()[from]) as usize
+            }
+        }
+    }
 }
 
 /// Where each list starts, as `List` or `LargeList` store it.
@@ -48,7 +112,25 @@ pub(crate) fn values_of(array: &ArrayRef, kind: ColumnKind, packed: bool) -> Opt
             let values = ids.values().slice(0, array.len() * width);
             Some(Values::I64(fill(values, width, outer, ids.nulls(), MISSING_ID)))
         }
-        ColumnKind::I64List => list(array),
+        ColumnKind::Text { width } => {
+            let (child, outer) = fixed(array, width, packed)?;
+            Some(Values::Text(TextValues::new(child, array.len() * width, width, outer)?))
+        }
+        ColumnKind::F32List => {
+            let (offsets, child, nulls) = lists(array)?;
+            let floats = child.as_any().downcast_ref::<Float32Array>()?;
+            let values = fill(floats.values().clone(), 1, None, floats.nulls(), f32::NAN);
+            let (offsets, values) = without_null_rows(offsets, values, nulls);
+            Some(Values::F32List(offsets, values))
+        }
+        ColumnKind::I64List => {
+            let (offsets, child, nulls) = lists(array)?;
+            let ids = child.as_any().downcast_ref::<Int64Array>()?;
+            let values = fill(ids.values().clone(), 1, None, ids.nulls(), MISSING_ID);
+            let (offsets, values) = without_null_rows(offsets, values, nulls);
+            Some(Values::I64List(offsets, values))
+        }
+        ColumnKind::TextList => text_lists(array),
         _ => None,
     }
 }
@@ -64,7 +146,7 @@ fn fixed(array: &ArrayRef, width: usize, packed: bool) -> Option<(&ArrayRef, Opt
 }
 
 /// `values` with `missing` in place of every null; copies only if there is one.
-fn fill<T: arrow_buffer::ArrowNativeType>(
+fn fill<T: ArrowNativeType>(
     values: ScalarBuffer<T>,
     width: usize,
     outer: Option<&NullBuffer>,
@@ -85,24 +167,23 @@ fn fill<T: arrow_buffer::ArrowNativeType>(
         .collect()
 }
 
-fn list(array: &ArrayRef) -> Option<Values> {
-    let (offsets, child, nulls) = if let Some(lists) = array.as_any().downcast_ref::<ListArray>() {
+/// Offsets, values and nulls of lists.
+fn lists(array: &ArrayRef) -> Option<(Offsets, &ArrayRef, Option<&NullBuffer>)> {
+    if let Some(lists) = array.as_any().downcast_ref::<ListArray>() {
         let offsets = Offsets::Small(lists.offsets().inner().clone());
-        (offsets, lists.values(), lists.nulls())
-    } else {
-        let lists = array.as_any().downcast_ref::<LargeListArray>()?;
-        (Offsets::Large(lists.offsets().inner().clone()), lists.values(), lists.nulls())
-    };
-    let ids = child.as_any().downcast_ref::<Int64Array>()?;
-    let values = fill(ids.values().clone(), 1, None, ids.nulls(), MISSING_ID);
-    Some(match nulls {
-        None => Values::List { offsets, values },
-        Some(nulls) => without_null_rows(&offsets, &values, nulls),
-    })
+        return Some((offsets, lists.values(), lists.nulls()));
+    }
+    let lists = array.as_any().downcast_ref::<LargeListArray>()?;
+    Some((Offsets::Large(lists.offsets().inner().clone()), lists.values(), lists.nulls()))
 }
 
 /// A null list may still span values: copies all lists but those.
-fn without_null_rows(offsets: &Offsets, values: &[i64], nulls: &NullBuffer) -> Values {
+fn without_null_rows<T: ArrowNativeType>(
+    offsets: Offsets,
+    values: ScalarBuffer<T>,
+    nulls: Option<&NullBuffer>,
+) -> (Offsets, ScalarBuffer<T>) {
+    let Some(nulls) = nulls else { return (offsets, values) };
     let mut starts = vec![0_i64];
     let mut kept = Vec::new();
     for row in 0..nulls.len() {
@@ -111,5 +192,21 @@ fn without_null_rows(offsets: &Offsets, values: &[i64], nulls: &NullBuffer) -> V
         }
         starts.push(kept.len() as i64);
     }
-    Values::List { offsets: Offsets::Large(starts.into()), values: kept.into() }
+    (Offsets::Large(starts.into()), kept.into())
+}
+
+fn text_lists(array: &ArrayRef) -> Option<Values> {
+    let (offsets, child, nulls) = lists(array)?;
+    let values = TextValues::new(child, child.len(), 1, None)?;
+    let Some(nulls) = nulls else { return Some(Values::TextList(offsets, values)) };
+    let (mut starts, mut kept) = (vec![0_i64], Vec::new());
+    for row in 0..nulls.len() {
+        if nulls.is_valid(row) {
+            kept.extend((offsets.at(row)..offsets.at(row + 1)).map(|at| values.get(at)));
+        }
+        starts.push(kept.len() as i64);
+    }
+    let kept: ArrayRef = Arc::new(LargeStringArray::from_iter(kept));
+    let values = TextValues::new(&kept, kept.len(), 1, None)?;
+    Some(Values::TextList(Offsets::Large(starts.into()), values))
 }

@@ -9,10 +9,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use rayon::prelude::*;
-use rectool_base::{Column, ColumnKind, Schema};
+use rectool_base::{Column, Schema};
 
 use crate::manifest::{
-    FORMAT_NAME, FORMAT_VERSION, IdStatistics, Manifest, ShardManifest, SplitManifest,
+    FORMAT_NAME, IdStatistics, Manifest, ShardManifest, SplitManifest, version_of,
 };
 use crate::{DataError, writer::encode::ShardEncoder, writer::pending::Pending};
 use staging::Staging;
@@ -172,7 +172,7 @@ impl DatasetWriter {
         self.encode_ready()?;
         let manifest = Manifest {
             format: FORMAT_NAME.to_owned(),
-            version: FORMAT_VERSION,
+            version: version_of(&self.schema),
             ids: self.id_statistics(),
             splits: self
                 .splits
@@ -200,14 +200,8 @@ impl DatasetWriter {
         assert_eq!(columns.len(), expected.len(), "number of columns");
         let rows = columns.first().map_or(0, Column::rows);
         for (column, schema) in columns.iter().zip(expected) {
-            let fits = match (column, schema.kind) {
-                (Column::F32 { width: found, .. }, ColumnKind::F32 { width })
-                | (Column::I64 { width: found, .. }, ColumnKind::I64 { width }) => *found == width,
-                (Column::I64List(_), ColumnKind::I64List) => true,
-                _ => false,
-            };
             let (name, found) = (&schema.name, column.kind());
-            assert!(fits, "column `{name}` is {found}, the schema says {}", schema.kind);
+            assert!(found == schema.kind, "column `{name}` is {found}, not {}", schema.kind);
             assert_eq!(column.rows(), rows, "rows of column `{name}`");
         }
     }

@@ -36,7 +36,14 @@ pub struct ColumnSpec {
     pub plain_ids: Vec<String>,
     /// Ids of varying count per row, each a list column of its own.
     pub lists: Vec<String>,
-    /// What stands between the ids of a list in text.
+    /// Texts, each a column of its own, kept as they are. In delimited text an empty one is missing,
+    /// in Parquet null is.
+    pub texts: Vec<String>,
+    /// Numbers of varying count per row, each a list column of its own; null is missing (NaN).
+    pub float_lists: Vec<String>,
+    /// Texts of varying count per row, kept as they are, each a list column of its own.
+    pub text_lists: Vec<String>,
+    /// What stands between the values of a list in text.
     pub list_separator: char,
 }
 
@@ -50,6 +57,9 @@ impl Default for ColumnSpec {
             plain_floats: Vec::new(),
             plain_ids: Vec::new(),
             lists: Vec::new(),
+            texts: Vec::new(),
+            float_lists: Vec::new(),
+            text_lists: Vec::new(),
             list_separator: '|',
         }
     }
@@ -60,7 +70,10 @@ pub(super) enum Meaning {
     Label,
     Float,
     Id,
-    List,
+    Text,
+    IdList,
+    FloatList,
+    TextList,
 }
 
 /// One input column and where its values go.
@@ -86,9 +99,17 @@ pub(super) struct Layout {
 impl Layout {
     pub(super) fn resolve(spec: &ColumnSpec, header: &[String]) -> Result<Self, DataError> {
         let label: Vec<String> = spec.label.iter().cloned().collect();
-        let lists =
-            [&label, &spec.dense, &spec.ids, &spec.plain_floats, &spec.plain_ids, &spec.lists];
-        let named: Vec<&str> = lists.iter().copied().flatten().map(String::as_str).collect();
+        let own_columns = [
+            (&spec.plain_floats, ColumnKind::F32 { width: 1 }, Meaning::Float),
+            (&spec.plain_ids, ColumnKind::I64 { width: 1 }, Meaning::Id),
+            (&spec.lists, ColumnKind::I64List, Meaning::IdList),
+            (&spec.texts, ColumnKind::Text { width: 1 }, Meaning::Text),
+            (&spec.float_lists, ColumnKind::F32List, Meaning::FloatList),
+            (&spec.text_lists, ColumnKind::TextList, Meaning::TextList),
+        ];
+        let packed = [&label, &spec.dense, &spec.ids];
+        let patterns = packed.into_iter().chain(own_columns.iter().map(|(patterns, ..)| *patterns));
+        let named: Vec<&str> = patterns.flatten().map(String::as_str).collect();
         let expand = |patterns: &[String]| -> Result<Vec<String>, SchemaError> {
             let mut names = Vec::new();
             for pattern in patterns {
@@ -104,11 +125,7 @@ impl Layout {
         let (dense, ids) = (expand(&spec.dense)?, expand(&spec.ids)?);
         builder.add_packed("dense", ColumnKind::F32 { width: dense.len() }, &dense, Meaning::Float);
         builder.add_packed("ids", ColumnKind::I64 { width: ids.len() }, &ids, Meaning::Id);
-        for (patterns, kind, meaning) in [
-            (&spec.plain_floats, ColumnKind::F32 { width: 1 }, Meaning::Float),
-            (&spec.plain_ids, ColumnKind::I64 { width: 1 }, Meaning::Id),
-            (&spec.lists, ColumnKind::I64List, Meaning::List),
-        ] {
+        for (patterns, kind, meaning) in own_columns {
             for name in expand(patterns)? {
                 builder.add(ColumnSchema::plain(&name, kind), &[name], meaning);
             }
@@ -156,7 +173,7 @@ impl Builder {
         if self.columns.is_empty() {
             return Err(DataError::Option {
                 option: "columns",
-                expected: "a label, dense, ids or list column by name".into(),
+                expected: "a label, dense, ids, list or text column by name".into(),
                 found: "none".into(),
             });
         }

@@ -7,7 +7,7 @@ use ::csv::{ByteRecord, ReaderBuilder};
 use rectool_base::Schema;
 
 use super::chunks::{CHUNK_BYTES, Chunk, Chunks, CutError};
-use super::columns::{ColumnSpec, LabelRule, Layout, Meaning};
+use super::columns::{ColumnSpec, LabelRule, Layout, Meaning, Target};
 use super::parsed::Parsed;
 use super::sink::Inputs;
 use super::text::{RowParser, TextFormat, TextImport, line_ends};
@@ -52,7 +52,7 @@ pub struct CsvSpec {
 /// Imports delimited text: plain, gzip or Zstandard.
 ///
 /// Blank lines are no rows. A row is bad if its number of fields differs from the header's, a number
-/// is none or infinite, its label is missing or not what [`LabelRule`] takes, or a text id is not
+/// is none or infinite, its label is missing or not what [`LabelRule`] takes, or a text is not
 /// UTF-8.
 ///
 /// # Errors
@@ -212,34 +212,54 @@ impl CsvRows<'_> {
         }
         let layout = &self.format.layout;
         for (target, &at) in layout.targets.iter().zip(&self.positions) {
-            let (field, column) = (&record[at], target.column);
-            let refused = |refused: Refused| refused.reason(&target.source);
-            match target.meaning {
-                Meaning::Label => {
-                    let label =
-                        value::float(field).and_then(|label| check_label(label, layout.labels));
-                    parsed.push_float(column, label.map_err(refused)?);
-                }
-                Meaning::Float => {
-                    parsed.push_float(column, value::float(field).map_err(refused)?);
-                }
-                Meaning::Id => parsed.push_id(column, value::id(field).map_err(refused)?),
-                Meaning::List => {
-                    let text = str::from_utf8(field)
-                        .map_err(|_| refused(Refused::new("UTF-8", "other bytes")))?;
-                    push_list(text, layout.list_separator, column, parsed);
-                }
-            }
+            push(&record[at], target, layout, parsed)
+                .map_err(|refused| refused.reason(&target.source))?;
         }
         Ok(())
     }
 }
 
-/// The ids between separators; nothing between two of them is no id.
-pub(super) fn push_list(text: &str, separator: char, column: usize, parsed: &mut Parsed) {
-    let ids = text.split(separator).filter(|id| !id.is_empty()).map(value::id_of_text);
-    parsed.list(column).values.extend(ids);
-    parsed.end_list(column);
+fn push(
+    field: &[u8],
+    target: &Target,
+    layout: &Layout,
+    parsed: &mut Parsed,
+) -> Result<(), Refused> {
+    let column = target.column;
+    let text = || str::from_utf8(field).map_err(|_| Refused::new("UTF-8", "other bytes"));
+    match target.meaning {
+        Meaning::Label => {
+            let label = value::float(field)?;
+            parsed.push_float(column, check_label(label, layout.labels)?);
+        }
+        Meaning::Float => parsed.push_float(column, value::float(field)?),
+        Meaning::Id => parsed.push_id(column, value::id(field)?),
+        Meaning::Text => parsed.push_text(column, Some(text()?).filter(|text| !text.is_empty())),
+        Meaning::IdList | Meaning::FloatList | Meaning::TextList => {
+            push_list(text()?, target, layout.list_separator, parsed)?;
+        }
+    }
+    Ok(())
+}
+
+/// The values between separators; nothing between two of them is no value.
+pub(super) fn push_list(
+    text: &str,
+    target: &Target,
+    separator: char,
+    parsed: &mut Parsed,
+) -> Result<(), Refused> {
+    let values = text.split(separator).filter(|value| !value.is_empty());
+    match target.meaning {
+        Meaning::FloatList => {
+            let floats = values.map(|value| value::float(value.as_bytes()));
+            let floats = floats.collect::<Result<Vec<f32>, Refused>>()?;
+            parsed.push_floats(target.column, &floats);
+        }
+        Meaning::TextList => parsed.push_texts(target.column, values.map(Some)),
+        _ => parsed.push_ids(target.column, values.map(value::id_of_text)),
+    }
+    Ok(())
 }
 
 /// A label that the rule takes.

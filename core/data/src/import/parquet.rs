@@ -30,8 +30,8 @@ const THREADS_MAX: usize = 8;
 /// Imports Parquet files.
 ///
 /// Numbers of any type become `f32` or, as ids, `i64` (`u64` keeps its bits; a float must be whole);
-/// texts and dictionaries of them are hashed as in CSV; lists of either become list columns, and so
-/// does a text column with separators. Null is missing. A row is bad if a value cannot be taken so.
+/// texts and dictionaries of them are hashed as in CSV, or kept where [`ColumnSpec`] says so; lists of
+/// either become list columns, and so does a text column with separators. Null is missing. A row is bad if a value cannot be taken so.
 ///
 /// # Errors
 /// [`DataError::Input`] for a file that is not Parquet or a column of another type;

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use rectool_base::{Column, ColumnKind, Jagged, Schema};
+use rectool_base::{Column, Schema};
+
+use crate::column;
 
 /// Bad rows of one chunk that are kept with their text; the count is exact beyond.
 const SAMPLES_MAX: usize = 1_000;
@@ -34,12 +36,7 @@ pub(super) struct Parsed {
 
 impl Parsed {
     pub(super) fn new(schema: &Schema) -> Self {
-        let empty = |kind| match kind {
-            ColumnKind::F32 { width } => Column::F32 { width, values: Vec::new() },
-            ColumnKind::I64 { width } => Column::I64 { width, values: Vec::new() },
-            _ => Column::I64List(Jagged::new()),
-        };
-        let columns = schema.columns().iter().map(|column| empty(column.kind)).collect();
+        let columns = schema.columns().iter().map(|column| column::empty(column.kind)).collect();
         Self { columns, rows: 0, lines: 0, bad_records: Vec::new(), samples: Vec::new() }
     }
 
@@ -62,17 +59,38 @@ impl Parsed {
         values.push(id);
     }
 
-    /// The list column `column`, to which values are added before [`Parsed::end_list`].
-    pub(super) fn list(&mut self, column: usize) -> &mut Jagged {
-        let Column::I64List(jagged) = &mut self.columns[column] else {
-            unreachable!("the layout made column {column} for lists")
+    pub(super) fn push_text(&mut self, column: usize, text: Option<&str>) {
+        let Column::Text { values, .. } = &mut self.columns[column] else {
+            unreachable!("the layout made column {column} for texts")
         };
-        jagged
+        values.push(text);
     }
 
-    pub(super) fn end_list(&mut self, column: usize) {
-        let jagged = self.list(column);
+    pub(super) fn push_ids(&mut self, column: usize, ids: impl IntoIterator<Item = i64>) {
+        let Column::I64List(jagged) = &mut self.columns[column] else {
+            unreachable!("the layout made column {column} for lists of ids")
+        };
+        jagged.values.extend(ids);
         jagged.offsets.push(jagged.values.len() as u32);
+    }
+
+    pub(super) fn push_floats(&mut self, column: usize, floats: &[f32]) {
+        let Column::F32List(jagged) = &mut self.columns[column] else {
+            unreachable!("the layout made column {column} for lists of floats")
+        };
+        jagged.push_row(floats);
+    }
+
+    pub(super) fn push_texts<'a>(
+        &mut self,
+        column: usize,
+        texts: impl IntoIterator<Item = Option<&'a str>>,
+    ) {
+        let Column::TextList { offsets, values } = &mut self.columns[column] else {
+            unreachable!("the layout made column {column} for lists of texts")
+        };
+        texts.into_iter().for_each(|text| values.push(text));
+        offsets.push(values.len() as u32);
     }
 
     /// The row whose values were pushed is whole.
@@ -83,15 +101,7 @@ impl Parsed {
     /// Takes back what was pushed of the row.
     pub(super) fn refuse(&mut self, line: u64, reason: String, text: &[u8]) {
         for column in &mut self.columns {
-            match column {
-                Column::F32 { width, values } => values.truncate(self.rows * *width),
-                Column::I64 { width, values } => values.truncate(self.rows * *width),
-                Column::I64List(jagged) => {
-                    jagged.offsets.truncate(self.rows + 1);
-                    jagged.values.truncate(jagged.offsets[self.rows] as usize);
-                }
-                _ => unreachable!("no column of another kind is made"),
-            }
+            column::truncate(column, self.rows);
         }
         self.bad_records.push(self.records() as u32);
         if self.samples.len() < SAMPLES_MAX {

@@ -12,10 +12,11 @@ use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
 use arrow_ipc::reader::FileReader;
+use rectool_base::{Column, Jagged, Texts};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{DataError, Manifest};
+use crate::{DataError, Dataset, Manifest};
 
 /// A folder with input files, and where the dataset goes.
 struct Fixture {
@@ -73,6 +74,14 @@ impl Fixture {
             rows.extend(lists.iter().map(|row| values(row.unwrap())));
         }
         rows
+    }
+
+    /// All columns of a split, as training reads them.
+    fn read(&self, split: &str) -> Vec<Column> {
+        let split = Dataset::open(&self.out).unwrap().split(split).unwrap();
+        let columns: Vec<usize> = (0..split.schema().columns().len()).collect();
+        let rows: Vec<u64> = (0..split.rows()).collect();
+        split.gather(&rows, &columns).unwrap()
     }
 
     fn each<T>(

@@ -141,7 +141,7 @@ fn wrong_options_are_refused() {
         ] {
             assert!(matches!(refused(wrong), DataError::Option { .. }));
         }
-        let columns = vec![4];
+        let columns = vec![8];
         let error = refused(LoaderOptions { columns, ..options(4) });
         assert!(matches!(error, DataError::OutOfRange { what: "column", .. }));
         let state = ReaderState::new(9, 4);

@@ -5,16 +5,18 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, FixedSizeListArray, Float32Array, Int64Array, ListArray, RecordBatch};
-use arrow_buffer::{OffsetBuffer, ScalarBuffer};
+use arrow_array::{
+    ArrayRef, FixedSizeListArray, Float32Array, Int64Array, ListArray, RecordBatch, StringArray,
+};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
 use arrow_ipc::{CompressionType, MetadataVersion};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
-use rectool_base::{Column, ColumnKind, ColumnSchema, Schema};
+use rectool_base::{Column, ColumnKind, ColumnSchema, Jagged, Schema, Texts};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::Compression;
-use crate::{DataError, manifest::ShardManifest};
+use crate::{DataError, manifest::ShardManifest, shard_schema::is_packed};
 
 /// Buffers start at multiples of this within the file, so that a mapped shard can be used in place
 /// by code with the widest vector registers.
@@ -31,7 +33,7 @@ impl ShardEncoder {
         let fields: Vec<Field> = schema
             .columns()
             .iter()
-            .map(|column| Field::new(&column.name, data_type(column), false))
+            .map(|column| Field::new(&column.name, data_type(column), has_nulls(column.kind)))
             .collect();
         let codec = match compression {
             Compression::None => None,
@@ -82,41 +84,68 @@ fn arrow_error(path: &Path, error: ArrowError) -> DataError {
     DataError::Io { path: path.to_owned(), source }
 }
 
+/// Only a missing text is null: floats and ids have values of their own for what is missing, and
+/// no list is missing.
+fn has_nulls(kind: ColumnKind) -> bool {
+    matches!(kind, ColumnKind::Text { .. })
+}
+
 fn item(data_type: DataType) -> FieldRef {
-    Arc::new(Field::new("item", data_type, false))
+    let nulls = data_type == DataType::Utf8;
+    Arc::new(Field::new("item", data_type, nulls))
 }
 
 fn data_type(column: &ColumnSchema) -> DataType {
-    let (value, width) = match column.kind {
-        ColumnKind::F32 { width } => (DataType::Float32, width),
-        ColumnKind::I64 { width } => (DataType::Int64, width),
-        _ => return DataType::List(item(DataType::Int64)),
+    let value = match column.kind {
+        ColumnKind::F32 { .. } | ColumnKind::F32List => DataType::Float32,
+        ColumnKind::Text { .. } | ColumnKind::TextList => DataType::Utf8,
+        _ => DataType::Int64,
     };
-    if width == 1 && column.members.is_empty() {
-        return value;
+    match column.width() {
+        None => DataType::List(item(value)),
+        Some(_) if !is_packed(column) => value,
+        Some(width) => DataType::FixedSizeList(item(value), width as i32),
     }
-    DataType::FixedSizeList(item(value), width as i32)
 }
 
 fn array(column: Column, data_type: &DataType) -> ArrayRef {
-    let (values, width): (ArrayRef, usize) = match column {
-        Column::F32 { width, values } => (Arc::new(Float32Array::new(values.into(), None)), width),
-        Column::I64 { width, values } => (Arc::new(Int64Array::new(values.into(), None)), width),
-        Column::I64List(jagged) => {
-            // A shard is cut long before 2^31 values (see `pending`).
-            let offsets: Vec<i32> = jagged.offsets.iter().map(|&offset| offset as i32).collect();
-            let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-            let values = Arc::new(Int64Array::new(jagged.values.into(), None));
-            return Arc::new(ListArray::new(item(DataType::Int64), offsets, values, None));
+    let (offsets, values): (Option<Vec<u32>>, ArrayRef) = match column {
+        Column::F32 { values, .. } => (None, Arc::new(Float32Array::new(values.into(), None))),
+        Column::I64 { values, .. } => (None, Arc::new(Int64Array::new(values.into(), None))),
+        Column::Text { values, .. } => (None, Arc::new(texts(values))),
+        Column::F32List(Jagged { offsets, values }) => {
+            (Some(offsets), Arc::new(Float32Array::new(values.into(), None)))
         }
+        Column::I64List(Jagged { offsets, values }) => {
+            (Some(offsets), Arc::new(Int64Array::new(values.into(), None)))
+        }
+        Column::TextList { offsets, values } => (Some(offsets), Arc::new(texts(values))),
         _ => unreachable!("the columns were checked against the schema"),
     };
-    match data_type {
-        DataType::FixedSizeList(field, _) => {
-            Arc::new(FixedSizeListArray::new(Arc::clone(field), width as i32, values, None))
+    match (data_type, offsets) {
+        (DataType::FixedSizeList(field, width), _) => {
+            Arc::new(FixedSizeListArray::new(Arc::clone(field), *width, values, None))
+        }
+        (DataType::List(field), Some(offsets)) => {
+            Arc::new(ListArray::new(Arc::clone(field), arrow_offsets(&offsets), values, None))
         }
         _ => values,
     }
+}
+
+/// A shard is cut long before 2^31 values or bytes (see `pending`).
+fn arrow_offsets(offsets: &[u32]) -> OffsetBuffer<i32> {
+    let offsets: Vec<i32> = offsets.iter().map(|&offset| offset as i32).collect();
+    OffsetBuffer::new(ScalarBuffer::from(offsets))
+}
+
+fn texts(values: Texts) -> StringArray {
+    let count = values.len();
+    let (offsets, bytes, validity) = values.into_parts();
+    let bits = |validity| BooleanBuffer::new(Buffer::from_vec(validity), 0, count);
+    let nulls = (!validity.is_empty()).then(|| NullBuffer::new(bits(validity)));
+    let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
+    StringArray::new(arrow_offsets(&offsets), Buffer::from_vec(bytes), nulls)
 }
 
 /// A new file whose bytes are hashed and counted on their way.

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use rectool_base::{Column, ColumnKind, Jagged, MISSING_ID, Schema};
+use rectool_base::{Column, ColumnKind, MISSING_ID, Schema};
 
+use crate::column;
 use crate::manifest::IdStatistics;
 
-/// Bytes of fixed-width columns per shard, and of each list column: what a writer holds in memory
+/// Bytes of fixed-width columns per shard, and of each list or text column: what a writer holds in memory
 /// per shard, whatever the width of the rows.
 const SHARD_BYTES_MAX: usize = 256 << 20;
 
@@ -16,7 +17,7 @@ pub(super) fn rows_per_shard(schema: &Schema, asked: usize) -> usize {
         .columns()
         .iter()
         .map(|column| match column.kind {
-            ColumnKind::F32 { width } => width * 4,
+            ColumnKind::F32 { width } | ColumnKind::Text { width } => width * 4,
             ColumnKind::I64 { width } => width * 8,
             _ => 4,
         })
@@ -30,26 +31,27 @@ pub(super) struct Pending {
     rows: usize,
     rows_max: usize,
     full: bool,
-    /// One entry per column; `None` for floats.
+    /// One entry per column; `None` for floats and texts.
     statistics: Vec<Option<IdStatistics>>,
 }
 
 impl Pending {
     pub(super) fn new(schema: &Schema, rows_max: usize) -> Self {
-        let (mut columns, mut statistics) = (Vec::new(), Vec::new());
-        for column in schema.columns() {
-            let (empty, ids) = match column.kind {
-                ColumnKind::F32 { width } => (Column::F32 { width, values: Vec::new() }, None),
-                ColumnKind::I64 { width } => (Column::I64 { width, values: vec![] }, Some(width)),
-                _ => (Column::I64List(Jagged::new()), Some(1)),
+        let kinds = || schema.columns().iter().map(|column| column.kind);
+        let statistics = kinds().map(|kind| {
+            let count = match kind {
+                ColumnKind::I64 { width } => width,
+                ColumnKind::I64List => 1,
+                _ => return None,
             };
-            columns.push(empty);
-            statistics.push(ids.map(|count| IdStatistics {
+            Some(IdStatistics {
                 min: vec![i64::MAX; count],
                 max: vec![i64::MIN; count],
                 missing: vec![0; count],
-            }));
-        }
+            })
+        });
+        let statistics = statistics.collect();
+        let columns = kinds().map(column::empty).collect();
         Self { columns, rows: 0, rows_max, full: false, statistics }
     }
 
@@ -71,13 +73,12 @@ impl Pending {
     pub(super) fn append(&mut self, columns: &[Column], rows: Range<usize>) -> usize {
         let mut count = rows.len().min(self.rows_max - self.rows);
         for (held, column) in self.columns.iter().zip(columns) {
-            if let (Column::I64List(held), Column::I64List(jagged)) = (held, column) {
-                let room = (SHARD_BYTES_MAX / 8).saturating_sub(held.values.len());
-                let ends = &jagged.offsets[rows.start + 1..=rows.end];
-                let first = jagged.offsets[rows.start];
-                let fitting = ends.partition_point(|&end| (end - first) as usize <= room);
-                count = count.min(fitting);
+            if matches!(column, Column::F32 { .. } | Column::I64 { .. }) {
+                continue;
             }
+            let room = SHARD_BYTES_MAX.saturating_sub(column::bytes_of(held, self.rows));
+            let first = column::bytes_of(column, rows.start);
+            count = count.min(fitting(column, rows.start, count, first + room));
         }
         if self.rows == 0 {
             count = count.max(1);
@@ -99,46 +100,41 @@ impl Pending {
     /// The rows so far; empty again afterwards. Statistics go on.
     pub(super) fn take(&mut self) -> Vec<Column> {
         (self.rows, self.full) = (0, false);
-        self.columns
-            .iter_mut()
-            .map(|column| {
-                let empty = match column {
-                    Column::F32 { width, .. } => Column::F32 { width: *width, values: Vec::new() },
-                    Column::I64 { width, .. } => Column::I64 { width: *width, values: Vec::new() },
-                    _ => Column::I64List(Jagged::new()),
-                };
-                std::mem::replace(column, empty)
-            })
-            .collect()
+        let empty = |column: &mut Column| {
+            let empty = column::empty(column.kind());
+            std::mem::replace(column, empty)
+        };
+        self.columns.iter_mut().map(empty).collect()
     }
+}
+
+/// How many of the `count` rows from `start` on end within the first `bytes` bytes of their column.
+fn fitting(column: &Column, start: usize, count: usize, bytes: usize) -> usize {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = (low + high).div_ceil(2);
+        if column::bytes_of(column, start + middle) <= bytes {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    low
 }
 
 /// Room for a whole shard is asked for at once: growing by doubling would hold up to twice as much
 /// and copy it. Untouched memory costs nothing.
 fn append_column(held: &mut Column, column: &Column, rows: Range<usize>, rows_max: usize) {
-    match (held, column) {
-        (Column::F32 { width, values }, Column::F32 { values: more, .. }) => {
-            if values.is_empty() {
-                values.reserve_exact(rows_max * *width);
-            }
-            values.extend_from_slice(&more[rows.start * *width..rows.end * *width]);
+    match held {
+        Column::F32 { width, values } if values.is_empty() => {
+            values.reserve_exact(rows_max * *width);
         }
-        (Column::I64 { width, values }, Column::I64 { values: more, .. }) => {
-            if values.is_empty() {
-                values.reserve_exact(rows_max * *width);
-            }
-            values.extend_from_slice(&more[rows.start * *width..rows.end * *width]);
+        Column::I64 { width, values } if values.is_empty() => {
+            values.reserve_exact(rows_max * *width);
         }
-        (Column::I64List(held), Column::I64List(more)) => {
-            let first = more.offsets[rows.start];
-            let shift = held.values.len() as u32;
-            let ends = &more.offsets[rows.start + 1..=rows.end];
-            held.offsets.extend(ends.iter().map(|end| end - first + shift));
-            let last = more.offsets[rows.end];
-            held.values.extend_from_slice(&more.values[first as usize..last as usize]);
-        }
-        _ => unreachable!("the columns were checked against the schema"),
+        _ => {}
     }
+    column::append(held, column, rows);
 }
 
 fn add_ids(statistics: &mut IdStatistics, column: &Column, rows: Range<usize>) {

@@ -5,11 +5,12 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
 use arrow_ipc::reader::FileReader;
 use proptest::prelude::*;
-use rectool_base::{ColumnSchema, Jagged};
+use rectool_base::{ColumnKind, ColumnSchema, Jagged};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
+use crate::fixture;
 
 fn schema() -> Schema {
     let ids = vec!["user".into(), "item".into()];
@@ -87,6 +88,32 @@ fn rows_come_back_through_arrow() {
         let labels = dataset.split("train").unwrap().gather(&[24, 3], &[0]).unwrap();
         assert_eq!(labels, [Column::F32 { width: 1, values: vec![24.0, 3.0] }]);
     }
+}
+
+#[test]
+fn every_kind_of_column_comes_back() {
+    let all: Vec<u64> = (0..23).collect();
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("data");
+        let options = WriterOptions { compression, ..options(7) };
+        let mut writer = DatasetWriter::create(&out, fixture::schema(), options).unwrap();
+        for piece in all.chunks(4) {
+            writer.write("train", fixture::expected(piece)).unwrap();
+        }
+        let manifest = writer.finish().unwrap();
+        assert_eq!((manifest.version, manifest.splits[0].shards.len()), (2, 4));
+        assert_eq!(manifest.ids.keys().collect::<Vec<_>>(), ["genres", "ids"]);
+        let dataset = crate::Dataset::open(&out).unwrap();
+        assert!(dataset.verify(1, |_| {}).is_empty(), "{compression:?}");
+        let read = dataset.split("train").unwrap().gather(&all, &fixture::ALL).unwrap();
+        assert_eq!(read, fixture::expected(&all), "{compression:?}");
+    }
+}
+
+#[test]
+fn a_dataset_of_old_kinds_can_be_read_by_old_readers() {
+    assert_eq!(write(options(10), &[3]).2.version, 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Arrow columns of any suitable type to rows of a dataset.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type, Int64Type, UInt64Type};
@@ -18,9 +19,18 @@ use super::super::value::{self, Refused};
 enum Values {
     Floats(Vec<f32>),
     Ids(Vec<i64>),
-    /// Offsets and values.
-    Lists(Vec<usize>, Vec<i64>),
     Texts(StringArray),
+    IdLists(Lists<Vec<i64>>),
+    FloatLists(Lists<Vec<f32>>),
+    TextLists(Lists<StringArray>),
+    /// Lists as texts with separators.
+    Joined(StringArray),
+}
+
+/// The values of row `row` are `rows[row]` of `values`.
+struct Lists<T> {
+    rows: Vec<Range<usize>>,
+    values: T,
 }
 
 /// The first refused value of each bad row.
@@ -49,25 +59,52 @@ pub(super) fn rows_of(batch: &RecordBatch, layout: &Layout) -> Result<Parsed, St
             parsed.refuse(row as u64, reason, b"");
             continue;
         }
-        for (values, target) in columns.iter().zip(&layout.targets) {
-            let column = target.column;
-            match values {
-                Values::Floats(floats) => parsed.push_float(column, floats[row]),
-                Values::Ids(ids) => parsed.push_id(column, ids[row]),
-                Values::Lists(offsets, ids) => {
-                    let ids = &ids[offsets[row]..offsets[row + 1]];
-                    parsed.list(column).values.extend_from_slice(ids);
-                    parsed.end_list(column);
-                }
-                Values::Texts(texts) => {
-                    let text = if texts.is_null(row) { "" } else { texts.value(row) };
-                    push_list(text, layout.list_separator, column, &mut parsed);
-                }
-            }
+        // The one value that is only looked at while it is pushed is a number of a joined list.
+        let pushed = columns
+            .iter()
+            .zip(&layout.targets)
+            .try_for_each(|(values, target)| push(values, row, target, layout, &mut parsed));
+        match pushed {
+            Ok(()) => parsed.accept(),
+            Err(reason) => parsed.refuse(row as u64, reason, b""),
         }
-        parsed.accept();
     }
     Ok(parsed)
+}
+
+fn push(
+    values: &Values,
+    row: usize,
+    target: &Target,
+    layout: &Layout,
+    parsed: &mut Parsed,
+) -> Result<(), String> {
+    let column = target.column;
+    match values {
+        Values::Floats(floats) => parsed.push_float(column, floats[row]),
+        Values::Ids(ids) => parsed.push_id(column, ids[row]),
+        Values::Texts(texts) => parsed.push_text(column, text_at(texts, row)),
+        Values::IdLists(lists) => {
+            parsed.push_ids(column, lists.values[lists.rows[row].clone()].iter().copied());
+        }
+        Values::FloatLists(lists) => {
+            parsed.push_floats(column, &lists.values[lists.rows[row].clone()]);
+        }
+        Values::TextLists(lists) => {
+            let texts = lists.rows[row].clone().map(|at| text_at(&lists.values, at));
+            parsed.push_texts(column, texts);
+        }
+        Values::Joined(texts) => {
+            let text = text_at(texts, row).unwrap_or_default();
+            push_list(text, target, layout.list_separator, parsed)
+                .map_err(|refused| refused.reason(&target.source))?;
+        }
+    }
+    Ok(())
+}
+
+fn text_at(texts: &StringArray, at: usize) -> Option<&str> {
+    texts.is_valid(at).then(|| texts.value(at))
 }
 
 fn values(
@@ -92,8 +129,23 @@ fn values(
             Ok(Values::Floats(floats))
         }
         Meaning::Id => Ok(Values::Ids(ids(array, &mut refuse)?)),
-        Meaning::List => lists(array, &mut refuse),
+        Meaning::Text => Ok(Values::Texts(texts(array)?)),
+        Meaning::IdList | Meaning::FloatList | Meaning::TextList => {
+            lists(array, target.meaning, &mut refuse)
+        }
     }
+}
+
+/// Texts as they are, numbers as they are written.
+fn texts(array: &ArrayRef) -> Result<StringArray, &'static str> {
+    let expected = "texts";
+    let data_type = array.data_type();
+    let written = data_type.is_integer() || *data_type == DataType::Null;
+    if array.as_string_opt::<i32>().is_none() && !written {
+        return Err(expected);
+    }
+    let texts = cast(array, &DataType::Utf8).map_err(|_| expected)?;
+    Ok(texts.as_string::<i32>().clone())
 }
 
 /// Dictionaries unpacked and the several string types made one.
@@ -189,11 +241,16 @@ fn ids(
 
 fn lists(
     array: &ArrayRef,
+    meaning: Meaning,
     refuse: &mut impl FnMut(usize, Refused),
 ) -> Result<Values, &'static str> {
-    let expected = "lists of whole numbers or texts, or texts with separators";
+    let expected = match meaning {
+        Meaning::FloatList => "lists of numbers, or texts with separators",
+        Meaning::TextList => "lists of texts, or texts with separators",
+        _ => "lists of whole numbers or texts, or texts with separators",
+    };
     if let Some(texts) = array.as_string_opt::<i32>() {
-        return Ok(Values::Texts(texts.clone()));
+        return Ok(Values::Joined(texts.clone()));
     }
     let (DataType::List(item)
     | DataType::LargeList(item)
@@ -206,20 +263,29 @@ fn lists(
     let item = Field::new("item", item.data_type().clone(), true);
     let list = cast(array, &DataType::List(item.into())).map_err(|_| expected)?;
     let list: &ListArray = list.as_list::<i32>();
-    let mut refused = Vec::new();
-    let values = ids(&plain(list.values())?, &mut |at, why| refused.push((at, why)))?;
-    let mut offsets = vec![0];
-    let mut kept = Vec::with_capacity(values.len());
-    for row in 0..list.len() {
+    let row = |row: usize| {
+        let ends = &list.value_offsets()[row..=row + 1];
         // A null list may still have values behind it.
-        if list.is_valid(row) {
-            let range = list.value_offsets()[row] as usize..list.value_offsets()[row + 1] as usize;
-            kept.extend_from_slice(&values[range.clone()]);
-            if let Some((_, why)) = refused.iter().find(|(at, _)| range.contains(at)) {
-                refuse(row, why.clone());
-            }
+        if list.is_valid(row) { ends[0] as usize..ends[1] as usize } else { 0..0 }
+    };
+    let rows: Vec<Range<usize>> = (0..list.len()).map(row).collect();
+    let mut refused = Vec::new();
+    let mut note = |at, why| refused.push((at, why));
+    let items = plain(list.values())?;
+    let values = match meaning {
+        Meaning::FloatList => {
+            let values = floats(&items, &mut note)?;
+            Values::FloatLists(Lists { rows: rows.clone(), values })
         }
-        offsets.push(kept.len());
+        Meaning::TextList => {
+            Values::TextLists(Lists { rows: rows.clone(), values: texts(&items)? })
+        }
+        _ => Values::IdLists(Lists { rows: rows.clone(), values: ids(&items, &mut note)? }),
+    };
+    for (at, why) in refused {
+        if let Some(row) = rows.iter().position(|row| row.contains(&at)) {
+            refuse(row, why);
+        }
     }
-    Ok(Values::Lists(offsets, kept))
+    Ok(values)
 }

@@ -60,6 +60,43 @@ fn quotes_lists_and_ids_are_read() {
 }
 
 #[test]
+fn texts_and_lists_of_all_types_are_kept() {
+    let columns = ColumnSpec {
+        texts: names("title"),
+        float_lists: names("prices"),
+        text_lists: names("tags"),
+        ..Default::default()
+    };
+    let spec = CsvSpec { columns, ..Default::default() };
+    let text = "title,prices,tags\n\
+        \"a \u{e4}, b\",1.5|2,x|y\n\
+        bad,1|two,x\n\
+        ,,\n\
+        c,|3|,z||\n";
+    for chunk_bytes in [1, 20, 1 << 20] {
+        let fixture = Fixture::new();
+        let summary = import(&spec, &fixture, text, chunk_bytes);
+        assert_eq!((summary.rows(), summary.bad), (3, 1));
+        let reason = "\t3\t`prices`: expected a number, found `two`\tbad,1|two,x";
+        assert!(fixture.rejects()[1].ends_with(reason), "{:?}", fixture.rejects());
+        let titles: Texts = [Some("a \u{e4}, b"), None, Some("c")].into_iter().collect();
+        let prices = Jagged { offsets: vec![0, 2, 2, 3], values: vec![1.5, 2.0, 3.0] };
+        let tags: Texts = [Some("x"), Some("y"), Some("z")].into_iter().collect();
+        let wanted = [
+            Column::Text { width: 1, values: titles },
+            Column::F32List(prices),
+            Column::TextList { offsets: vec![0, 2, 2, 3], values: tags },
+        ];
+        assert_eq!(fixture.read("train"), wanted, "chunks of {chunk_bytes} bytes");
+    }
+    let fixture = Fixture::new();
+    let rule = all_train(vec![fixture.file("rows.csv", b"title,prices,tags\n\xff,1,x\ny,1,x\n")]);
+    let summary = csv(&spec, &rule, &fixture.out, &ImportOptions::default(), &quiet).unwrap();
+    assert_eq!((summary.rows(), summary.bad), (1, 1));
+    assert!(fixture.rejects()[1].contains("`title`: expected UTF-8"));
+}
+
+#[test]
 fn labels_of_any_size_are_taken_if_asked_for() {
     let mut spec = ratings();
     spec.columns.labels = LabelRule::Any;

@@ -113,6 +113,45 @@ fn all_types_become_rows() {
 }
 
 #[test]
+fn texts_are_kept_where_asked_for() {
+    let fixture = Fixture::new();
+    let rule = all_train(vec![write(&fixture, five_rows())]);
+    let spec = ColumnSpec {
+        texts: names("c_text c_kind i0"),
+        float_lists: names("numbers"),
+        text_lists: names("tags joined"),
+        ..Default::default()
+    };
+    let summary = parquet(&spec, &rule, &fixture.out, &ImportOptions::default(), &quiet).unwrap();
+    assert_eq!((summary.rows(), summary.bad), (6, 0));
+    let text = |texts: [Option<&str>; 6]| {
+        let values = texts.into_iter().collect();
+        Column::Text { width: 1, values }
+    };
+    let lists = |offsets: &[u32], texts: &[&str]| Column::TextList {
+        offsets: offsets.to_vec(),
+        values: texts.iter().map(|text| Some(*text)).collect(),
+    };
+    let read = fixture.read("train");
+    assert_eq!(read[0], text([Some("x"), Some(""), Some("7"), Some("y"), Some("z"), Some("w")]));
+    assert_eq!(read[1], text([Some("a"), Some("b"), Some("a"), Some("12"), Some("c"), None]));
+    assert_eq!(read[2], text([Some("1"), None, Some("3"), Some("4"), Some("5"), Some("6")]));
+    let Column::F32List(numbers) = &read[3] else { panic!("lists of floats") };
+    assert_eq!(numbers.offsets, [0, 2, 2, 2, 3, 3, 3]);
+    assert!(numbers.values[0] == 1.0 && numbers.values[1].is_nan() && numbers.values[2] == 4.0);
+    assert_eq!(read[4], lists(&[0, 0, 1, 3, 3, 4, 4], &["t0", "t0", "t1", "t0"]));
+    assert_eq!(read[5], lists(&[0, 2, 2, 3, 4, 5, 7], &["p", "q", "1", "p", "q", "5", "6"]));
+
+    // A number that is none, within a text that is a list.
+    let spec = ColumnSpec { float_lists: names("joined"), ..Default::default() };
+    let out = fixture.folder.path().join("other");
+    let summary = parquet(&spec, &rule, &out, &ImportOptions::default(), &quiet).unwrap();
+    assert_eq!((summary.rows(), summary.bad), (3, 3));
+    let rejects = lines(&out.join("rejects.tsv"));
+    assert!(rejects[1].contains("\t1\t`joined`: expected a number, found `p`"), "{rejects:?}");
+}
+
+#[test]
 fn the_same_for_any_number_of_threads_and_cut_by_rows() {
     let fixture = Fixture::new();
     let count = 40_000;
@@ -160,6 +199,9 @@ fn what_is_not_parquet_or_not_suitable_is_told() {
         error.contains("column `tags`: expected whole numbers or texts, found type"),
         "{error}"
     );
+    let lists_as_texts = ColumnSpec { texts: names("tags"), ..Default::default() };
+    let error = run(&lists_as_texts, good.clone());
+    assert!(error.contains("column `tags`: expected texts, found type List"), "{error}");
     let ids_as_list = ColumnSpec { lists: names("i0"), ..Default::default() };
     assert!(run(&ids_as_list, good.clone()).contains("column `i0`: expected lists"));
     assert!(run(&spec(), fixture.file("x", "nothing")).contains("/x`:1: "));
