@@ -182,6 +182,16 @@ pub enum DataError {
         /// Columns that came.
         found: usize,
     },
+    /// A step of a chain failed on a batch.
+    #[error("epoch {epoch}, step {step}: {source}")]
+    Step {
+        /// The batch's epoch.
+        epoch: u64,
+        /// Its step.
+        step: u64,
+        /// What failed.
+        source: Box<DataError>,
+    },
     /// An importer's input is broken as a whole at some place.
     #[error("`{}`:{line}: {what}", file.display())]
     Input {
@@ -221,6 +231,14 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// The error with the batch it arose in, unless it names one itself.
+    pub(crate) fn at_step(self, epoch: u64, step: u64) -> Self {
+        match self {
+            Self::Transform(TransformError::Plugin(_)) => self,
+            other => Self::Step { epoch, step, source: Box::new(other) },
+        }
+    }
+
     /// A map from an I/O error at `path`, for `map_err`.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         move |source| Self::Io { path: path.to_owned(), source }
@@ -256,6 +274,7 @@ impl Hint for DataError {
                 ));
             }
             Self::OutputExists { .. } => "choose another folder or remove it first",
+            Self::Step { source, .. } => return source.hint(),
             Self::Schema(error) => return error.hint(),
             Self::Transform(error) => return error.hint(),
             Self::Io { source, .. } => match source.kind() {

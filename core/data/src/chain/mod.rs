@@ -7,8 +7,8 @@ mod step;
 use std::sync::Arc;
 
 use rectool_base::{
-    BatchPlace, Column, ColumnSchema, Jagged, PluginCall, PluginSource, Schema, Transform,
-    TransformError,
+    BatchPlace, Column, ColumnSchema, Jagged, PluginCall, PluginSource, Schema, SchemaError,
+    Transform, TransformError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -207,15 +207,23 @@ impl FeatureChain {
         for schema in transform.outputs(&input_schemas)? {
             let place = places.iter().copied().find(|at| columns[*at].name == schema.name);
             let column = place.unwrap_or(columns.len());
+            if outputs.iter().any(|output: &Output| output.column == column) {
+                return Err(SchemaError::Twice { name: schema.name }.into());
+            }
             match columns.get_mut(column) {
                 Some(replaced) => *replaced = schema.clone(),
                 None => columns.push(schema.clone()),
             }
             outputs.push(Output { column, schema });
         }
-        let replaced = |column: usize| outputs.iter().any(|output| output.column == column);
-        let inputs = places.into_iter();
-        let inputs = inputs.map(|column| Input { column, replaced: replaced(column) }).collect();
+        // A column that is given twice may be consumed only by the last one.
+        let replaced = |at: usize, column: usize| {
+            let again = places[at + 1..].contains(&column);
+            !again && outputs.iter().any(|output| output.column == column)
+        };
+        let inputs = places.iter().enumerate();
+        let inputs =
+            inputs.map(|(at, &column)| Input { column, replaced: replaced(at, column) }).collect();
         // A plugin may announce anything: the new schema must hold together.
         self.output = Schema::new(columns)?;
         self.steps.push(BoundStep { inputs, input_schemas, outputs, transform });
@@ -254,9 +262,9 @@ impl FeatureChain {
 impl BoundStep {
     fn apply(&self, columns: &mut Vec<Column>, place: BatchPlace) -> Result<(), DataError> {
         let nothing = || Column::I64List(Jagged::new());
-        let taken = self.inputs.iter().map(|input| match input.replaced {
-            true => std::mem::replace(&mut columns[input.column], nothing()),
-            false => columns[input.column].clone(),
+        let taken = self.inputs.iter().map(|input| {
+            let column = &mut columns[input.column];
+            if input.replaced { std::mem::replace(column, nothing()) } else { column.clone() }
         });
         let taken = taken.collect();
         let made = self.transform.apply(&self.input_schemas, taken, place)?;

@@ -191,3 +191,61 @@ fn a_step_adds_columns_and_replaces_those_of_its_inputs() {
     let made = chain.apply(given, place(0, 2));
     assert!(matches!(made, Err(DataError::OutputCount { expected: 2, found: 0, .. })));
 }
+
+/// Returns its first column twice as large, and insists on what it was given.
+struct Twice;
+
+impl Transform for Twice {
+    fn name(&self) -> &'static str {
+        "twice"
+    }
+
+    fn outputs(&self, inputs: &[ColumnSchema]) -> Result<Vec<ColumnSchema>, TransformError> {
+        Ok(inputs[..1].to_vec())
+    }
+
+    fn apply(
+        &self,
+        schemas: &[ColumnSchema],
+        columns: Vec<Column>,
+        _: BatchPlace,
+    ) -> Result<Vec<Column>, TransformError> {
+        for (schema, column) in schemas.iter().zip(&columns) {
+            assert_eq!((schema.kind, column.rows()), (column.kind(), 2), "{}", schema.name);
+        }
+        let Column::I64 { width, values } = &columns[0] else { panic!("ids") };
+        let values = values.iter().map(|id| 2 * id).collect();
+        Ok(vec![Column::I64 { width: *width, values }])
+    }
+}
+
+#[test]
+fn a_column_may_be_given_twice_but_made_once() {
+    let mut chain = FeatureChain::new(&schema());
+    chain.push(&["ids".to_owned(), "ids".to_owned()], Arc::new(Twice)).unwrap();
+    let given = columns(&[0.0; 4], &[5, 6], &[&[], &[]]);
+    let made = chain.apply(given, place(0, 2)).unwrap();
+    assert_eq!(made, columns(&[0.0; 4], &[10, 12], &[&[], &[]]));
+
+    let ids = schema().column("ids").unwrap().clone();
+    let added = ColumnSchema::plain("new", ColumnKind::I64List);
+    for column in [ids, added] {
+        let doubled = Fixed { announced: vec![column.clone(), column], made: vec![] };
+        let refused = chain.push(&["ids".to_owned()], Arc::new(doubled));
+        assert!(matches!(refused, Err(DataError::Schema(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn columns_that_no_step_names_stay_where_they_are() {
+    let chain = chain(&[("ids", ChainOp::Modulo { buckets: 10 })]).unwrap();
+    let given = columns(&[0.0; 4], &[5, 6], &[&[7], &[]]);
+    let places = |columns: &[Column]| {
+        let Column::F32 { values: dense, .. } = &columns[0] else { panic!("floats") };
+        let Column::I64 { values: ids, .. } = &columns[1] else { panic!("ids") };
+        let Column::I64List(genres) = &columns[2] else { panic!("lists") };
+        (dense.as_ptr(), ids.as_ptr(), genres.values.as_ptr())
+    };
+    let before = places(&given);
+    assert_eq!(places(&chain.apply(given, place(0, 2)).unwrap()), before, "no copies");
+}

@@ -98,7 +98,7 @@ impl Producer {
         let (rows, row_first) = (slice.len(), slice.start);
         if let Some(chain) = &self.chain {
             let place = BatchPlace { epoch, step, row_first, rows };
-            columns = chain.apply(columns, place)?;
+            columns = chain.apply(columns, place).map_err(|error| error.at_step(epoch, step))?;
         }
         Ok(Batch { rows, rows_global, row_first, epoch, step, columns })
     }

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use rectool_base::{BatchPlace, Column, ColumnSchema, Hint, NoPlugins, Transform, TransformError};
+use rectool_base::{
+    BatchPlace, Column, ColumnKind, ColumnSchema, Hint, Jagged, NoPlugins, PluginFault, Transform,
+    TransformError,
+};
 
 use super::*;
 use crate::fixture::{expected, folder};
@@ -175,6 +178,126 @@ fn dropping_early_joins_all_threads() {
             assert_eq!(loader.by_ref().take(taken).flatten().count(), taken);
         }
     });
+}
+
+/// Makes columns of each kind that differ from batch to batch: one takes the place of `dense`, the
+/// others are added.
+struct Adds;
+
+impl Transform for Adds {
+    fn name(&self) -> &'static str {
+        "adds"
+    }
+
+    fn outputs(&self, _: &[ColumnSchema]) -> Result<Vec<ColumnSchema>, TransformError> {
+        let plain = ColumnSchema::plain;
+        Ok(vec![
+            plain("dense", ColumnKind::F32List),
+            plain("wide", ColumnKind::I64 { width: 7 }),
+            plain("more", ColumnKind::Text { width: 1 }),
+            plain("first", ColumnKind::TextList),
+        ])
+    }
+
+    fn apply(
+        &self,
+        _: &[ColumnSchema],
+        columns: Vec<Column>,
+        place: BatchPlace,
+    ) -> Result<Vec<Column>, TransformError> {
+        let Column::F32 { values, .. } = &columns[0] else { panic!("floats") };
+        let rows = 0..=place.rows as u32;
+        let text = || values.chunks(3).map(|row| (row[0] > 9.0).then_some("large")).collect();
+        Ok(vec![
+            Column::F32List(Jagged {
+                offsets: rows.clone().map(|row| 3 * row).collect(),
+                values: values.clone(),
+            }),
+            Column::I64 { width: 7, values: vec![place.step as i64; 7 * place.rows] },
+            Column::Text { width: 1, values: text() },
+            Column::TextList { offsets: rows.collect(), values: text() },
+        ])
+    }
+}
+
+#[test]
+fn columns_that_a_chain_changes_and_adds_can_be_recycled() {
+    with_split(|split| {
+        let mut chain = FeatureChain::new(split.schema());
+        chain.push(&["dense".to_owned()], Arc::new(Adds)).unwrap();
+        let options = LoaderOptions { chain: Some(Arc::new(chain)), ..options(16) };
+        let whole = read(split, options.clone());
+        assert!(whole.iter().all(|batch| batch.columns.len() == 11));
+        for threads in [0, 2] {
+            let options = LoaderOptions { threads, ..options.clone() };
+            let mut loader = Loader::start(split, options).unwrap();
+            for wanted in &whole {
+                let batch = loader.next().unwrap().unwrap();
+                assert_eq!(batch, *wanted);
+                loader.recycle(batch);
+            }
+        }
+    });
+}
+
+#[test]
+fn errors_of_a_chain_name_the_batch() {
+    with_split(|split| {
+        let mut chain = FeatureChain::new(split.schema());
+        chain.push(&["dense".to_owned()], Arc::new(Fails { plugin: false })).unwrap();
+        let error = |chain| {
+            let options = LoaderOptions { chain: Some(Arc::new(chain)), ..options(16) };
+            Loader::start(split, options).unwrap().find_map(Result::err).unwrap()
+        };
+        let refused = error(chain);
+        let text = "epoch 1, step 2: `fails`: column `dense`, row 0 of the batch: x";
+        assert_eq!(refused.to_string(), text);
+        assert_eq!(refused.hint().as_deref(), Some("do not"));
+        let mut chain = FeatureChain::new(split.schema());
+        chain.push(&["dense".to_owned()], Arc::new(Fails { plugin: true })).unwrap();
+        let text = "transform plugin `fails 1.0.0` (epoch 1, step 2, rows 0 to 16): x";
+        assert_eq!(error(chain).to_string(), text, "a plugin says so itself");
+    });
+}
+
+/// Fails in one batch.
+struct Fails {
+    plugin: bool,
+}
+
+impl Transform for Fails {
+    fn name(&self) -> &'static str {
+        "fails"
+    }
+
+    fn outputs(&self, inputs: &[ColumnSchema]) -> Result<Vec<ColumnSchema>, TransformError> {
+        Ok(inputs.to_vec())
+    }
+
+    fn apply(
+        &self,
+        _: &[ColumnSchema],
+        columns: Vec<Column>,
+        place: BatchPlace,
+    ) -> Result<Vec<Column>, TransformError> {
+        match (place.epoch, place.step) {
+            (1, 2) if self.plugin => Err(TransformError::Plugin(PluginFault {
+                kind: "transform",
+                plugin: "fails 1.0.0".to_owned(),
+                place: Some(place),
+                message: "x".to_owned(),
+                hint: None,
+            })),
+            (1, 2) => Err(TransformError::Value {
+                transform: "fails".to_owned(),
+                column: "dense".to_owned(),
+                row: place.row_first,
+                found: "x".to_owned(),
+                hint: "do not",
+            }),
+            _ => Ok(columns),
+        }
+    }
 }
 
 struct Panics;
