@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rectool_base::{Hint, SchemaError, TransformError, nearest_name, quoted_list};
+use rectool_base::{BatchPlace, Hint, SchemaError, TransformError, nearest_name, quoted_list};
 
 /// A dataset, shard, input file or option that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -192,6 +192,35 @@ pub enum DataError {
         /// What failed.
         source: Box<DataError>,
     },
+    /// A row that no negatives can be drawn for.
+    #[error("epoch {}, step {}, row {row} of the batch: column `{column}`: expected {expected}, \
+             found {found}", place.epoch, place.step)]
+    Positive {
+        /// The rows that negatives were drawn for.
+        place: BatchPlace,
+        /// Row within the global batch, before negatives were added.
+        row: usize,
+        /// The column.
+        column: String,
+        /// What a row must have there.
+        expected: &'static str,
+        /// What it has.
+        found: String,
+    },
+    /// A sampler returned something else than samples of items.
+    #[error("sampler `{sampler}` ({place}): {what}: expected {expected}, found {found}")]
+    Samples {
+        /// The sampler.
+        sampler: String,
+        /// The rows it was asked for, before negatives were added.
+        place: BatchPlace,
+        /// What was compared.
+        what: &'static str,
+        /// What it should have been.
+        expected: String,
+        /// What it was.
+        found: String,
+    },
     /// An importer's input is broken as a whole at some place.
     #[error("`{}`:{line}: {what}", file.display())]
     Input {
@@ -274,6 +303,9 @@ impl Hint for DataError {
                 ));
             }
             Self::OutputExists { .. } => "choose another folder or remove it first",
+            Self::Positive { .. } => {
+                "negatives are drawn for rows that chose an item: leave the others out of the dataset"
+            }
             Self::Step { source, .. } => return source.hint(),
             Self::Schema(error) => return error.hint(),
             Self::Transform(error) => return error.hint(),
@@ -287,6 +319,7 @@ impl Hint for DataError {
             | Self::Panicked { .. }
             | Self::Output { .. }
             | Self::OutputCount { .. }
+            | Self::Samples { .. }
             | Self::Input { .. } => return None,
         };
         Some(text.to_owned())

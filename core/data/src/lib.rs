@@ -4,6 +4,7 @@
 //! opens it, a [`Split`] gathers rows by number, an [`Order`] says which rows come when, and a
 //! [`Loader`] makes batches ahead of time, with a [`FeatureChain`] applied to their columns.
 
+mod cells;
 mod chain;
 mod column;
 mod dataset;
@@ -11,6 +12,7 @@ mod decode;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod items;
 mod loader;
 mod manifest;
 mod manifest_check;
@@ -25,7 +27,7 @@ mod values;
 pub use chain::{ChainOp, ChainSpec, ChainStep, FeatureChain, Keep};
 pub use dataset::{Dataset, ShardFault, Verify};
 pub use error::DataError;
-pub use loader::{LastBatch, Loader, LoaderOptions, ReaderState};
+pub use loader::{LastBatch, Loader, LoaderOptions, Negatives, ReaderState};
 pub use manifest::{
     FORMAT_NAME, FORMAT_VERSION, IdStatistics, MANIFEST_FILE, Manifest, ShardManifest,
     SplitManifest,

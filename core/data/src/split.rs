@@ -110,6 +110,17 @@ impl Split {
         Ok(())
     }
 
+    /// Number of shards.
+    pub(crate) fn shards(&self) -> usize {
+        self.inner.shards.len()
+    }
+
+    /// The first row of a shard, and its record batches.
+    pub(crate) fn blocks_of(&self, shard: usize) -> Result<(u64, &[Block]), DataError> {
+        let inner = &*self.inner;
+        Ok((inner.starts[shard], inner.shards[shard].blocks(&inner.schema)?))
+    }
+
     fn check_columns(&self, columns: &[usize]) -> Result<(), DataError> {
         let expected = self.schema().columns().len();
         let wrong = columns.iter().find(|column| **column >= expected);
@@ -150,8 +161,7 @@ impl Split {
             return Err(self.out_of_range("row", inner.rows, row));
         }
         let shard = inner.starts.partition_point(|start| *start <= row) - 1;
-        let start = inner.starts[shard];
-        let blocks = inner.shards[shard].blocks(&inner.schema)?;
+        let (start, blocks) = self.blocks_of(shard)?;
         let within = row - start;
         let block = &blocks[blocks.partition_point(|block| block.first <= within) - 1];
         let first = start + block.first;

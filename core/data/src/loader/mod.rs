@@ -1,5 +1,7 @@
 //! Batches of one rank, made ahead of time on own threads and delivered in order.
 
+mod expand;
+mod negatives;
 mod options;
 mod producer;
 mod queue;
@@ -14,6 +16,7 @@ use crate::{DataError, Split};
 use producer::Producer;
 use queue::Queue;
 
+pub use negatives::Negatives;
 pub use options::{LastBatch, LoaderOptions};
 pub use state::ReaderState;
 
@@ -162,5 +165,7 @@ fn work(producer: &Producer, queue: &Queue<Result<Batch, DataError>>) {
     }
 }
 
+#[cfg(test)]
+mod negatives_tests;
 #[cfg(test)]
 mod tests;

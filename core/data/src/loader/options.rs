@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use rectool_base::Schema;
 use rectool_base::limits::BATCH_ROWS_MAX;
 use serde::{Deserialize, Serialize};
 
-use super::ReaderState;
+use super::{Negatives, ReaderState};
 use crate::{DataError, FeatureChain, OrderOptions, Split};
 
 /// What becomes of the last batch of an epoch where the rows do not come out even.
@@ -22,7 +23,7 @@ pub enum LastBatch {
 /// Everything that a [`super::Loader`] needs to know.
 #[derive(Clone, Debug)]
 pub struct LoaderOptions {
-    /// Rows of the global batch, over all ranks.
+    /// Rows of the global batch that are read, over all ranks.
     pub batch_size: usize,
     /// This rank.
     pub rank: usize,
@@ -38,7 +39,9 @@ pub struct LoaderOptions {
     pub last: LastBatch,
     /// Positions of the columns to read, in the order wanted; empty for all.
     pub columns: Vec<usize>,
-    /// What is done to the columns. Its input schema is that of `columns`.
+    /// Rows for items that were not chosen, added before the chain.
+    pub negatives: Option<Negatives>,
+    /// What is done to the columns. Its input schema is [`LoaderOptions::schema`].
     pub chain: Option<Arc<FeatureChain>>,
     /// The first batch; `None` for the first of all.
     pub start: Option<ReaderState>,
@@ -59,6 +62,7 @@ impl LoaderOptions {
             order: OrderOptions::default(),
             last: LastBatch::default(),
             columns: Vec::new(),
+            negatives: None,
             chain: None,
             start: None,
             epochs: Some(1),
@@ -76,12 +80,36 @@ impl LoaderOptions {
         }
     }
 
+    /// What is read of `split`, with the columns that come with negatives: the chain's input.
+    ///
+    /// # Errors
+    /// As [`Split::project`] and [`Negatives::schema`].
+    pub fn schema(&self, split: &Split) -> Result<Schema, DataError> {
+        let schema = split.project(&self.read(split))?;
+        match &self.negatives {
+            Some(negatives) => negatives.schema(&schema),
+            None => Ok(schema),
+        }
+    }
+
+    /// Positions of the columns to read.
+    pub(super) fn read(&self, split: &Split) -> Vec<usize> {
+        if self.columns.is_empty() {
+            return (0..split.schema().columns().len()).collect();
+        }
+        self.columns.clone()
+    }
+
     pub(super) fn check(&self, split: &Split) -> Result<(), DataError> {
         in_range("batch_size", self.batch_size, 1, BATCH_ROWS_MAX)?;
         let (expected, found) = (split.rows(), self.batch_size as u64);
         if found > expected {
             let split = split.name().to_owned();
             return Err(DataError::BatchTooLarge { split, expected, found });
+        }
+        if let Some(negatives) = &self.negatives {
+            let max = BATCH_ROWS_MAX / self.batch_size - 1;
+            in_range("per_row", negatives.per_row, 1, max)?;
         }
         in_range("ranks", self.ranks, 1, 1 << 24)?;
         in_range("rank", self.rank, 0, self.ranks - 1)?;

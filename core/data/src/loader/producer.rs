@@ -1,11 +1,13 @@
 //! Makes any one batch of a rank, on whichever thread asks.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rectool_base::{Batch, BatchPlace, Column};
 
+use super::negatives::BoundNegatives;
 use super::{LoaderOptions, ReaderState};
 use crate::{DataError, FeatureChain, Order, OrderOptions, Split};
 
@@ -16,6 +18,7 @@ const ORDERS_KEPT: usize = 2;
 pub(super) struct Producer {
     split: Split,
     columns: Vec<usize>,
+    negatives: Option<BoundNegatives>,
     chain: Option<Arc<FeatureChain>>,
     order: OrderOptions,
     batch_size: usize,
@@ -39,11 +42,8 @@ impl Producer {
         let (seed, batch_size) = (options.order.seed, options.batch_size as u64);
         let start = options.start.unwrap_or_else(|| ReaderState::new(seed, batch_size));
         start.check(seed, batch_size, steps)?;
-        let columns = match options.columns {
-            columns if columns.is_empty() => (0..split.schema().columns().len()).collect(),
-            columns => columns,
-        };
-        let schema = split.project(&columns)?;
+        let columns = options.read(split);
+        let schema = options.schema(split)?;
         if let Some(chain) = options.chain.as_ref().filter(|chain| *chain.input() != schema) {
             return Err(DataError::Option {
                 option: "chain",
@@ -51,11 +51,16 @@ impl Producer {
                 found: names(chain.input()),
             });
         }
+        let negatives = options.negatives.map(|negatives| {
+            let read = split.project(&columns)?;
+            BoundNegatives::new(negatives, split, &columns, &read)
+        });
         let first = start.epoch.saturating_mul(steps).saturating_add(start.step);
         let end = options.epochs.map_or(u64::MAX, |epochs| epochs.saturating_mul(steps));
         let producer = Self {
             split: split.clone(),
             columns,
+            negatives: negatives.transpose()?,
             chain: options.chain,
             order: options.order,
             batch_size: options.batch_size,
@@ -91,16 +96,29 @@ impl Producer {
         let start = step * self.batch_size as u64;
         let rows_global = (self.split.rows() - start).min(self.batch_size as u64) as usize;
         let slice = Batch::slice_of(rows_global, self.rank, self.ranks);
-        let mut rows = vec![0; slice.len()];
-        order.fill(start + slice.start as u64, &mut rows);
+        let rows_at = |positions: Range<usize>| {
+            let mut rows = vec![0; positions.len()];
+            order.fill(start + positions.start as u64, &mut rows);
+            rows
+        };
         let mut columns = lock(&self.spare).pop().unwrap_or_default();
-        self.split.gather_into(&rows, &self.columns, &mut columns)?;
-        let (rows, row_first) = (slice.len(), slice.start);
+        self.split.gather_into(&rows_at(slice.clone()), &self.columns, &mut columns)?;
+        let mut place = BatchPlace { epoch, step, row_first: slice.start, rows: slice.len() };
+        let mut times = 1;
+        if let Some(negatives) = &self.negatives {
+            negatives.add(&mut columns, place, rows_global, |positions, column| {
+                let mut gathered = self.split.gather(&rows_at(positions), &[column])?;
+                Ok(gathered.swap_remove(0))
+            })?;
+            times = negatives.times();
+        }
+        place.row_first *= times;
+        place.rows *= times;
         if let Some(chain) = &self.chain {
-            let place = BatchPlace { epoch, step, row_first, rows };
             columns = chain.apply(columns, place).map_err(|error| error.at_step(epoch, step))?;
         }
-        Ok(Batch { rows, rows_global, row_first, epoch, step, columns })
+        let BatchPlace { rows, row_first, .. } = place;
+        Ok(Batch { rows, rows_global: rows_global * times, row_first, epoch, step, columns })
     }
 
     fn order_of(&self, epoch: u64) -> Result<Arc<Order>, DataError> {

@@ -51,6 +51,7 @@ pub(super) fn open_loader(
             order: reading.order,
             last: LastBatch::Keep,
             columns,
+            negatives: None,
             chain: Some(Arc::clone(&ranker.chain)),
             start: reading.start,
             epochs: Some(reading.epochs),
