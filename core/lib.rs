@@ -18,4 +18,5 @@ pub use rectool_comm as comm;
 pub use rectool_data as data;
 pub use rectool_embedding as embedding;
 pub use rectool_model as model;
+pub use rectool_plugin as plugin;
 pub use rectool_recipe as recipe;

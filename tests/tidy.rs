@@ -134,6 +134,7 @@ fn only_named_files_hold_unsafe_code() {
         "core/embedding/src/update.rs",
         "core/comm/src/mpi/",
         "core/data/src/shard.rs",
+        "core/plugin/src/cache.rs",
     ];
     let mut count: BTreeMap<String, usize> = BTreeMap::new();
     for path in sources("rs") {

@@ -1,0 +1,35 @@
+//! The engine's settings: deterministic, interruptible, nothing that plugins do not need.
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine};
+
+use crate::error::PluginError;
+use crate::fault::FRAMES_MAX;
+use crate::limits::Limits;
+use crate::store::State;
+
+/// Instances come from plain memory mappings: each reserves 4 GiB of addresses, not of memory, so
+/// that loads and stores need no bounds checks, and gives its memory back when it is dropped. The
+/// pooling allocator would reserve all of them up front and gain nothing, as instances are kept.
+fn config(limits: &Limits) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(limits.stack_bytes_max)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(FRAMES_MAX))
+        // Same bytes on every machine: one NaN, and no instruction whose result is the machine's.
+        .cranelift_nan_canonicalization(true)
+        .wasm_relaxed_simd(false)
+        // Compilers do not emit these unasked.
+        .wasm_memory64(false)
+        .wasm_multi_memory(false);
+    config
+}
+
+/// An engine, and the linker that has nothing to offer.
+pub(crate) fn engine(limits: &Limits) -> Result<(Engine, Linker<State>), PluginError> {
+    let engine = Engine::new(&config(limits))
+        .map_err(|error| PluginError::Engine { message: format!("{error:#}") })?;
+    let linker = Linker::new(&engine);
+    Ok((engine, linker))
+}
