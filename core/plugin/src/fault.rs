@@ -50,6 +50,28 @@ impl std::fmt::Display for Overran {
 
 impl std::error::Error for Overran {}
 
+/// How a call failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The guest said no, as the contract lets it.
+    Refused(PluginFault),
+    /// The guest broke the contract, or was stopped.
+    Broken(PluginFault),
+}
+
+impl From<PluginFault> for Failure {
+    fn from(fault: PluginFault) -> Self {
+        Self::Broken(fault)
+    }
+}
+
+impl Failure {
+    pub(crate) fn into_fault(self) -> PluginFault {
+        let (Self::Refused(fault) | Self::Broken(fault)) = self;
+        fault
+    }
+}
+
 /// Which plugin it is: what every fault starts with.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {

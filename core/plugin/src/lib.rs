@@ -15,8 +15,11 @@
 //! [`PluginFault`](rectool_base::PluginFault), and its instance is dropped.
 
 mod abi;
+pub mod bench;
 pub mod builtin;
 mod cache;
+pub mod cases;
+pub mod check;
 mod columns;
 mod componentize;
 mod contract;

@@ -10,7 +10,7 @@ use wasmtime::component::ComponentExportIndex;
 
 use crate::abi::{self, ColumnIn, ColumnType};
 use crate::columns;
-use crate::fault::{Identity, bounded};
+use crate::fault::{Failure, Identity, bounded};
 use crate::instance::{Instance, Prepared};
 use crate::pool::Pool;
 
@@ -80,6 +80,41 @@ impl PluginLoss {
         }
         bind(&self.prepared, &self.functions, &mut instance, &self.columns)?;
         Ok(instance)
+    }
+
+    /// As [`Loss::evaluate`].
+    pub(crate) fn run(
+        &self,
+        input: LossInput<'_>,
+        losses: &mut [f32],
+        gradients: &mut [f32],
+    ) -> Result<(), Failure> {
+        let rows = input.logits.len();
+        let weights = input.weights.len();
+        assert_eq!(input.labels.len(), rows, "as many labels as logits");
+        assert!(weights == 0 || weights == rows, "{weights} weights for {rows} rows");
+        assert_eq!((losses.len(), gradients.len()), (rows, rows), "room for every row's result");
+        assert_eq!(input.columns.len(), self.columns.len(), "the columns that it demands");
+        let place = input.place;
+        let columns: Vec<ColumnIn<'_>> =
+            input.columns.iter().map(|column| columns::lowered(column)).collect();
+        let identity = &self.prepared.identity;
+        self.pool.with(
+            || self.another(),
+            |instance| {
+                let arguments = (input.logits, input.labels, input.weights, columns.as_slice());
+                let evaluated: Evaluated =
+                    instance.call(&self.functions.evaluate, arguments, Some(place))?;
+                let found = evaluated
+                    .map_err(|fault| Failure::Refused(identity.told(Some(place), &fault)))?;
+                check("losses", &found.losses, rows, place)
+                    .and_then(|()| check("gradients", &found.gradients, rows, place))
+                    .map_err(|message| identity.fault(Some(place), message))?;
+                losses.copy_from_slice(&found.losses);
+                gradients.copy_from_slice(&found.gradients);
+                Ok(())
+            },
+        )
     }
 
     /// Instances that wait, and the bytes of their memories.
@@ -164,30 +199,6 @@ impl Loss for PluginLoss {
         losses: &mut [f32],
         gradients: &mut [f32],
     ) -> Result<(), PluginFault> {
-        let rows = input.logits.len();
-        let weights = input.weights.len();
-        assert_eq!(input.labels.len(), rows, "as many labels as logits");
-        assert!(weights == 0 || weights == rows, "{weights} weights for {rows} rows");
-        assert_eq!((losses.len(), gradients.len()), (rows, rows), "room for every row's result");
-        assert_eq!(input.columns.len(), self.columns.len(), "the columns that it demands");
-        let place = input.place;
-        let columns: Vec<ColumnIn<'_>> =
-            input.columns.iter().map(|column| columns::lowered(column)).collect();
-        let identity = &self.prepared.identity;
-        self.pool.with(
-            || self.another(),
-            |instance| {
-                let arguments = (input.logits, input.labels, input.weights, columns.as_slice());
-                let evaluated: Evaluated =
-                    instance.call(&self.functions.evaluate, arguments, Some(place))?;
-                let found = evaluated.map_err(|fault| identity.told(Some(place), &fault))?;
-                check("losses", &found.losses, rows, place)
-                    .and_then(|()| check("gradients", &found.gradients, rows, place))
-                    .map_err(|message| identity.fault(Some(place), message))?;
-                losses.copy_from_slice(&found.losses);
-                gradients.copy_from_slice(&found.gradients);
-                Ok(())
-            },
-        )
+        self.run(input, losses, gradients).map_err(Failure::into_fault)
     }
 }

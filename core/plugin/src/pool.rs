@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rectool_base::PluginFault;
 
+use crate::fault::Failure;
 use crate::instance::Instance;
 
 /// Instances of one configuration: as many as were ever busy at once.
@@ -21,8 +22,8 @@ impl Pool {
     pub(crate) fn with<R>(
         &self,
         make: impl FnOnce() -> Result<Instance, PluginFault>,
-        work: impl FnOnce(&mut Instance) -> Result<R, PluginFault>,
-    ) -> Result<R, PluginFault> {
+        work: impl FnOnce(&mut Instance) -> Result<R, Failure>,
+    ) -> Result<R, Failure> {
         let waiting = self.lock().pop();
         let mut instance = match waiting {
             Some(instance) => instance,

@@ -6,6 +6,7 @@ use rectool_base::{BatchPlace, ItemStatistics, PluginFault, Sampler, Samples, mi
 use wasmtime::component::ComponentExportIndex;
 
 use crate::abi;
+use crate::fault::Failure;
 use crate::instance::{Instance, Prepared};
 use crate::pool::Pool;
 
@@ -60,6 +61,31 @@ impl PluginSampler {
         let (items, known) = (items.clone(), Ids::new(&items.ids));
         let (name, pool) = (name.to_owned(), Pool::new(first));
         Ok(Self { name, prepared, functions, parameters, items, known, pool })
+    }
+
+    /// As [`Sampler::sample`].
+    pub(crate) fn run(
+        &self,
+        positives: &[i64],
+        count: usize,
+        seed: u64,
+        place: BatchPlace,
+    ) -> Result<Samples, Failure> {
+        let identity = &self.prepared.identity;
+        self.pool.with(
+            || configured(&self.prepared, &self.functions, &self.parameters, &self.items),
+            |instance| {
+                let arguments = (positives, count as u32, seed);
+                let sampled: Sampled =
+                    instance.call(&self.functions.sample, arguments, Some(place))?;
+                let samples = sampled
+                    .map_err(|fault| Failure::Refused(identity.told(Some(place), &fault)))?;
+                self.check(&samples, positives.len(), count)
+                    .map_err(|message| identity.fault(Some(place), message))?;
+                let abi::Samples { ids, log_probabilities } = samples;
+                Ok(Samples { ids, log_probabilities })
+            },
+        )
     }
 
     /// Instances that wait, and the bytes of their memories.
@@ -120,20 +146,7 @@ impl Sampler for PluginSampler {
         seed: u64,
         place: BatchPlace,
     ) -> Result<Samples, PluginFault> {
-        let identity = &self.prepared.identity;
-        self.pool.with(
-            || configured(&self.prepared, &self.functions, &self.parameters, &self.items),
-            |instance| {
-                let arguments = (positives, count as u32, seed);
-                let sampled: Sampled =
-                    instance.call(&self.functions.sample, arguments, Some(place))?;
-                let samples = sampled.map_err(|fault| identity.told(Some(place), &fault))?;
-                self.check(&samples, positives.len(), count)
-                    .map_err(|message| identity.fault(Some(place), message))?;
-                let abi::Samples { ids, log_probabilities } = samples;
-                Ok(Samples { ids, log_probabilities })
-            },
-        )
+        self.run(positives, count, seed, place).map_err(Failure::into_fault)
     }
 }
 

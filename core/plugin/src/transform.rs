@@ -7,7 +7,7 @@ use wasmtime::component::ComponentExportIndex;
 
 use crate::abi::{self, ColumnIn, ColumnOut, ColumnType};
 use crate::columns;
-use crate::fault::Identity;
+use crate::fault::{Failure, Identity};
 use crate::instance::{Instance, Prepared};
 use crate::pool::Pool;
 
@@ -108,13 +108,36 @@ impl PluginTransform {
         }
     }
 
+    /// As [`Transform::apply`].
+    pub(crate) fn run(
+        &self,
+        schemas: &[ColumnSchema],
+        columns: &[Column],
+        place: BatchPlace,
+    ) -> Result<Vec<Column>, Failure> {
+        assert_eq!(schemas.len(), columns.len(), "as many columns as schemas");
+        let configuration = self.configuration(schemas)?;
+        let rows = columns.first().map_or(place.rows, Column::rows);
+        let lowered: Vec<ColumnIn<'_>> = columns.iter().map(columns::lowered).collect();
+        configuration.pool.with(
+            || self.another(&configuration),
+            |instance| {
+                let arguments = (rows as u32, lowered.as_slice());
+                let applied: Applied =
+                    instance.call(&self.functions.apply, arguments, Some(place))?;
+                let applied = applied
+                    .map_err(|fault| Failure::Refused(self.identity().told(Some(place), &fault)))?;
+                columns::lifted(rows, &configuration.outputs, applied)
+                    .map_err(|message| self.identity().fault(Some(place), message).into())
+            },
+        )
+    }
+
     /// Instances that wait, and the bytes of their memories.
     pub(crate) fn waiting(&self) -> (usize, usize) {
         let known = self.configurations.read().unwrap_or_else(PoisonError::into_inner);
-        known
-            .iter()
-            .map(|known| known.pool.size())
-            .fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
+        let sizes = known.iter().map(|known| known.pool.size());
+        sizes.fold((0, 0), |sum, size| (sum.0 + size.0, sum.1 + size.1))
     }
 }
 
@@ -133,21 +156,6 @@ impl Transform for PluginTransform {
         columns: Vec<Column>,
         place: BatchPlace,
     ) -> Result<Vec<Column>, TransformError> {
-        assert_eq!(schemas.len(), columns.len(), "as many columns as schemas");
-        let configuration = self.configuration(schemas)?;
-        let rows = columns.first().map_or(place.rows, Column::rows);
-        let lowered: Vec<ColumnIn<'_>> = columns.iter().map(columns::lowered).collect();
-        let applied = configuration.pool.with(
-            || self.another(&configuration),
-            |instance| {
-                let arguments = (rows as u32, lowered.as_slice());
-                let applied: Applied =
-                    instance.call(&self.functions.apply, arguments, Some(place))?;
-                let applied = applied.map_err(|fault| self.identity().told(Some(place), &fault))?;
-                columns::lifted(rows, &configuration.outputs, applied)
-                    .map_err(|message| self.identity().fault(Some(place), message))
-            },
-        )?;
-        Ok(applied)
+        self.run(schemas, &columns, place).map_err(|failure| failure.into_fault().into())
     }
 }
