@@ -64,7 +64,7 @@ impl Cache {
             tracing::warn!("{}: changed since it was written; compiled again", path.display());
             return None;
         };
-        let component = deserialized(engine, Sealed(code));
+        let component = deserialized(engine, &code);
         match component {
             Ok(component) => {
                 touch(&path);
@@ -124,11 +124,11 @@ impl Cache {
     }
 
     /// The code of an entry that we sealed for this key.
-    fn unsealed<'a>(&self, key: &[u8; 32], entry: &'a [u8]) -> Option<&'a [u8]> {
+    fn unsealed<'a>(&self, key: &[u8; 32], entry: &'a [u8]) -> Option<Sealed<'a>> {
         let rest = entry.strip_prefix(MAGIC)?;
         let (seal, code) = rest.split_at_checked(SEAL_BYTES)?;
         self.seal(key, code).verify_slice(seal).ok()?;
-        Some(code)
+        Some(Sealed(code))
     }
 
     /// Removes the entries used longest ago while all together are too large.
@@ -160,7 +160,7 @@ impl Cache {
 struct Sealed<'a>(&'a [u8]);
 
 #[allow(unsafe_code, reason = "wasmtime cannot check machine code, so loading it is unsafe")]
-fn deserialized(engine: &Engine, code: Sealed<'_>) -> wasmtime::Result<Component> {
+fn deserialized(engine: &Engine, code: &Sealed<'_>) -> wasmtime::Result<Component> {
     // SAFETY: the bytes have to be what `Component::serialize` returned. `Cache::unsealed` is the
     // only source of a `Sealed`: its bytes carry an HMAC that only the holder of the folder's secret
     // can make, and the only code that makes one is `Cache::try_keep`, over the output of
@@ -214,10 +214,10 @@ fn owner(metadata: &std::fs::Metadata) -> u32 {
 fn check_private(metadata: &std::fs::Metadata, us: u32) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode();
-    match owner(metadata) == us && mode & 0o022 == 0 && !metadata.is_symlink() {
-        true => Ok(()),
-        false => Err(std::io::Error::other("others can write to it")),
+    if owner(metadata) != us || mode & 0o022 != 0 || metadata.is_symlink() {
+        return Err(std::io::Error::other("others can write to it"));
     }
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -110,13 +110,13 @@ enum Wrong {
 }
 
 fn lifted_one(rows: usize, schema: &ColumnSchema, column: ColumnOut) -> Result<Column, Wrong> {
-    let length = |found: usize, width: usize| match found == rows * width {
-        true => Ok(()),
-        false => {
-            let expected = rows * width;
+    let length = |found: usize, width: usize| {
+        let expected = rows * width;
+        if found != expected {
             let what = format!("{found} values, expected {expected} ({rows} rows of {width})");
-            Err(Wrong::Values(what))
+            return Err(Wrong::Values(what));
         }
+        Ok(())
     };
     Ok(match (schema.kind, column) {
         (ColumnKind::F32 { width }, ColumnOut::Floats(values)) => {

@@ -26,7 +26,7 @@ pub(crate) fn component<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>
 /// Assembles text; leaves anything else as it is.
 fn binary<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, PluginError> {
     let text = std::str::from_utf8(bytes).ok().map(str::trim_start);
-    if !text.is_some_and(|text| text.starts_with("(") || text.starts_with(";;")) {
+    if !text.is_some_and(|text| text.starts_with('(') || text.starts_with(";;")) {
         return Ok(Cow::Borrowed(bytes));
     }
     wat::parse_bytes(bytes)
@@ -94,13 +94,11 @@ fn outline(name: &str, module: &[u8]) -> Result<Outline, PluginError> {
             Payload::ImportSection(imports) => {
                 for import in imports.into_imports() {
                     let import = import.map_err(|error| invalid(name, &error))?;
-                    match import.module {
-                        WASI_NAME => outline.wants_wasi = true,
-                        _ => {
-                            let import = format!("{}.{}", import.module, import.name);
-                            return Err(crate::surface::import_error(name, &import));
-                        }
+                    if import.module != WASI_NAME {
+                        let import = format!("{}.{}", import.module, import.name);
+                        return Err(crate::surface::import_error(name, &import));
                     }
+                    outline.wants_wasi = true;
                 }
             }
             Payload::ExportSection(exports) => {

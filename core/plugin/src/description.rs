@@ -47,6 +47,14 @@ impl ValueType {
     }
 }
 
+impl ValueType {
+    /// `an integer`, `a list of numbers`.
+    pub(crate) fn with_article(self) -> String {
+        let article = if self == Self::Integer { "an" } else { "a" };
+        format!("{article} {}", self.name())
+    }
+}
+
 impl std::fmt::Display for ValueType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -109,7 +117,7 @@ impl Description {
             }
             parameters.push(parameter);
         }
-        let summary = check.text("its summary", said.summary)?;
+        let summary = check.text("its summary", &said.summary)?;
         Ok(Self { name: said.name, version: said.version, summary, parameters })
     }
 }
@@ -158,18 +166,16 @@ impl Check<'_> {
     }
 
     fn count(&self, what: &str, found: usize, max: usize) -> Result<(), PluginError> {
-        match found <= max {
-            true => Ok(()),
-            false => {
-                let expected = format!("at most {max}");
-                Err(self.error(what.to_owned(), &found.to_string(), &expected))
-            }
+        if found > max {
+            let expected = format!("at most {max}");
+            return Err(self.error(what.to_owned(), &found.to_string(), &expected));
         }
+        Ok(())
     }
 
-    fn text(&self, what: &str, text: String) -> Result<String, PluginError> {
+    fn text(&self, what: &str, text: &str) -> Result<String, PluginError> {
         self.count(&format!("the length of {what}"), text.chars().count(), TEXT_CHARS_MAX)?;
-        Ok(bounded(&text))
+        Ok(bounded(text))
     }
 
     fn parameter(&self, said: abi::ParameterType) -> Result<ParameterType, PluginError> {
@@ -191,8 +197,8 @@ impl Check<'_> {
             let expected = format!("at most the maximum {max}");
             return Err(self.error(of("the minimum"), &min.to_string(), &expected));
         }
-        let unit = self.text(&of("the unit"), said.unit)?;
-        let help = self.text(&of("the help"), said.help)?;
+        let unit = self.text(&of("the unit"), &said.unit)?;
+        let help = self.text(&of("the help"), &said.help)?;
         let parameter = ParameterType {
             value_type: parameters::value_type(said.value_type),
             default: said.default.map(parameters::from_abi),

@@ -157,10 +157,10 @@ impl Shared {
 
 fn check_size(name: &str, found: usize) -> Result<(), PluginError> {
     let max = FILE_BYTES_MAX;
-    match found <= max {
-        true => Ok(()),
-        false => Err(PluginError::TooLarge { name: bounded(name), found, max }),
+    if found > max {
+        return Err(PluginError::TooLarge { name: bounded(name), found, max });
     }
+    Ok(())
 }
 
 /// Lower-case hex digits of a SHA-256.

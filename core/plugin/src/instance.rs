@@ -20,7 +20,7 @@ pub(crate) struct Prepared {
 pub(crate) struct Instance {
     prepared: Arc<Prepared>,
     store: Store<State>,
-    instance: wasmtime::component::Instance,
+    guest: wasmtime::component::Instance,
 }
 
 impl Prepared {
@@ -41,11 +41,11 @@ impl Prepared {
         let mut store = store::store(&self.host.engine, limits);
         store::start(&mut store);
         let running = self.host.ticker.running();
-        let instance = self.pre.instantiate(&mut store);
+        let guest = self.pre.instantiate(&mut store);
         drop(running);
-        let instance = instance
+        let guest = guest
             .map_err(|error| self.identity.ended(None, &error, store.data().refusals, limits))?;
-        Ok(Instance { prepared: Arc::clone(self), store, instance })
+        Ok(Instance { prepared: Arc::clone(self), store, guest })
     }
 }
 
@@ -65,7 +65,7 @@ impl Instance {
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
-        let function = self.instance.get_typed_func::<P, R>(&mut self.store, index);
+        let function = self.guest.get_typed_func::<P, R>(&mut self.store, index);
         function.map(drop).map_err(|error| {
             format!("`{name}` with the contract's types: {}", bounded(&format!("{error:#}")))
         })
@@ -87,7 +87,7 @@ impl Instance {
         store::start(&mut self.store);
         let running = host.ticker.running();
         let outcome = self
-            .instance
+            .guest
             .get_typed_func::<P, (R,)>(&mut self.store, index)
             .and_then(|function| function.call(&mut self.store, arguments));
         drop(running);

@@ -42,7 +42,7 @@ pub(crate) fn complete(
         let hint = || (!parameter.help.is_empty()).then(|| format!("{name}: {}", parameter.help));
         let value = given.get(name).or(parameter.default.as_ref());
         let Some(value) = value else {
-            let what = format!("needs parameter `{name}`, a {}", parameter.value_type);
+            let what = format!("needs parameter `{name}`, {}", parameter.value_type.with_article());
             return Err(error(what, hint()));
         };
         let value = checked(parameter, value).map_err(|Wrong { found, expected }| {
@@ -60,7 +60,7 @@ pub(crate) fn checked(
 ) -> Result<abi::Value, Wrong> {
     let value = typed(parameter.value_type, value).ok_or_else(|| Wrong {
         found: shown(value),
-        expected: format!("a {}", parameter.value_type),
+        expected: parameter.value_type.with_article(),
     })?;
     let number = |number: f64| in_range(parameter, number);
     let text = |text: &String| one_of(parameter, text);

@@ -77,9 +77,11 @@ pub(crate) fn store(engine: &Engine, limits: &Limits) -> Store<State> {
     let mut store = Store::new(engine, state);
     store.limiter(|state| state);
     store.set_hostcall_fuel(limits.output_bytes_max);
-    store.epoch_deadline_callback(|store| match Instant::now() >= store.data().deadline {
-        true => Err(wasmtime::Error::new(Overran)),
-        false => Ok(UpdateDeadline::Continue(1)),
+    store.epoch_deadline_callback(|store| {
+        if Instant::now() >= store.data().deadline {
+            return Err(wasmtime::Error::new(Overran));
+        }
+        Ok(UpdateDeadline::Continue(1))
     });
     store
 }

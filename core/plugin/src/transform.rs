@@ -99,13 +99,11 @@ impl PluginTransform {
     /// Another instance of a configuration: it has to announce what the first one did.
     fn another(&self, configuration: &Configuration) -> Result<Instance, PluginFault> {
         let (instance, outputs) = self.configured(&configuration.inputs)?;
-        match outputs == configuration.outputs {
-            true => Ok(instance),
-            false => {
-                let message = "announced other columns than its first instance did".to_owned();
-                Err(self.identity().fault(None, message))
-            }
+        if outputs != configuration.outputs {
+            let message = "announced other columns than its first instance did".to_owned();
+            return Err(self.identity().fault(None, message));
         }
+        Ok(instance)
     }
 
     /// As [`Transform::apply`].

@@ -22,7 +22,7 @@ impl Tolerance {
         // Infinities and NaN have to be met exactly: their difference is no number.
         found == expected
             || found.is_nan() && expected.is_nan()
-            || (found - expected).abs() <= self.0 * expected.abs().max(1.0)
+            || expected.is_finite() && (found - expected).abs() <= self.0 * expected.abs().max(1.0)
     }
 
     fn floats(self, what: &str, found: &[f32], expected: &[f32]) -> Result<(), String> {

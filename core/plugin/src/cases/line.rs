@@ -160,10 +160,10 @@ fn floats(numbers: &[Number]) -> Vec<f32> {
 }
 
 fn check_length(what: &str, found: usize, expected: usize) -> Result<(), String> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(format!("{found} {what}, expected {expected}")),
+    if found != expected {
+        return Err(format!("{found} {what}, expected {expected}"));
     }
+    Ok(())
 }
 
 fn columns(lines: Vec<ColumnLine>) -> Result<Columns, String> {

@@ -135,10 +135,10 @@ impl Case {
             }
             (Err(fault), Expected::Error(text)) => {
                 let hint = fault.hint.as_deref().unwrap_or_default();
-                match fault.message.contains(text.as_str()) || hint.contains(text.as_str()) {
-                    true => Ok(()),
-                    false => Err(format!("failed with `{}`, expected `{text}`", fault.message)),
+                if fault.message.contains(text.as_str()) || hint.contains(text.as_str()) {
+                    return Ok(());
                 }
+                Err(format!("failed with `{}`, expected `{text}`", fault.message))
             }
             (Err(fault), _) => Err(fault.message),
             (Ok(results), expected) => compare::results(&results, expected, self.tolerance),
@@ -151,56 +151,73 @@ impl Case {
     }
 
     pub(crate) fn run(&self, plugin: &Plugin) -> Result<Results, PluginFault> {
+        self.prepared(plugin)?()
+    }
+
+    /// The configured plugin, to be given the arguments any number of times.
+    pub(crate) fn prepared<'a>(&'a self, plugin: &Plugin) -> Result<Prepared<'a>, PluginFault> {
         match &self.arguments {
             Arguments::Transform(inputs) => transform(plugin, &self.parameters, inputs),
             Arguments::Loss(arguments) => loss(plugin, &self.parameters, arguments),
-            Arguments::Sampler(arguments) => {
-                let sampler = plugin.sampler(&self.parameters, &arguments.items)?;
-                let SamplerArguments { positives, count, seed, .. } = arguments;
-                let place = place(positives.len());
-                Ok(Results::Samples(sampler.sample(positives, *count, *seed, place)?))
-            }
+            Arguments::Sampler(arguments) => sampler(plugin, &self.parameters, arguments),
         }
     }
 }
 
-fn transform(
+pub(crate) type Prepared<'a> = Box<dyn Fn() -> Result<Results, PluginFault> + 'a>;
+
+fn transform<'a>(
     plugin: &Plugin,
     parameters: &Parameters,
-    inputs: &Columns,
-) -> Result<Results, PluginFault> {
+    inputs: &'a Columns,
+) -> Result<Prepared<'a>, PluginFault> {
     let transform = plugin.transform(parameters)?;
-    let run = || {
+    let run = move || {
         let schemas = transform.outputs(&inputs.schemas)?;
         let place = place(inputs.rows());
         let columns = transform.apply(&inputs.schemas, inputs.columns.clone(), place)?;
         Ok(Results::Columns(Columns { schemas, columns }))
     };
-    run().map_err(fault_of)
+    Ok(Box::new(move || run().map_err(fault_of)))
 }
 
 /// A transform that is a plugin fails as one.
-pub(crate) fn fault_of(error: TransformError) -> PluginFault {
+fn fault_of(error: TransformError) -> PluginFault {
     match error {
         TransformError::Plugin(fault) => fault,
         error => unreachable!("a plugin failed with an error of native transforms: {error}"),
     }
 }
 
-fn loss(
+fn loss<'a>(
     plugin: &Plugin,
     parameters: &Parameters,
-    arguments: &LossArguments,
-) -> Result<Results, PluginFault> {
+    arguments: &'a LossArguments,
+) -> Result<Prepared<'a>, PluginFault> {
     let LossArguments { logits, labels, weights, columns } = arguments;
     let schema = Schema::new(columns.schemas.clone()).expect("checked when the case was read");
     let loss = plugin.loss(parameters, &schema)?;
-    let columns: Vec<&Column> = arguments.demanded(&loss.demands().columns);
-    let (mut losses, mut gradients) = (vec![0.0; logits.len()], vec![0.0; logits.len()]);
-    let place = place(logits.len());
-    let input = LossInput { place, logits, labels, weights, columns: &columns };
-    loss.evaluate(input, &mut losses, &mut gradients)?;
-    Ok(Results::Losses { losses, gradients })
+    Ok(Box::new(move || {
+        let columns: Vec<&Column> = arguments.demanded(&loss.demands().columns);
+        let (mut losses, mut gradients) = (vec![0.0; logits.len()], vec![0.0; logits.len()]);
+        let place = place(logits.len());
+        let input = LossInput { place, logits, labels, weights, columns: &columns };
+        loss.evaluate(input, &mut losses, &mut gradients)?;
+        Ok(Results::Losses { losses, gradients })
+    }))
+}
+
+fn sampler<'a>(
+    plugin: &Plugin,
+    parameters: &Parameters,
+    arguments: &'a SamplerArguments,
+) -> Result<Prepared<'a>, PluginFault> {
+    let SamplerArguments { items, positives, count, seed } = arguments;
+    let sampler = plugin.sampler(parameters, items)?;
+    Ok(Box::new(move || {
+        let place = place(positives.len());
+        Ok(Results::Samples(sampler.sample(positives, *count, *seed, place)?))
+    }))
 }
 
 impl LossArguments {

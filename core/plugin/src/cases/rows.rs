@@ -59,7 +59,9 @@ fn fixed<T: Copy>(values: &[T], width: usize, rows: &[usize]) -> Vec<T> {
 
 fn jagged<T: Copy>(lists: &Jagged<T>, rows: &[usize]) -> Jagged<T> {
     let mut taken = Jagged::new();
-    rows.iter().for_each(|row| taken.push_row(lists.row(*row)));
+    for row in rows {
+        taken.push_row(lists.row(*row));
+    }
     taken
 }
 

@@ -3,7 +3,7 @@
 use rectool_base::{Column, Labels, Loss, LossInput, Schema};
 
 use super::{Outcome, Report, VALUES_MANY, each, may_refuse, must_not_fail};
-use crate::cases::{Arguments, Case, LossArguments, place, rows};
+use crate::cases::{Arguments, Case, Columns, LossArguments, place, rows};
 use crate::fault::Failure;
 use crate::loss::PluginLoss;
 use crate::plugin::Plugin;
@@ -25,9 +25,11 @@ pub(super) fn check(plugin: &Plugin, cases: &[&Case], report: &mut Report) {
     };
     report.run("gradients of the cases", || over(gradients));
     let alone = |case: &&Case| arguments(case).columns.columns.is_empty();
-    report.run("gradients over the range of logits", || match cases.iter().all(alone) {
-        true => over(|loss, _| gradients(loss, &grid(loss.demands().labels))),
-        false => Outcome::Skipped("the loss looks at columns beside the labels".to_owned()),
+    report.run("gradients over the range of logits", || {
+        if !cases.iter().all(alone) {
+            return Outcome::Skipped("the loss looks at columns beside the labels".to_owned());
+        }
+        over(|loss, _| gradients(loss, &grid(loss.demands().labels)))
     });
     report.run("no rows", || over(|loss, given| sized(loss, given, 0)));
     report.run("one row", || over(|loss, given| sized(loss, given, 1)));
@@ -68,7 +70,7 @@ fn grid(labels: Labels) -> LossArguments {
     let points = (0..20).flat_map(|at| labels.iter().map(move |label| (at as f32 - 9.7, *label)));
     let (logits, labels): (Vec<f32>, Vec<f32>) = points.unzip();
     let weights = (0..logits.len()).map(|row| [1.0, 0.5, 2.0, 0.0][row % 4]).collect();
-    LossArguments { logits, labels, weights, columns: Default::default() }
+    LossArguments { logits, labels, weights, columns: Columns::default() }
 }
 
 /// Compares each row's gradient with the difference quotient of the sum of all losses.

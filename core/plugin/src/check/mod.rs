@@ -8,6 +8,8 @@ mod transform;
 
 use std::time::Instant;
 
+use rectool_base::PluginFault;
+
 use crate::cases::{Case, Results};
 use crate::contract::Kind;
 use crate::fault::Failure;
@@ -99,12 +101,18 @@ fn each(cases: &[&Case], check: impl Fn(&Case) -> Result<(), String>) -> Outcome
 
 /// That a case gives the same bytes in an instance that has run it before, and in another one.
 fn again(plugin: &Plugin, case: &Case) -> Result<(), String> {
-    let run = || case.run(plugin).map_err(|fault| fault.message);
-    let (first, second) = (run()?, run()?);
-    match same(&first, &second) && (0..2).all(|_| run().is_ok_and(|third| same(&first, &third))) {
-        true => Ok(()),
-        false => Err("two instances gave different results for the same arguments".to_owned()),
+    let run = || {
+        let (one, another) = (case.prepared(plugin)?, case.prepared(plugin)?);
+        Ok((one()?, one()?, another()?))
+    };
+    let (first, again, other) = run().map_err(|fault: PluginFault| fault.message)?;
+    if !same(&first, &again) {
+        return Err("gave other results when it was called again".to_owned());
     }
+    if !same(&first, &other) {
+        return Err("two instances gave different results".to_owned());
+    }
+    Ok(())
 }
 
 fn same(first: &Results, second: &Results) -> bool {

@@ -1,5 +1,14 @@
 //! Whole plugins, good and hostile.
 
+mod cached;
+mod guest;
+mod hostile;
+mod loading;
+mod losses;
+mod measured;
+mod mutated;
+mod parameters;
+mod samplers;
 mod transform;
 
 use rectool_base::{BatchPlace, Column, ColumnKind, ColumnSchema};
