@@ -60,7 +60,7 @@ pub fn start(plugin: &Plugin) -> Result<StartFigures, PluginError> {
     let host = &plugin.prepared().host;
     let timed = |caching| {
         let start = Instant::now();
-        let compiled = host.compile(name, &component, caching)?;
+        let compiled = host.compile(name, &component.bytes, caching)?;
         Ok::<_, PluginError>((start.elapsed(), compiled.cached))
     };
     let (compile, _) = timed(Caching::Skip)?;

@@ -1,9 +1,11 @@
 //! From what a plugin's author hands over to a component: text is assembled, a core module wrapped.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use wasmparser::{Encoding, Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::Resolve;
 
 use crate::contract::{self, Kind, PACKAGE};
 use crate::error::PluginError;
@@ -12,13 +14,29 @@ use crate::fault::bounded;
 /// WASI with nothing behind it, for guests whose libc insists on it.
 const WASI: &str = include_str!("wasi.wat");
 const WASI_NAME: &str = "wasi_snapshot_preview1";
+/// What the adapter passes on: text for the message of a failure. Only components that were wrapped
+/// here may import it.
+pub(crate) const LOG: &str = "rectool:host/log@1.0.0";
+const LOG_WIT: &str = "package rectool:host@1.0.0;
+    interface log { write: func(text: list<u8>); }
+    world adapter { import log; }";
+
+/// A component, and who made it.
+pub(crate) struct Component<'a> {
+    pub(crate) bytes: Cow<'a, [u8]>,
+    /// Whether it is a core module that was wrapped here.
+    pub(crate) wrapped: bool,
+}
 
 /// The component that `bytes` are, or make.
-pub(crate) fn component<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, PluginError> {
+pub(crate) fn component<'a>(name: &str, bytes: &'a [u8]) -> Result<Component<'a>, PluginError> {
     let binary = binary(name, bytes)?;
     match encoding(&binary) {
-        Some(Encoding::Component) => Ok(binary),
-        Some(Encoding::Module) => wrapped(name, &binary).map(Cow::Owned),
+        Some(Encoding::Component) => Ok(Component { bytes: binary, wrapped: false }),
+        Some(Encoding::Module) => {
+            let bytes = wrapped(name, &binary).map(Cow::Owned)?;
+            Ok(Component { bytes, wrapped: true })
+        }
         None => Err(PluginError::NotWasm { name: name.to_owned(), found: opening(bytes) }),
     }
 }
@@ -64,10 +82,27 @@ fn wrapped(name: &str, module: &[u8]) -> Result<Vec<u8>, PluginError> {
     let mut encoder =
         ComponentEncoder::default().validate(true).module(&module).map_err(invalid)?;
     if outline.wants_wasi {
-        let adapter = wat::parse_str(WASI).expect("our own adapter is valid text");
-        encoder = encoder.adapter(WASI_NAME, &adapter).map_err(invalid)?;
+        encoder = encoder.adapter(WASI_NAME, adapter()).map_err(invalid)?;
     }
     encoder.encode().map_err(invalid)
+}
+
+fn adapter() -> &'static [u8] {
+    static ADAPTER: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut adapter = wat::parse_str(WASI).expect("our own adapter is valid text");
+        let mut resolve = Resolve::default();
+        let package = resolve.push_source("log.wit", LOG_WIT).expect("our own WIT is valid");
+        let world = resolve.select_world(&[package], None).expect("it has one world");
+        wit_component::embed_component_metadata(
+            &mut adapter,
+            &resolve,
+            world,
+            StringEncoding::UTF8,
+        )
+        .expect("the world is that of the adapter");
+        adapter
+    });
+    &ADAPTER
 }
 
 fn embed(name: &str, module: &mut Vec<u8>, kind: Kind) -> Result<(), PluginError> {

@@ -1,11 +1,12 @@
 //! The engine's settings: deterministic, interruptible, nothing that plugins do not need.
 
-use wasmtime::component::Linker;
-use wasmtime::{Config, Engine};
+use wasmtime::component::{Linker, WasmList};
+use wasmtime::{Config, Engine, StoreContextMut};
 
+use crate::componentize::LOG;
 use crate::error::PluginError;
 use crate::fault::FRAMES_MAX;
-use crate::limits::Limits;
+use crate::limits::{Limits, TEXT_CHARS_MAX};
 use crate::store::State;
 
 /// Instances come from plain memory mappings: each reserves 4 GiB of addresses, not of memory, so
@@ -26,10 +27,21 @@ fn config(limits: &Limits) -> Config {
     config
 }
 
-/// An engine, and the linker that has nothing to offer.
+/// An engine, and the linker, which offers what the WASI adapter needs and nothing else.
 pub(crate) fn engine(limits: &Limits) -> Result<(Engine, Linker<State>), PluginError> {
-    let engine = Engine::new(&config(limits))
-        .map_err(|error| PluginError::Engine { message: format!("{error:#}") })?;
-    let linker = Linker::new(&engine);
+    let failed = |error| PluginError::Engine { message: format!("{error:#}") };
+    let engine = Engine::new(&config(limits)).map_err(failed)?;
+    let mut linker = Linker::new(&engine);
+    let mut log = linker.instance(LOG).map_err(failed)?;
+    log.func_wrap("write", write).map_err(failed)?;
     Ok((engine, linker))
+}
+
+/// Keeps the beginning of what a guest writes in a call.
+fn write(mut store: StoreContextMut<'_, State>, (text,): (WasmList<u8>,)) -> wasmtime::Result<()> {
+    let room = TEXT_CHARS_MAX.saturating_sub(store.data().said.len());
+    let text = text.as_le_slice(&store);
+    let text = text[..text.len().min(room)].to_vec();
+    store.data_mut().said.extend(text);
+    Ok(())
 }

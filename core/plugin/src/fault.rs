@@ -8,6 +8,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use crate::abi;
 use crate::contract::Kind;
 use crate::limits::{Limits, TEXT_CHARS_MAX};
+use crate::store::State;
 
 /// Frames of a backtrace that are shown.
 pub(crate) const FRAMES_MAX: usize = 10;
@@ -114,10 +115,14 @@ impl Identity {
         &self,
         place: Option<BatchPlace>,
         error: &wasmtime::Error,
-        refusals: Refusals,
-        limits: &Limits,
+        state: &State,
     ) -> PluginFault {
-        let mut fault = self.fault(place, ending(error, refusals, limits));
+        let mut message = ending(error, state.refusals, &state.limits);
+        if !state.said.is_empty() {
+            let said = String::from_utf8_lossy(&state.said);
+            write!(message, "; it wrote: {}", bounded(&said)).expect("a String takes everything");
+        }
+        let mut fault = self.fault(place, message);
         fault.hint = error.downcast_ref::<WasmBacktrace>().and_then(backtrace);
         fault
     }

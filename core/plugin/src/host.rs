@@ -105,7 +105,7 @@ impl Host {
         let name = bounded(name);
         let component = componentize::component(&name, &bytes)?;
         let kind = surface::inspect(&name, &component)?;
-        let compiled = self.shared.compile(&name, &component, Caching::Use)?;
+        let compiled = self.shared.compile(&name, &component.bytes, Caching::Use)?;
         let cached = compiled.cached;
         let prepared = self.prepare(&name, kind, &compiled.component)?;
         drop(component);

@@ -43,8 +43,7 @@ impl Prepared {
         let running = self.host.ticker.running();
         let guest = self.pre.instantiate(&mut store);
         drop(running);
-        let guest = guest
-            .map_err(|error| self.identity.ended(None, &error, store.data().refusals, limits))?;
+        let guest = guest.map_err(|error| self.identity.ended(None, &error, store.data()))?;
         Ok(Instance { prepared: Arc::clone(self), store, guest })
     }
 }
@@ -92,7 +91,11 @@ impl Instance {
             .and_then(|function| function.call(&mut self.store, arguments));
         drop(running);
         let state = self.store.data();
+        if !state.said.is_empty() {
+            let said = String::from_utf8_lossy(&state.said);
+            tracing::debug!("{}: {}", identity.plugin, bounded(&said));
+        }
         let outcome = outcome.map(|(result,)| result);
-        outcome.map_err(|error| identity.ended(place, &error, state.refusals, &host.limits))
+        outcome.map_err(|error| identity.ended(place, &error, state))
     }
 }

@@ -8,10 +8,12 @@ use crate::fault::{Overran, Refusals};
 use crate::limits::{INSTANCES_MAX, Limits, MEMORIES_MAX, TABLE_ELEMENTS_MAX};
 
 pub(crate) struct State {
-    limits: Limits,
+    pub(crate) limits: Limits,
     pub(crate) memory_bytes: usize,
     table_elements: usize,
     pub(crate) refusals: Refusals,
+    /// What a guest that was built for WASI wrote in this call, as far as it is kept.
+    pub(crate) said: Vec<u8>,
     deadline: Instant,
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn store(engine: &Engine, limits: &Limits) -> Store<State> {
         memory_bytes: 0,
         table_elements: 0,
         refusals: Refusals::default(),
+        said: Vec::new(),
         deadline: Instant::now(),
     };
     let mut store = Store::new(engine, state);
@@ -90,6 +93,7 @@ pub(crate) fn store(engine: &Engine, limits: &Limits) -> Store<State> {
 pub(crate) fn start(store: &mut Store<State>) {
     let state = store.data_mut();
     state.refusals = Refusals::default();
+    state.said.clear();
     state.deadline = Instant::now() + state.limits.deadline;
     store.set_epoch_deadline(1);
 }

@@ -2,25 +2,29 @@
 
 use wasmparser::{Parser, Payload};
 
+use crate::componentize::{Component, LOG};
 use crate::contract::{Kind, PACKAGE, VERSIONS, interface_id};
 use crate::error::PluginError;
 use crate::fault::bounded;
 
 /// Refuses a component that asks for anything, or is not exactly one kind of plugin.
-pub(crate) fn inspect(name: &str, component: &[u8]) -> Result<Kind, PluginError> {
+pub(crate) fn inspect(name: &str, component: &Component<'_>) -> Result<Kind, PluginError> {
     let broken = |error: &wasmparser::BinaryReaderError| PluginError::Invalid {
         name: name.to_owned(),
         message: bounded(&error.to_string()),
     };
     let mut exports = Vec::new();
     let mut depth = 0_u32;
-    for payload in Parser::new(0).parse_all(component) {
+    for payload in Parser::new(0).parse_all(&component.bytes) {
         match payload.map_err(|error| broken(&error))? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    check_import(name, import.map_err(|error| broken(&error))?.name.name)?;
+                    let import = import.map_err(|error| broken(&error))?.name.name;
+                    if !(component.wrapped && import == LOG) {
+                        check_import(name, import)?;
+                    }
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {

@@ -74,7 +74,7 @@ fn names_and_versions_are_checked() {
 #[test]
 fn components_load_like_the_modules_they_were_made_of() {
     let component =
-        crate::componentize::component("double", DOUBLE.as_bytes()).unwrap().into_owned();
+        crate::componentize::component("double", DOUBLE.as_bytes()).unwrap().bytes.into_owned();
     let plugin = host().load_bytes("double", component.clone()).unwrap();
     assert_eq!(plugin.title(), "double 1.0.0");
     assert_eq!(plugin.bytes()[..], component[..]);
@@ -141,4 +141,30 @@ fn wasi_is_answered_with_nothing() {
     assert_ne!(values[2], 0);
     assert_eq!((values[5] & 0xffff_ffff, values[5] >> 32), (8, 0));
     assert_eq!(run()[0], Column::I64 { width: 6, values: values.clone() });
+}
+
+#[test]
+fn what_a_guest_wrote_explains_its_end() {
+    // Writes "index out of range" to descriptor 2 and exits, as a panic in Go or an assert in C does.
+    let guest = Guest::new(Kind::Transform)
+        .words(600, &[512, 19])
+        .more("(data (i32.const 512) \"index out of range\\0a\")")
+        .work(
+            "(drop (call $write (i32.const 2) (i32.const 600) (i32.const 1) (i32.const 640)))
+             (call $exit (i32.const 2)) (i32.const 128)",
+        );
+    let imports = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))"#;
+    let text = guest.text().replacen("(module", imports, 1);
+    let plugin = host().load_bytes("libc", text.into()).unwrap();
+    let transform = plugin.transform(&Parameters::new()).unwrap();
+    let (schema, column) = floats("dense", 1, &[1.0]);
+    let error = transform.apply(&[schema], vec![column], place(1)).unwrap_err().to_string();
+    let expected =
+        "stopped itself: a panic, abort or failed assertion; it wrote: index out of range";
+    assert!(error.ends_with(expected), "{error}");
+    // The adapter's line to the host is for components that were wrapped here.
+    let component = r#"(component (import "rectool:host/log@1.0.0" (instance)))"#;
+    assert!(self::error(component).starts_with("plugin `odd` imports `rectool:host/log@1.0.0`"));
 }

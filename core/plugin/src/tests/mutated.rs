@@ -50,7 +50,7 @@ fn ten_thousand_damaged_plugins() {
         (i32.const 128)";
     let text = Guest::new(Kind::Transform).work(echo).text();
     let module = wat::parse_str(&text).unwrap();
-    let component = crate::componentize::component("whole", &module).unwrap().into_owned();
+    let component = crate::componentize::component("whole", &module).unwrap().bytes.into_owned();
     let (code, all) = (code(&module), 0..component.len());
     let mut random = Stream::new(7, &[]);
     let (mut refused, mut failed, mut ran) = (0, 0, 0);
