@@ -124,7 +124,7 @@ fn loss(
     let logits = rows::tiled_values(&given.logits, rows);
     let labels = rows::tiled_values(&given.labels, rows);
     let weights = rows::tiled_values(&given.weights, rows);
-    let columns = rows::tiled(&given.columns, rows);
+    let columns = rows::tiled_apart(&given.columns, rows);
     let given = LossArguments { logits, labels, weights, columns };
     let columns: Vec<&Column> = given.demanded(&rectool_base::Loss::demands(&loss).columns);
     let (mut losses, mut gradients) = (vec![0.0; rows], vec![0.0; rows]);

@@ -121,7 +121,7 @@ fn lifted_one(rows: usize, schema: &ColumnSchema, column: ColumnOut) -> Result<C
     Ok(match (schema.kind, column) {
         (ColumnKind::F32 { width }, ColumnOut::Floats(values)) => {
             length(values.len(), width)?;
-            Column::F32 { width, values }
+            Column::F32 { width, values: with_one_nan(values) }
         }
         (ColumnKind::I64 { width }, ColumnOut::Ints(values)) => {
             length(values.len(), width)?;
@@ -134,7 +134,7 @@ fn lifted_one(rows: usize, schema: &ColumnSchema, column: ColumnOut) -> Result<C
         }
         (ColumnKind::F32List, ColumnOut::FloatLists(abi::FloatListsOut { offsets, values })) => {
             check_offsets(rows, &offsets, values.len())?;
-            Column::F32List(Jagged { offsets, values })
+            Column::F32List(Jagged { offsets, values: with_one_nan(values) })
         }
         (ColumnKind::I64List, ColumnOut::IntLists(abi::IntListsOut { offsets, values })) => {
             check_offsets(rows, &offsets, values.len())?;
@@ -147,6 +147,14 @@ fn lifted_one(rows: usize, schema: &ColumnSchema, column: ColumnOut) -> Result<C
         }
         _ => return Err(Wrong::Type),
     })
+}
+
+/// NaNs of other signs and payloads, which differ between machines, become the usual one.
+fn with_one_nan(mut values: Vec<f32>) -> Vec<f32> {
+    for value in &mut values {
+        *value = if value.is_nan() { f32::NAN } else { *value };
+    }
+    values
 }
 
 fn lifted_texts(texts: abi::TextsOut) -> Result<Texts, Wrong> {

@@ -7,7 +7,7 @@
 //! A plugin is a WebAssembly component that imports nothing, or a core module or text that makes
 //! one: modules with the contract's exports are wrapped when they are loaded, and what they want
 //! from WASI is answered with nothing (`wasi.wat`). It gets no files, network, clock or randomness,
-//! and computes the same bytes on every machine.
+//! and gives the same bytes on every machine, unless it looks at the bits of NaNs that it computed.
 //!
 //! One instance serves one call at a time; loader threads that work at once have one each, all
 //! configured alike. Every call has a deadline, every instance a memory limit ([`Limits`]). A call

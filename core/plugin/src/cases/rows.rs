@@ -16,6 +16,22 @@ pub(crate) fn tiled(columns: &Columns, rows: usize) -> Columns {
     taken(columns, &order)
 }
 
+/// As [`tiled`], with other ids in each repetition: an id that says which rows belong together keeps
+/// its groups as small as they were.
+pub(crate) fn tiled_apart(columns: &Columns, rows: usize) -> Columns {
+    let have = columns.rows().max(1);
+    let mut tiled = tiled(columns, rows);
+    for column in &mut tiled.columns {
+        let Column::I64 { width, values } = column else { continue };
+        let ids = || values.iter().copied().filter(|id| *id >= 0);
+        let step = ids().max().map_or(0, |max| max.saturating_add(1));
+        for (at, id) in values.iter_mut().enumerate().filter(|(_, id)| **id >= 0) {
+            *id = id.wrapping_add(step.wrapping_mul((at / *width / have) as i64));
+        }
+    }
+    tiled
+}
+
 /// `rows` values, those given over and over; none if there are none.
 pub(crate) fn tiled_values<T: Copy>(values: &[T], rows: usize) -> Vec<T> {
     values.iter().copied().cycle().take(if values.is_empty() { 0 } else { rows }).collect()
@@ -78,6 +94,16 @@ fn text_lists(offsets: &[u32], values: &Texts, rows: &[usize]) -> Column {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repeated_groups_stay_apart() {
+        let values = vec![3, 3, -1, 0];
+        let kind = rectool_base::ColumnKind::I64 { width: 1 };
+        let schemas = vec![rectool_base::ColumnSchema::plain("group", kind)];
+        let columns = Columns { schemas, columns: vec![Column::I64 { width: 1, values }] };
+        let Column::I64 { values, .. } = &tiled_apart(&columns, 9).columns[0] else { panic!() };
+        assert_eq!(*values, [3, 3, -1, 0, 7, 7, -1, 4, 11]);
+    }
 
     #[test]
     fn rows_of_every_type_are_taken() {

@@ -112,7 +112,7 @@ fn sized(loss: &PluginLoss, given: &LossArguments, count: usize) -> Result<(), S
         logits: rows::tiled_values(&given.logits, count),
         labels: rows::tiled_values(&given.labels, count),
         weights: rows::tiled_values(&given.weights, count),
-        columns: rows::tiled(&given.columns, count),
+        columns: rows::tiled_apart(&given.columns, count),
     };
     must_not_fail(run(loss, &given)).map(drop)
 }

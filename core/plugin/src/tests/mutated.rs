@@ -29,12 +29,12 @@ fn mutant(whole: &[u8], within: &Range<usize>, random: &mut Stream) -> Vec<u8> {
 
 /// Where a module's code is: damage there passes validation more often.
 fn code(module: &[u8]) -> Range<usize> {
-    let sections = Parser::new(0).parse_all(module).map(Result::unwrap);
+    let mut sections = Parser::new(0).parse_all(module).map(Result::unwrap);
     let code = |payload| match payload {
-        Payload::CodeSectionStart { range, .. } => Some(range.start as usize..range.end as usize),
+        Payload::CodeSectionStart { range, .. } => Some(range),
         _ => None,
     };
-    sections.filter_map(code).next().unwrap()
+    sections.find_map(code).unwrap()
 }
 
 #[test]

@@ -75,3 +75,15 @@ fn threads_share_a_transform() {
         }
     });
 }
+
+#[test]
+fn results_know_one_nan() {
+    let plugin = host().load_bytes("double", DOUBLE.into()).unwrap();
+    let transform = plugin.transform(&Parameters::new()).unwrap();
+    let odd = [f32::from_bits(0xffc0_0001), f32::from_bits(0x7f80_0123), 1.0];
+    let (schema, column) = floats("dense", 1, &odd);
+    let out = transform.apply(&[schema], vec![column], place(3)).unwrap();
+    let Column::F32 { values, .. } = &out[0] else { panic!("{out:?}") };
+    let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
+    assert_eq!(bits, [0x7fc0_0000, 0x7fc0_0000, 2.0_f32.to_bits()]);
+}
