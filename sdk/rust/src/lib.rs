@@ -53,6 +53,7 @@ mod about;
 mod column;
 #[doc(hidden)]
 pub mod export;
+pub mod groups;
 mod hash;
 mod loss;
 pub mod math;

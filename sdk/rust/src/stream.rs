@@ -57,6 +57,21 @@ impl Stream {
         assert!(n > 0, "below(0) has no value");
         crate::bucket_of(self.next_u64(), n)
     }
+
+    /// A whole number in [0, `n`), each but `except` with the same probability.
+    ///
+    /// # Panics
+    /// If there is no other.
+    #[inline]
+    pub fn below_except(&mut self, n: u32, except: Option<u32>) -> u32 {
+        match except {
+            Some(except) => {
+                let drawn = self.below(n - 1);
+                drawn + u32::from(drawn >= except)
+            }
+            None => self.below(n),
+        }
+    }
 }
 
 #[cfg(test)]
