@@ -28,7 +28,11 @@ impl Texts {
     /// # Panics
     /// If there are not that many.
     pub fn get(&self, at: usize) -> Option<&str> {
-        let text = |bytes| std::str::from_utf8(bytes).expect("the host gives only UTF-8");
+        // Without the error in the message: that would bring the code for printing it into plugins.
+        let text = |bytes| match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) => panic!("the host gives only UTF-8"),
+        };
         self.get_bytes(at).map(text)
     }
 
