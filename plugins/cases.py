@@ -338,7 +338,7 @@ def losses():
         {"name": "no rows", "parameters": {}} | none,
         {"name": "below 0", "parameters": {"margin": -1}, "error": "margin"} | short,
     ])
-    values = [-3.0, 0.5, 4.25, 0.0, -1.0, 2.0, 100.0, -0.5]
+    values = [-3.0, 0.5, 4.25, 0.0, -1.0, 2.5, 100.0, -0.75]
     huber = lambda d: lambda z, y: F.huber_loss(z, y, delta=d, reduction="none")  # noqa: E731
     write("huber", [
         loss_case("delta 1", {}, z, values, huber(1.0)),

@@ -62,12 +62,11 @@ impl Loss for Bpr {
             }
             let count = negatives.len().min(self.pairs_max);
             for (nth, row) in positives.enumerate() {
-                // Each positive row takes up where the one before it left off.
-                let pairs = negatives.iter().cycle().skip(nth * count % negatives.len());
                 let row = *row as usize;
                 let share = batch.weight(row) / count as f32;
-                for negative in pairs.take(count) {
-                    let negative = *negative as usize;
+                for pair in 0..count {
+                    // Each positive row takes up where the one before it left off.
+                    let negative = negatives[(nth * count + pair) % negatives.len()] as usize;
                     let (loss, slope) =
                         softplus_sigmoid(batch.logits[negative] - batch.logits[row]);
                     losses[row] += share * loss;

@@ -1,6 +1,6 @@
 //! Softmax over sampled negatives, corrected for how they were sampled.
 
-use rectool_plugin_sdk::math::{exp, ln_1p};
+use rectool_plugin_sdk::math::{exp, ln_1p, softplus_sigmoid};
 use rectool_plugin_sdk::{
     About, Column, ColumnType, Demands, Fault, Labels, Loss, LossBatch, Parameter, Parameters,
     Prediction, Weighting, export_loss, groups,
@@ -75,25 +75,26 @@ impl Loss for SampledSoftmax {
         groups::each(&batch.columns[0], |rows| {
             let (positives, negatives): (Vec<u32>, Vec<u32>) =
                 rows.iter().partition(|row| batch.labels[**row as usize] >= 0.5);
+            if negatives.is_empty() {
+                return;
+            }
             let greatest =
                 negatives.iter().map(|row| score(*row)).fold(f32::NEG_INFINITY, f32::max);
+            shares.clear();
+            shares.extend(negatives.iter().map(|row| exp(score(*row) - greatest)));
+            let sum: f32 = shares.iter().sum();
+            // What the negatives weigh against a positive row, as one logit.
+            let against = greatest + ln_1p(sum - 1.0);
+            let mut pull = 0.0;
             for row in positives {
-                let own = score(row);
-                let top = own.max(greatest);
-                shares.clear();
-                shares.extend(negatives.iter().map(|negative| exp(score(*negative) - top)));
-                let others: f32 = shares.iter().sum();
-                let itself = exp(own - top);
-                let total = itself + others;
-                // Less the 1 that the greatest contributes, so that a small rest keeps its digits.
-                let rest = if own >= greatest { others } else { itself + (others - 1.0) };
+                let (loss, miss) = softplus_sigmoid(against - score(row));
                 let weight = batch.weight(row as usize);
-                let slope = weight / self.temperature;
-                losses[row as usize] = weight * (top - own + ln_1p(rest));
-                gradients[row as usize] -= slope * others / total;
-                for (negative, share) in negatives.iter().zip(&shares) {
-                    gradients[*negative as usize] += slope * share / total;
-                }
+                losses[row as usize] = weight * loss;
+                gradients[row as usize] = -weight * miss / self.temperature;
+                pull += weight * miss / self.temperature;
+            }
+            for (row, share) in negatives.iter().zip(&shares) {
+                gradients[*row as usize] = pull * share / sum;
             }
         });
         Ok(())

@@ -1,5 +1,6 @@
 //! Whole plugins, good and hostile.
 
+mod builtin;
 mod cached;
 mod guest;
 mod hostile;
