@@ -77,16 +77,17 @@ fn every_crate_is_in_the_table() {
     assert_eq!(folders, known);
 }
 
-/// Every tracked or new source file below the top, without build output.
+/// Every tracked or new source file below the top, without build output and what tools fetch.
 fn sources(extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut open: Vec<PathBuf> =
-        ["core", "tests", "benches", "scripts"].iter().map(|name| root().join(name)).collect();
+    let folders = ["core", "tests", "benches", "scripts", "plugins", "sdk"];
+    let mut open: Vec<PathBuf> = folders.iter().map(|name| root().join(name)).collect();
+    let foreign = ["target", "node_modules"];
     while let Some(folder) = open.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
         for entry in entries {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.is_dir() && !foreign.iter().any(|name| path.ends_with(name)) {
                 open.push(path);
             } else if path.extension().is_some_and(|found| found == extension) {
                 found.push(path);

@@ -49,7 +49,9 @@ impl Sampler for Hard {
         top.truncate(parameters.integer("top") as usize);
         top.sort_unstable();
         let mut is_top = vec![false; ids.len()];
-        top.iter().for_each(|place| is_top[*place as usize] = true);
+        for place in &top {
+            is_top[*place as usize] = true;
+        }
         Ok(Self { ids, top, is_top, mix: parameters.number("mix") as f32 })
     }
 

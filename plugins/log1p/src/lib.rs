@@ -45,10 +45,14 @@ impl Transform for Log1p {
             match self.negative {
                 // As a comparison, so that NaN stays.
                 Negative::Zero => {
-                    values.iter_mut().for_each(|x| *x = ln_1p(if *x < 0.0 { 0.0 } else { *x }));
+                    for x in values {
+                        *x = ln_1p(if *x < 0.0 { 0.0 } else { *x });
+                    }
                 }
                 Negative::Symmetric => {
-                    values.iter_mut().for_each(|x| *x = ln_1p(x.abs()).copysign(*x));
+                    for x in values {
+                        *x = ln_1p(x.abs()).copysign(*x);
+                    }
                 }
             }
         }

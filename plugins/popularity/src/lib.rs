@@ -38,7 +38,9 @@ impl Sampler for Popularity {
         let mut probabilities: Vec<f64> =
             items.counts.iter().map(|count| (*count as f64).powf(alpha)).collect();
         let sum: f64 = probabilities.iter().sum();
-        probabilities.iter_mut().for_each(|probability| *probability /= sum);
+        for probability in &mut probabilities {
+            *probability /= sum;
+        }
         let log_probabilities = probabilities.iter().map(|p| p.ln() as f32).collect();
         let alias = Alias::new(&probabilities);
         Ok(Self { items, alias, probabilities, log_probabilities })

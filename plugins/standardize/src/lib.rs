@@ -57,7 +57,9 @@ impl Transform for Standardize {
         for (column, Scales { means, stds }) in columns.iter_mut().zip(&self.columns) {
             let values = column.floats_mut();
             if let ([mean], [std]) = (&means[..], &stds[..]) {
-                values.iter_mut().for_each(|x| *x = (*x - mean) / std);
+                for x in values {
+                    *x = (*x - mean) / std;
+                }
                 continue;
             }
             for row in values.chunks_exact_mut(means.len()) {

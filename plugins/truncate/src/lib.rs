@@ -92,7 +92,9 @@ impl Truncate {
 fn picked(texts: &Texts, places: &[u32]) -> Texts {
     let mut picked = Texts::new();
     picked.offsets.reserve(places.len());
-    places.iter().for_each(|at| picked.push(texts.get(*at as usize)));
+    for at in places {
+        picked.push(texts.get(*at as usize));
+    }
     picked
 }
 

@@ -80,13 +80,13 @@ mod tests {
     #[test]
     fn what_is_known_is_found() {
         let ids: Vec<i64> = (0..5000).map(|id| id * id - 7000).collect();
-        let table = Table::of_ids(&ids).ok().expect("no id twice");
+        let Ok(table) = Table::of_ids(&ids) else { panic!("no id is there twice") };
         assert!(ids.iter().enumerate().all(|(at, id)| table.find_id(*id) == Some(at)));
         assert_eq!(table.find_id(-7001), None);
         assert_eq!(Table::of_ids(&[4, 5, 4]).err(), Some(4));
         let words = ["a", "", "b", "a"].map(str::to_owned);
         assert_eq!(Table::of_words(&words).err(), Some("a"));
-        let table = Table::of_words(&words[..3]).ok().expect("no word twice");
+        let Ok(table) = Table::of_words(&words[..3]) else { panic!("no word is there twice") };
         assert_eq!((table.find_text(b"b"), table.find_text(b"c")), (Some(2), None));
     }
 }

@@ -116,13 +116,13 @@ impl std::fmt::Display for ColumnType {
     }
 }
 
-/// The values of a column, whether each row holds as many or not.
-///
-/// # Panics
-/// Each function panics for a column of another element: `configure` has seen the types, and the
-/// host gives no other.
+/// The values of a column, whether each row holds as many or not. Those that panic need no check
+/// before: `configure` has seen the types, and the host gives no other.
 impl Column {
     /// The floats of all rows.
+    ///
+    /// # Panics
+    /// If it is a column of anything but floats.
     pub fn floats(&self) -> &[f32] {
         match self {
             Self::Floats(values) | Self::FloatLists(FloatLists { values, .. }) => values,
@@ -131,6 +131,9 @@ impl Column {
     }
 
     /// The floats of all rows, to be changed in place.
+    ///
+    /// # Panics
+    /// If it is a column of anything but floats.
     pub fn floats_mut(&mut self) -> &mut [f32] {
         match self {
             Self::Floats(values) | Self::FloatLists(FloatLists { values, .. }) => values,
@@ -139,6 +142,9 @@ impl Column {
     }
 
     /// The ids of all rows.
+    ///
+    /// # Panics
+    /// If it is a column of anything but ids.
     pub fn ids(&self) -> &[i64] {
         match self {
             Self::Ints(values) | Self::IntLists(IntLists { values, .. }) => values,
@@ -147,6 +153,9 @@ impl Column {
     }
 
     /// The ids of all rows, to be changed in place.
+    ///
+    /// # Panics
+    /// If it is a column of anything but ids.
     pub fn ids_mut(&mut self) -> &mut [i64] {
         match self {
             Self::Ints(values) | Self::IntLists(IntLists { values, .. }) => values,
@@ -155,6 +164,9 @@ impl Column {
     }
 
     /// The texts of all rows.
+    ///
+    /// # Panics
+    /// If it is a column of anything but texts.
     pub fn texts(&self) -> &Texts {
         match self {
             Self::Texts(values) | Self::TextLists(TextLists { values, .. }) => values,

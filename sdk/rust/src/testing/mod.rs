@@ -12,6 +12,9 @@ use crate::{Transform, Value};
 use json::Case;
 
 /// Replays the cases of a transform, one JSON object per line.
+///
+/// # Panics
+/// If a case fails.
 pub fn replay_transform<T: Transform>(cases: &str) {
     replay(cases, |case| {
         let inputs = case.columns("inputs");
@@ -35,6 +38,9 @@ pub fn replay_transform<T: Transform>(cases: &str) {
 }
 
 /// Replays the cases of a loss, one JSON object per line.
+///
+/// # Panics
+/// If a case fails.
 pub fn replay_loss<T: Loss>(cases: &str) {
     replay(cases, |case| {
         let (mut loss, demands) = T::configure(&case.parameters(&T::about())?)?;
@@ -58,6 +64,9 @@ pub fn replay_loss<T: Loss>(cases: &str) {
 
 /// Replays the cases of a sampler, one JSON object per line; each is also drawn a second time by
 /// another instance, which must give the same.
+///
+/// # Panics
+/// If a case fails.
 pub fn replay_sampler<T: Sampler>(cases: &str) {
     replay(cases, |case| {
         let draw = || {
@@ -101,6 +110,9 @@ fn replay(cases: &str, run: impl Fn(&Case) -> Result<(), Fault>) {
 ///
 /// # Errors
 /// Its own.
+///
+/// # Panics
+/// If it draws more or fewer than asked for.
 pub fn samples<T: Sampler>(
     sampler: &T,
     positives: &[i64],
@@ -115,6 +127,9 @@ pub fn samples<T: Sampler>(
 }
 
 /// Checks that a sampler draws each item as often as its probability says, and never the positive.
+///
+/// # Panics
+/// If they differ by more than chance makes them.
 pub fn check_frequencies<T: Sampler>(parameters: &[(&str, Value)], items: &Items, positive: i64) {
     const DRAWS: usize = 200_000;
     let parameters = Parameters::of(&T::about(), parameters).expect("parameters fit");
@@ -136,6 +151,9 @@ pub fn check_frequencies<T: Sampler>(parameters: &[(&str, Value)], items: &Items
 }
 
 /// Checks the gradients of a loss against differences of its values.
+///
+/// # Panics
+/// If they differ.
 pub fn check_gradients<T: Loss>(
     parameters: &[(&str, Value)],
     batch: &LossBatch<'_>,
@@ -164,6 +182,9 @@ pub fn check_gradients<T: Loss>(
 }
 
 /// Checks that a README tells of every parameter in a table row that starts with its name.
+///
+/// # Panics
+/// If a parameter is missing, or the title is not the name.
 pub fn check_readme(about: &About, readme: &str) {
     assert!(readme.starts_with(&format!("# {}\n", about.name)), "the title is the plugin's name");
     for parameter in &about.parameters {
