@@ -19,8 +19,8 @@ use rectool::data::{ChainSpec, Dataset, Shuffle};
 use rectool::embedding::{IndexKind, Init, OptimizerOptions, Pooling};
 use rectool::model::{
     DenseOptimizerOptions, DeviceChoice, DlrmSpec, Environment, EvaluationReport, FeatureSpec,
-    IdFeatureSpec, Interaction, Observer, PhaseTimes, Ranker, Schedule, StepReport, TableSpec,
-    TrainJob, TrainSpec, fit,
+    IdFeatureSpec, Interaction, LossSpec, Observer, PhaseTimes, Ranker, Schedule, StepReport,
+    TableSpec, TrainJob, TrainSpec, fit,
 };
 use serde_json::{Value, json};
 
@@ -116,6 +116,7 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> DlrmSpec {
     DlrmSpec {
         features: FeatureSpec {
             label: "label".to_owned(),
+            weight: None,
             dense: vec!["dense".to_owned()],
             ids: names.iter().enumerate().map(feature).collect(),
             chain: ChainSpec::default(),
@@ -128,6 +129,7 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> DlrmSpec {
         dropout: 0.0,
         embedding_optimizer,
         dense_optimizer,
+        loss: LossSpec::Bce,
         seed: flags.number("--seed", 1),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use rectool_model::{Checkpoint, ModelError, TableEntry};
+use rectool_model::{Checkpoint, ModelError, PluginEntry, TableEntry};
 
 use crate::failure::{Exit, Failure};
 use crate::output::print;
@@ -63,14 +63,19 @@ fn inspect(checkpoint: &Checkpoint, json: bool) -> Result<String, ModelError> {
     line("training", format!("step {}, {} samples", state.steps, state.samples));
     line("next batch", format!("epoch {}, step {}", state.reader.epoch, state.reader.step));
     if let Some(best) = &state.best {
-        let auc = best.evaluation.auc.map_or("undefined".to_owned(), |auc| format!("{auc:.6}"));
-        line("best", format!("step {}, valid AUC {auc}", best.step));
+        line("best", format!("step {}, valid {}", best.step, best.evaluation.summary()));
     }
     line("files", format!("{}, {:.1} MB", manifest.files.len(), bytes as f64 / 1e6));
     line("tables", format!("{:<20} {:>12} {:>5} {:>6}", "name", "rows", "D", "state"));
     for table in &manifest.tables {
         let TableEntry { name, dim, state_width, rows } = table;
         line("", format!("{name:<20} {rows:>12} {dim:>5} {state_width:>6}"));
+    }
+    if !manifest.plugins.is_empty() {
+        line("plugins", format!("{:<20} {:<10} {:<10} {}", "name", "kind", "version", "sha256"));
+    }
+    for PluginEntry { name, version, sha256, kind, .. } in &manifest.plugins {
+        line("", format!("{name:<20} {kind:<10} {version:<10} {sha256}"));
     }
     Ok(lines.join("\n") + "\n")
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use rectool_base::Hint;
+use rectool_base::{Hint, PluginFault};
 use rectool_comm::{CommError, Launched};
 
 /// Exit codes of the program.
@@ -70,13 +70,13 @@ impl Failure {
 
     /// A plugin broke its contract.
     #[expect(clippy::needless_pass_by_value, reason = "so that it fits `map_err`")]
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the commands that run plugins"))]
     pub(crate) fn plugin(error: impl Hint + 'static) -> Self {
         Self::new(Exit::Plugin, &error)
     }
 
     fn new(exit: Exit, error: &(impl Hint + 'static)) -> Self {
         let told = if is_peers(error) { Told::ByPeer } else { Told::Here };
+        let exit = if is_plugins(error) { Exit::Plugin } else { exit };
         Self { exit, message: with_causes(error), hint: error.hint(), told }
     }
 
@@ -135,6 +135,12 @@ impl Failure {
 fn is_peers(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| (*error).source())
         .any(|error| matches!(error.downcast_ref(), Some(CommError::PeerFailed { .. })))
+}
+
+/// Whether the reason lies with a plugin.
+fn is_plugins(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| (*error).source())
+        .any(|error| error.downcast_ref::<PluginFault>().is_some())
 }
 
 /// The error and its causes, joined by `: `, without what an error already says of its cause.
@@ -208,6 +214,24 @@ mod tests {
         let wrapped = Outer("step 7", Some(Box::new(peer())));
         assert_eq!(Failure::failed(wrapped).told, Told::ByPeer);
         assert_eq!(Failure::failed(Outer("step 7", None)).told, Told::Here);
+    }
+
+    #[test]
+    fn a_plugins_fault_has_its_own_exit_code_however_deep_it_lies() {
+        let fault = || PluginFault {
+            kind: "loss",
+            plugin: "focal-loss 1.0.0".into(),
+            place: None,
+            message: "trap".into(),
+            hint: None,
+        };
+        let exit = |error| Failure::failed(Outer("step 7", Some(error))).exit;
+        assert_eq!(exit(Box::new(fault())), Exit::Plugin);
+        let transform = rectool_base::TransformError::from(fault());
+        let data = rectool_data::DataError::from(transform);
+        assert_eq!(exit(Box::new(rectool_model::ModelError::from(data))), Exit::Plugin);
+        assert_eq!(exit(Box::new(rectool_model::ModelError::from(fault()))), Exit::Plugin);
+        assert_eq!(exit(Box::new(Outer("disk full", None))), Exit::Failed);
     }
 
     #[test]

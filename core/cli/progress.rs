@@ -73,11 +73,9 @@ impl Progress for Shown {
     }
 
     fn on_evaluation(&mut self, report: &EvaluationReport) {
-        let evaluation = &report.evaluation;
-        let auc = evaluation.auc.map_or_else(|| "–".to_owned(), |auc| format!("{auc:.5}"));
         let best = if report.best { ", the best so far" } else { "" };
-        let (step, split, logloss) = (report.step, &report.split, evaluation.logloss);
-        self.say(&format!("step {step}: {split} AUC {auc}, log loss {logloss:.5}{best}"));
+        let (step, split, found) = (report.step, &report.split, report.evaluation.summary());
+        self.say(&format!("step {step}: {split} {found}{best}"));
     }
 
     fn on_checkpoint(&mut self, path: &Path, _step: u64) {

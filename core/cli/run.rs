@@ -27,6 +27,10 @@ pub(crate) struct RecipeArgs {
     /// Further folder for `import`
     #[arg(long, value_name = "DIR")]
     recipe_path: Vec<PathBuf>,
+
+    /// Further folder for plugins, before those of the user and those that come with rectool
+    #[arg(long, value_name = "DIR")]
+    plugin_path: Vec<PathBuf>,
 }
 
 /// Options of `rectool run`.
@@ -70,6 +74,7 @@ impl RecipeArgs {
             recipe: self.recipe.clone(),
             set: self.set.clone(),
             recipe_paths: self.recipe_path.clone(),
+            plugin_paths: self.plugin_path.clone(),
         }
     }
 }
@@ -138,6 +143,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
 pub(crate) fn failure(error: RecipeError) -> Failure {
     match error.exit_code() {
         2 => Failure::usage(error),
+        3 => Failure::plugin(error),
         _ => Failure::failed(error),
     }
 }

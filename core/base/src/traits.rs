@@ -54,8 +54,8 @@ pub enum TransformError {
         /// What to do about it.
         hint: &'static str,
     },
-    /// A plugin failed.
-    #[error(transparent)]
+    /// A plugin failed. Not transparent: whoever walks the sources is to find the fault.
+    #[error("{0}")]
     Plugin(#[from] PluginFault),
 }
 

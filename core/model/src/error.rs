@@ -23,8 +23,8 @@ pub enum ModelError {
         /// What is allowed.
         expected: String,
     },
-    /// A plugin failed.
-    #[error(transparent)]
+    /// A plugin failed. Not transparent: whoever walks the sources is to find the fault.
+    #[error("{0}")]
     Plugin(#[from] rectool_base::PluginFault),
     /// A column of the wrong type for its use.
     #[error("feature `{feature}`: column `{column}` has type {found}, expected {expected}")]
@@ -87,6 +87,22 @@ pub enum ModelError {
         found: String,
         /// What was needed.
         expected: String,
+    },
+    /// A checkpoint that was made with another build of a plugin.
+    #[error(
+        "checkpoint {}: plugin `{plugin}` is {found}, expected {expected}", path.display()
+    )]
+    PluginDiffers {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The plugin's name.
+        plugin: String,
+        /// Version and hash in the checkpoint.
+        found: String,
+        /// Those of the plugin that was found here.
+        expected: String,
+        /// The component in the checkpoint.
+        kept: Option<PathBuf>,
     },
     /// A file could not be read or written.
     #[error("{doing} {}", path.display())]
@@ -167,6 +183,10 @@ impl Hint for ModelError {
                  the model and features it was made with"
                     .to_owned(),
             ),
+            Self::PluginDiffers { plugin, kept: Some(kept), .. } => Some(format!(
+                "the checkpoint keeps its own as {}: put it where `{plugin}` is found first",
+                kept.display()
+            )),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space; earlier checkpoints are untouched".to_owned())
             }

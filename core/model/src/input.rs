@@ -1,14 +1,17 @@
-//! From the columns of a batch to what a model computes with.
+//! From the columns of a batch to what a model and its loss compute with.
 
-use rectool_base::{Batch, Column, ColumnKind, Schema};
+use rectool_base::{Batch, Column, ColumnKind, Labels, LossDemands, Schema};
 use rectool_embedding::Ids;
 
 use crate::{FeatureSpec, ModelError};
 
-/// Where labels, dense values and ids stand among a batch's columns. Built once per model.
+/// Where labels, weights, dense values, ids and the loss's own columns stand among a batch's columns. Built once per model.
 #[derive(Clone, Debug)]
 pub(crate) struct InputPlan {
     label: usize,
+    labels: Labels,
+    weight: Option<usize>,
+    of_loss: Vec<usize>,
     dense: Vec<DenseColumn>,
     ids: Vec<IdColumn>,
     /// Dense values per row, N.
@@ -29,13 +32,23 @@ struct IdColumn {
 }
 
 impl InputPlan {
-    /// Checks the features against the schema that leaves the feature chain.
-    pub(crate) fn new(spec: &FeatureSpec, schema: &Schema) -> Result<Self, ModelError> {
-        let label = schema.position(&spec.label)?;
-        let kind = schema.columns()[label].kind;
-        if kind != (ColumnKind::F32 { width: 1 }) {
-            return Err(mistyped("label", &spec.label, kind, "f32, one per row"));
-        }
+    /// Checks features and loss against the schema that leaves the feature chain.
+    pub(crate) fn new(
+        spec: &FeatureSpec,
+        demands: &LossDemands,
+        schema: &Schema,
+    ) -> Result<Self, ModelError> {
+        let plain = |what: &str, name: &String| {
+            let at = schema.position(name)?;
+            match schema.columns()[at].kind {
+                ColumnKind::F32 { width: 1 } => Ok(at),
+                kind => Err(mistyped(what, name, kind, "f32, one per row")),
+            }
+        };
+        let label = plain("label", &spec.label)?;
+        let weight = spec.weight.as_ref().map(|name| plain("weight", name)).transpose()?;
+        let of_loss = demands.columns.iter().map(|name| schema.position(name));
+        let of_loss = of_loss.collect::<Result<_, _>>()?;
         let mut dense = Vec::new();
         for name in &spec.dense {
             let column = schema.position(name)?;
@@ -65,26 +78,64 @@ impl InputPlan {
         });
         let ids = ids.collect::<Result<_, _>>()?;
         let dense_width = dense.iter().map(|column: &DenseColumn| column.width).sum();
-        Ok(Self { label, dense, ids, dense_width })
+        let labels = demands.labels;
+        Ok(Self { label, labels, weight, of_loss, dense, ids, dense_width })
     }
 
-    /// The labels \[B\]; each must be 0 or 1.
-    pub(crate) fn labels<'a>(&self, batch: &'a Batch) -> Result<&'a [f32], ModelError> {
-        let Column::F32 { values, .. } = &batch.columns[self.label] else {
-            unreachable!("the plan was checked against the schema of this batch")
+    /// Fails if a label is not one that the loss takes, or a weight is not a number from 0.
+    pub(crate) fn check_labels(&self, batch: &Batch) -> Result<(), ModelError> {
+        let refuse = |row: usize, what: &str, found, expected, hint| {
+            let (epoch, step, row) = (batch.epoch, batch.step, batch.row_first + row);
+            let what = what.to_owned();
+            Err(ModelError::Value { epoch, step, row, what, found, expected, hint })
         };
-        match values.iter().position(|&label| label != 0.0 && label != 1.0) {
-            None => Ok(values),
-            Some(row) => Err(ModelError::Value {
-                epoch: batch.epoch,
-                step: batch.step,
-                row: batch.row_first + row,
-                what: "the label".to_owned(),
-                found: values[row],
-                expected: "0 or 1",
-                hint: "binary cross entropy needs labels 0 and 1; map them when importing",
-            }),
+        let labels = self.label_values(batch);
+        let (wrong, expected, hint) = match self.labels {
+            Labels::Binary => (
+                labels.iter().position(|&label| label != 0.0 && label != 1.0),
+                "0 or 1",
+                "the loss takes labels 0 and 1; map them when importing, or use another loss",
+            ),
+            Labels::NonNegative => (
+                labels.iter().position(|&label| !label.is_finite() || label < 0.0),
+                "a number, 0 or more",
+                "the loss takes labels of 0 or more; map them when importing, or use another loss",
+            ),
+            Labels::Any => (
+                labels.iter().position(|&label| !label.is_finite()),
+                "a finite number",
+                "leave rows without a label out when importing",
+            ),
+        };
+        if let Some(row) = wrong {
+            return refuse(row, "the label", labels[row], expected, hint);
         }
+        let weights = self.weight_values(batch);
+        match weights.iter().position(|&weight| !weight.is_finite() || weight < 0.0) {
+            None => Ok(()),
+            Some(row) => refuse(
+                row,
+                "the weight",
+                weights[row],
+                "a number, 0 or more",
+                "a row of weight 0 teaches nothing; leave rows without a weight out when importing",
+            ),
+        }
+    }
+
+    /// The labels \[B\].
+    pub(crate) fn label_values<'a>(&self, batch: &'a Batch) -> &'a [f32] {
+        floats(batch, self.label)
+    }
+
+    /// The weights \[B\], or nothing where all rows weigh 1.
+    pub(crate) fn weight_values<'a>(&self, batch: &'a Batch) -> &'a [f32] {
+        self.weight.map_or(&[], |at| floats(batch, at))
+    }
+
+    /// The columns that the loss wants, in its order.
+    pub(crate) fn loss_columns<'a>(&self, batch: &'a Batch) -> Vec<&'a Column> {
+        self.of_loss.iter().map(|at| &batch.columns[*at]).collect()
     }
 
     /// Copies the dense values into `out`, [B, N]; none may be NaN or infinite.
@@ -128,13 +179,14 @@ impl InputPlan {
     }
 }
 
-fn mistyped(feature: &str, column: &str, found: ColumnKind, expected: &'static str) -> ModelError {
-    let found = match found {
-        ColumnKind::F32 { width } => format!("f32[{width}]"),
-        ColumnKind::I64 { width } => format!("i64[{width}]"),
-        ColumnKind::I64List => "i64 list".to_owned(),
-        _ => "unknown".to_owned(),
+fn floats(batch: &Batch, column: usize) -> &[f32] {
+    let Column::F32 { values, .. } = &batch.columns[column] else {
+        unreachable!("the plan was checked against the schema of this batch")
     };
-    let (feature, column) = (feature.to_owned(), column.to_owned());
+    values
+}
+
+fn mistyped(feature: &str, column: &str, found: ColumnKind, expected: &'static str) -> ModelError {
+    let (feature, column, found) = (feature.to_owned(), column.to_owned(), found.to_string());
     ModelError::ColumnType { feature, column, found, expected }
 }

@@ -4,6 +4,7 @@
 //! dense network; [`fit`] trains it; [`Checkpoint`] brings it back.
 
 mod blob;
+mod bound;
 mod checkpoint;
 mod device;
 mod error;
@@ -18,17 +19,20 @@ mod parameters;
 mod ranker;
 mod schedule;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod train;
 
-pub use checkpoint::{Checkpoint, CheckpointManifest, FileEntry, TableEntry, latest};
+pub use bound::BoundSpec;
+pub use checkpoint::{Checkpoint, CheckpointManifest, FileEntry, PluginEntry, TableEntry, latest};
 pub use device::{Compute, DeviceChoice, libtorch_folder, libtorch_version, set_threads};
 pub use error::ModelError;
 pub use kernel::{
     DotInteraction, DropoutKey, DropoutRate, FirstVector, Place, SelfDots, bias_add, bias_relu,
     column_sums, dropout, relu_backward_bias_grad,
 };
-pub use loss::{Bce, sigmoid};
-pub use metric::{CalibrationBin, Evaluation, Evaluator, MetricError, Running};
+pub use loss::{Bce, LossSpec, sigmoid};
+pub use metric::{CalibrationBin, Evaluation, Evaluator, MetricError, Running, metric_names};
 pub use network::dlrm_widths;
 pub use observer::{EvaluationReport, Observer, PhaseTimes, Quiet, StepReport};
 pub use optim::{

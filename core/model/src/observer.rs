@@ -70,9 +70,9 @@ pub struct StepReport {
     pub epoch: u64,
     /// Samples trained on since training began.
     pub samples: u64,
-    /// Mean loss per sample.
+    /// Mean loss per sample, weights counted.
     pub loss: f64,
-    /// Mean prediction over click rate, `None` without clicks.
+    /// Mean prediction over click rate, `None` without clicks, or where logits are not log-odds.
     pub calibration: Option<f64>,
     /// Learning-rate multiplier of the last step.
     pub rate: f32,

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rectool_base::{Batch, Loss, LossInput, PluginSource, Schema};
-use rectool_comm::{Comm, Reduce, Values};
+use rectool_base::{Batch, PluginSource, Prediction, Schema};
+use rectool_comm::{Comm, Reduce, Values, agree};
 use rectool_data::FeatureChain;
 use rectool_embedding::{EmbeddingCollection, FeatureOptions, Mode, Prepared, TableOptions};
 
 use crate::input::InputPlan;
-use crate::loss::Bce;
+use crate::loss::{Objective, Weighting};
 use crate::network::{Dlrm, DlrmShape, Network, Pass};
 use crate::optim::{clip_by_global_norm, norm_squared};
 use crate::parameters::{Declaration, Parameters};
 use crate::train::Window;
-use crate::{Compute, DenseOptimizer, DlrmSpec, ModelError};
+use crate::{BoundSpec, Compute, DenseOptimizer, DlrmSpec, ModelError};
 
 /// A model that scores rows, with everything needed to train it.
 ///
@@ -28,12 +28,11 @@ pub struct Ranker {
     pub(crate) tables: EmbeddingCollection,
     pub(crate) parameters: Parameters,
     pub(crate) optimizer: DenseOptimizer,
-    input: InputPlan,
-    network: Box<dyn Network>,
-    loss: Bce,
+    pub(crate) input: InputPlan,
+    pub(crate) objective: Objective,
+    pub(crate) plugins: Arc<dyn PluginSource>,
+    pub(crate) network: Box<dyn Network>,
     prepared: Option<Prepared>,
-    losses: Vec<f32>,
-    logit_gradients: Vec<f32>,
     compute: Compute,
 }
 
@@ -74,9 +73,9 @@ impl Ranker {
     ) -> Result<Self, ModelError> {
         spec.check()?;
         let Environment { comm, compute, plugins } = environment;
-        let schema = spec.features.select(schema)?;
-        let chain = Arc::new(FeatureChain::build(&spec.features.chain, &schema, &*plugins)?);
-        let input = InputPlan::new(&spec.features, chain.schema())?;
+        let BoundSpec { schema, chain, loss } = spec.bind(schema, &*plugins)?;
+        let objective = Objective::new(loss, spec.loss.plugin().is_some());
+        let input = InputPlan::new(&spec.features, objective.demands(), chain.schema())?;
         let (tables, features) = spec.tables();
         let tables = EmbeddingCollection::new(tables, features, spec.seed, Arc::clone(&comm))?;
         let mut declaration = Declaration::default();
@@ -93,11 +92,10 @@ impl Ranker {
             parameters,
             optimizer,
             input,
+            objective,
+            plugins,
             network,
-            loss: Bce,
             prepared: None,
-            losses: Vec::new(),
-            logit_gradients: Vec::new(),
             compute,
         })
     }
@@ -127,9 +125,9 @@ impl Ranker {
         &self.chain
     }
 
-    /// The labels of a batch, checked.
-    pub(crate) fn labels<'a>(&self, batch: &'a Batch) -> Result<&'a [f32], ModelError> {
-        self.input.labels(batch)
+    /// What its logits stand for.
+    pub fn prediction(&self) -> Prediction {
+        self.objective.demands().prediction
     }
 
     /// Logits \[B\] of a batch that went through the chain.
@@ -141,14 +139,15 @@ impl Ranker {
     /// Every rank must call it, each with its slice of the batch, which may be empty.
     pub fn score(&mut self, batch: &Batch) -> Result<&[f32], ModelError> {
         self.prepare(batch)?;
-        self.score_prepared()
+        self.look_up_prepared()?;
+        self.network.forward(&self.parameters, Pass::Evaluate)
     }
 
-    /// Logits of the batch that [`Ranker::prepare`] took in.
-    pub(crate) fn score_prepared(&mut self) -> Result<&[f32], ModelError> {
+    /// Looks up the embeddings of the batch that [`Ranker::prepare`] took in, to score it.
+    pub(crate) fn look_up_prepared(&mut self) -> Result<(), ModelError> {
         self.look_up(Mode::Evaluate)?;
         self.release();
-        self.network.forward(&self.parameters, Pass::Evaluate)
+        Ok(())
     }
 
     /// What can fail because of the batch alone, without talking to other ranks.
@@ -194,19 +193,23 @@ impl Ranker {
         phases.forward_ms += milliseconds(started);
 
         let started = Instant::now();
-        let labels = self.input.labels(batch)?;
-        self.losses.resize(batch.rows, 0.0);
-        self.logit_gradients.resize(batch.rows, 0.0);
-        let place = batch.place();
-        let input = LossInput { place, logits, labels, weights: &[], columns: &[] };
-        self.loss.evaluate(input, &mut self.losses, &mut self.logit_gradients)?;
+        let done = self.objective.evaluate(&self.input, batch, logits, Weighting::Column);
+        let done = done.map_err(ModelError::from);
+        // A plugin may fail on this rank alone, and the others must not wait in the all-reduce.
+        if self.objective.is_plugin { agree(&*self.comm, done) } else { done }?;
         let scale = 1.0 / batch.rows_global as f32;
-        self.logit_gradients.iter_mut().for_each(|gradient| *gradient *= scale);
-        window.running.add(&self.losses, logits, labels);
+        self.objective.gradients.iter_mut().for_each(|gradient| *gradient *= scale);
+        match self.objective.demands().prediction {
+            Prediction::Logit => {
+                let labels = self.input.label_values(batch);
+                window.running.add(&self.objective.losses, logits, labels);
+            }
+            _ => window.running.add_losses(&self.objective.losses),
+        }
         phases.loss_ms += milliseconds(started);
 
         let started = Instant::now();
-        self.network.backward(&mut self.parameters, &self.logit_gradients)?;
+        self.network.backward(&mut self.parameters, &self.objective.gradients)?;
         phases.backward_ms += milliseconds(started);
 
         let started = Instant::now();

@@ -2,18 +2,22 @@
 
 use rectool_base::limits::{BATCH_ROWS_MAX, EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
 use rectool_base::{Schema, SchemaError};
-use rectool_data::{ChainSpec, Shuffle};
+use rectool_data::{ChainOp, ChainSpec, Shuffle};
 use rectool_embedding::{IndexKind, Init, OptimizerOptions, Pooling};
 use serde::{Deserialize, Serialize};
 
-use crate::{DenseOptimizerOptions, ModelError, Schedule};
+use crate::{DenseOptimizerOptions, LossSpec, ModelError, Schedule};
 
 /// Which columns enter the model, and as what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureSpec {
-    /// Column with the label, one float per row: 0 or 1.
+    /// Column with the label, one float per row; which values it may hold is the loss's to say.
     pub label: String,
+    /// Column with the weight of each row in the loss: one float per row, 0 or more. It scales loss
+    /// and gradient of the training; metrics count every row once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
     /// Float columns; their values are concatenated in this order into the dense input [B, N].
     #[serde(default)]
     pub dense: Vec<String>,
@@ -96,6 +100,9 @@ pub struct DlrmSpec {
     pub embedding_optimizer: OptimizerOptions,
     /// Optimizer of the MLPs.
     pub dense_optimizer: DenseOptimizerOptions,
+    /// What training makes small.
+    #[serde(default, skip_serializing_if = "LossSpec::is_bce")]
+    pub loss: LossSpec,
     /// Seed of initial weights and dropout.
     pub seed: u64,
 }
@@ -118,6 +125,12 @@ pub enum StopMetric {
     Auc,
     /// Log loss, lower is better.
     Logloss,
+    /// Mean of the model's own loss, lower is better; only where it is a plugin's.
+    Loss,
+    /// Root of the mean squared error, lower is better.
+    Rmse,
+    /// Mean absolute error, lower is better.
+    Mae,
 }
 
 /// How a model is trained.
@@ -158,19 +171,32 @@ pub struct TrainSpec {
 }
 
 impl FeatureSpec {
-    /// The columns of `schema` that the features use, in the schema's order.
+    /// The columns of `schema` to read, in the schema's order: those that features, label, weight or
+    /// the loss (`of_loss`) name, and those that the chain is given. Plugins of the chain may make
+    /// columns of other names; with such a chain a name that `schema` lacks is taken for one of them.
     ///
     /// # Errors
-    /// If one is missing.
-    pub fn select(&self, schema: &Schema) -> Result<Schema, SchemaError> {
-        let ids = self.ids.iter().map(|feature| &feature.column);
+    /// If a column is missing that no plugin can make.
+    pub fn select(&self, schema: &Schema, of_loss: &[String]) -> Result<Schema, SchemaError> {
+        let steps = &self.chain.steps;
+        let made = steps.iter().any(|step| matches!(step.op, ChainOp::Plugin(_)));
         let mut used = Vec::new();
-        for name in [&self.label].into_iter().chain(&self.dense).chain(ids) {
-            used.push(schema.position(name)?);
+        for name in self.names().chain(of_loss).chain(steps.iter().flat_map(|step| &step.inputs)) {
+            match schema.position(name) {
+                Ok(at) => used.push(at),
+                Err(_) if made => {}
+                Err(error) => return Err(error),
+            }
         }
         used.sort_unstable();
         used.dedup();
         Schema::new(used.into_iter().map(|at| schema.columns()[at].clone()).collect())
+    }
+
+    /// The columns that enter the model, as they are called after the chain.
+    fn names(&self) -> impl Iterator<Item = &String> {
+        let ids = self.ids.iter().map(|feature| &feature.column);
+        [&self.label].into_iter().chain(&self.weight).chain(&self.dense).chain(ids)
     }
 }
 

@@ -1,9 +1,8 @@
 //! `dataset(path)` and its splits.
 
-use std::ops::Range;
 use std::path::Path;
 
-use rectool_base::{ColumnKind, ColumnSchema};
+use rectool_base::ColumnSchema;
 use rectool_data::IdStatistics;
 
 use crate::call::Call;
@@ -41,28 +40,6 @@ impl Dataset {
         let IdStatistics { min, max, missing } = self.0.manifest().ids.get(column)?;
         let (min, max) = (*min.get(at)?, *max.get(at)?);
         (min <= max).then(|| (min, max, missing.get(at).copied().unwrap_or(0)))
-    }
-
-    /// The column that holds `name`, itself or as a packed member, and the positions meant: all of
-    /// a column, one of a member. `None` if there is no such name.
-    pub(crate) fn find(&self, name: &str) -> Option<(&ColumnSchema, Range<usize>)> {
-        if let Some(column) = self.columns().iter().find(|column| column.name == name) {
-            return Some((column, 0..column.width().unwrap_or(1)));
-        }
-        self.columns().iter().find_map(|column| {
-            let at = column.members.iter().position(|member| member == name)?;
-            Some((column, at..at + 1))
-        })
-    }
-
-    /// Every name that [`Dataset::find`] finds among columns of a kind.
-    pub(crate) fn names(&self, wanted: impl Fn(ColumnKind) -> bool) -> Vec<&str> {
-        let mut names = Vec::new();
-        for column in self.columns().iter().filter(|column| wanted(column.kind)) {
-            names.push(column.name.as_str());
-            names.extend(column.members.iter().map(String::as_str));
-        }
-        names
     }
 }
 

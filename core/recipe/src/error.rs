@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use rectool_base::{Hint, nearest_name, quoted_list};
+use rectool_base::{Hint, PluginFault, nearest_name, quoted_list};
 use rectool_comm::CommError;
 use rectool_embedding::EmbeddingError;
 use rectool_model::ModelError;
@@ -47,8 +47,9 @@ impl fmt::Display for Cause {
 }
 
 impl std::error::Error for Cause {
+    /// The error itself and not its source: whoever walks the chain is to find its type.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source()
+        Some(&*self.0)
     }
 }
 
@@ -192,9 +193,10 @@ impl RecipeError {
     }
 
     /// The exit code this ends the program with: 1 the run failed, 2 the recipe or the command line
-    /// is wrong, 130 interrupted.
+    /// is wrong, 3 a plugin broke its contract or was stopped, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         match self {
+            _ if is_plugin_fault(self) => 3,
             Self::Failed { .. } | Self::Write { .. } | Self::Ranks(_) => 1,
             Self::Interrupted { .. } => 130,
             _ => 2,
@@ -226,6 +228,12 @@ impl Hint for RecipeError {
             _ => None,
         }
     }
+}
+
+/// Whether a plugin's fault is the reason.
+pub(crate) fn is_plugin_fault(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.downcast_ref::<PluginFault>().is_some())
 }
 
 /// The error between ranks that a model error passes on, or the model error.

@@ -1,16 +1,18 @@
-//! `features(dataset, #{…})`: which columns enter a model, checked against the dataset's schema.
+//! `features(dataset, #{…})`: which columns enter a model, checked against those of the dataset and
+//! those that the chain makes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rectool_base::{ColumnKind, Hint, MISSING_ID, NoPlugins, quoted_list};
-use rectool_data::{ChainOp, ChainSpec, ChainStep, FeatureChain};
+use rectool_base::{ColumnKind, MISSING_ID, PluginSource, quoted_list};
+use rectool_data::{ChainOp, ChainSpec, ChainStep};
 use rectool_embedding::{IndexKind, Pooling};
 use rectool_model::{FeatureSpec, IdFeatureSpec};
 use rhai::{Dynamic, Map};
 use serde::Deserialize;
 
 use crate::call::Call;
+use crate::chained::Chained;
 use crate::dataset::Dataset;
 use crate::error::{RecipeError, did_you_mean};
 use crate::options::{Options, entry, text_of};
@@ -24,8 +26,12 @@ pub(crate) struct Features(pub(crate) Arc<FeatureSet>);
 
 #[derive(Clone, Debug)]
 pub(crate) struct FeatureSet {
+    /// Where the script made it.
+    call: Call,
     pub(crate) dataset: Dataset,
     pub(crate) spec: FeatureSpec,
+    /// The columns behind the chain.
+    pub(crate) chained: Chained,
     /// Values of all dense columns together.
     pub(crate) dense_width: usize,
     /// Tables in the order of their first use.
@@ -36,6 +42,7 @@ pub(crate) struct FeatureSet {
 struct Plain {
     #[serde(default = "label_column")]
     label: String,
+    weight: Option<String>,
     #[serde(default)]
     dense: Vec<String>,
     #[serde(default)]
@@ -76,17 +83,25 @@ enum IndexWord {
 
 impl Features {
     /// Reads the options and checks every column they name.
-    pub(crate) fn read(call: &Call, dataset: Dataset, map: Map) -> Result<Self, RecipeError> {
+    pub(crate) fn read(
+        call: &Call,
+        dataset: Dataset,
+        map: Map,
+        plugins: &dyn PluginSource,
+    ) -> Result<Self, RecipeError> {
         let mut options = Options::new(call, map);
         let id_entries = options.values("ids")?;
         let chain: Vec<ChainStep> =
             options.nouns("chain", "chain steps such as log1p(\"dense\")")?;
         let plain: Plain = options.rest()?;
-        check_label(&options, &dataset, &plain.label)?;
-        let dense_width = dense_width(&options, &dataset, &plain.dense)?;
+        let chained = Chained::build(&options, &dataset, &chain, plugins)?;
+        for (key, name) in [("label", Some(&plain.label)), ("weight", plain.weight.as_ref())] {
+            name.map_or(Ok(()), |name| check_single(&options, &chained, (key, name)))?;
+        }
+        let dense_width = dense_width(&options, &chained, &plain.dense)?;
         let mut ids = Vec::new();
         for (at, value) in id_entries.iter().enumerate() {
-            ids.extend(id_features(call, &options, &dataset, (at, value))?);
+            ids.extend(id_features(call, &options, &chained, (at, value))?);
         }
         if let Some(twice) = ids.iter().enumerate().find_map(|(at, feature)| {
             ids[..at].iter().any(|other| other.name == feature.name).then_some(&feature.name)
@@ -97,45 +112,121 @@ impl Features {
         if ids.is_empty() && plain.dense.is_empty() {
             return Err(options.refuse("ids", "and 'dense' are both empty", None));
         }
-        let tables = tables(&options, &dataset, &plain.tables, (&ids, &chain))?;
-        let (label, dense) = (plain.label, plain.dense);
-        let spec = FeatureSpec { label, dense, ids, chain: ChainSpec { steps: chain } };
-        check_chain(&options, &dataset, &spec)?;
-        Ok(Self(Arc::new(FeatureSet { dataset, spec, dense_width, tables })))
+        let Plain { label, weight, dense, tables } = plain;
+        let chain = ChainSpec { steps: chain };
+        let spec = FeatureSpec { label, weight, dense, ids, chain };
+        let call = call.clone();
+        let mut set = FeatureSet { call, dataset, spec, chained, dense_width, tables: Vec::new() };
+        set.tables = set.tables_of(&options, &tables)?;
+        Ok(Self(Arc::new(set)))
     }
 }
 
 impl FeatureSet {
     /// Range of the ids of a feature after the chain: least, greatest, and whether some are
-    /// missing; `None` if the dataset does not say.
+    /// missing; `None` if neither the dataset nor the chain says.
     pub(crate) fn id_range(&self, feature: &IdFeatureSpec) -> Option<(i64, i64, bool)> {
-        id_range(&self.dataset, feature, &self.spec.chain.steps)
+        for at in self.chained.makers(&feature.column) {
+            match &self.spec.chain.steps[at].op {
+                // A missing id becomes `buckets`.
+                ChainOp::Modulo { buckets } => {
+                    return Some((0, i64::try_from(*buckets).unwrap_or(i64::MAX), false));
+                }
+                ChainOp::Plugin(_) => return None,
+                _ => {}
+            }
+        }
+        let (min, max, missing) = self.dataset.id_range(&feature.column, feature.at)?;
+        Some((min, max, missing > 0))
     }
-}
 
-fn id_range(
-    dataset: &Dataset,
-    feature: &IdFeatureSpec,
-    chain: &[ChainStep],
-) -> Option<(i64, i64, bool)> {
-    let of_column = chain.iter().rev().filter(|step| step.inputs.contains(&feature.column));
-    let mut buckets = of_column.filter_map(|step| match step.op {
-        ChainOp::Modulo { buckets } => Some(buckets),
-        _ => None,
-    });
-    if let Some(buckets) = buckets.next() {
-        // A missing id becomes `buckets`.
-        return Some((0, i64::try_from(buckets).unwrap_or(i64::MAX), false));
+    /// Fails if a step of the chain works for nobody, given the columns that the loss wants.
+    pub(crate) fn check_used(&self, of_loss: &[String]) -> Result<(), RecipeError> {
+        let FeatureSpec { label, weight, dense, ids, chain } = &self.spec;
+        let ids = ids.iter().map(|feature| &feature.column);
+        let names = std::iter::once(label).chain(weight).chain(dense).chain(ids).chain(of_loss);
+        let mut used: Vec<&str> = Vec::new();
+        for name in names {
+            if !used.contains(&name.as_str()) {
+                used.push(name);
+            }
+        }
+        let Some(at) = self.chained.unused(&chain.steps, &used) else { return Ok(()) };
+        let listed = quoted_list(self.chained.made(at));
+        let hint = self.chained.made(at).find_map(|name| did_you_mean(name, used.iter().copied()));
+        let message = format!(
+            "features: 'chain' makes {listed}, which no feature uses; they use {}",
+            quoted_list(used)
+        );
+        Err(RecipeError::script(self.call.place_of_keys(&["chain"]), message, hint))
     }
-    let (min, max, missing) = dataset.id_range(&feature.column, feature.at)?;
-    Some((min, max, missing > 0))
-}
 
-fn unknown(options: &Options<'_>, key: &str, name: &str, known: &[&str]) -> RecipeError {
-    let hint = did_you_mean(name, known.iter().copied());
-    let listed = quoted_list(known.iter().copied());
-    let message = format!("names '{name}', which the dataset does not have; it has {listed}");
-    options.refuse(key, &message, hint)
+    /// One table for every name in `ids`, in order of first use, with what `given` says of it.
+    fn tables_of(
+        &self,
+        options: &Options<'_>,
+        given: &BTreeMap<String, TableOptions>,
+    ) -> Result<Vec<(String, IndexKind)>, RecipeError> {
+        let mut tables: Vec<(String, IndexKind)> = Vec::new();
+        for IdFeatureSpec { table: name, .. } in &self.spec.ids {
+            if tables.iter().any(|(known, _)| known == name) {
+                continue;
+            }
+            let index = match given.get(name) {
+                Some(table) if table.index == IndexWord::Dense => {
+                    self.dense_index(options, name, table.rows)?
+                }
+                Some(TableOptions { rows: Some(_), .. }) => {
+                    let what =
+                        format!("gives rows to the hashed table '{name}', which grows by itself");
+                    let hint = Some("add index: \"dense\", or use modulo in the chain".to_owned());
+                    return Err(options.refuse("tables", &what, hint));
+                }
+                _ => IndexKind::Hash,
+            };
+            tables.push((name.clone(), index));
+        }
+        let unknown = given.keys().find(|name| !tables.iter().any(|(known, _)| known == *name));
+        let Some(name) = unknown else { return Ok(tables) };
+        let known = tables.iter().map(|(name, _)| name.as_str());
+        let listed = quoted_list(known.clone());
+        let what = format!("names '{name}', which no feature uses; they use {listed}");
+        Err(options.refuse("tables", &what, did_you_mean(name, known)))
+    }
+
+    fn dense_index(
+        &self,
+        options: &Options<'_>,
+        name: &str,
+        rows: Option<u64>,
+    ) -> Result<IndexKind, RecipeError> {
+        let mut greatest = None;
+        for user in self.spec.ids.iter().filter(|feature| feature.table == name) {
+            let Some((min, max, missing)) = self.id_range(user) else { continue };
+            let min = if missing { min.min(MISSING_ID) } else { min };
+            let allowed = rows.unwrap_or(DENSE_ROWS_MAX);
+            if min < 0 || max as u64 >= allowed {
+                let (user, last) = (&user.name, allowed - 1);
+                let what = format!(
+                    "has table '{name}', which takes ids from 0 to {last}, but those of '{user}' \
+                     reach from {min} to {max}"
+                );
+                let hint = "use index: \"hash\", more rows, or modulo in the chain".to_owned();
+                return Err(options.refuse("tables", &what, Some(hint)));
+            }
+            greatest = greatest.max(Some(max as u64));
+        }
+        let rows = rows.or_else(|| greatest.map(|max| max + 1)).ok_or_else(|| {
+            let what =
+                format!("has table '{name}' without 'rows': the dataset does not say how many");
+            options.refuse("tables", &what, None)
+        })?;
+        if (1..=DENSE_ROWS_MAX).contains(&rows) {
+            return Ok(IndexKind::Dense { rows });
+        }
+        let what = format!("has table '{name}' of {rows} rows, expected 1 to {DENSE_ROWS_MAX}");
+        Err(options.refuse("tables", &what, None))
+    }
 }
 
 fn is_float(kind: ColumnKind) -> bool {
@@ -146,31 +237,34 @@ fn is_id(kind: ColumnKind) -> bool {
     matches!(kind, ColumnKind::I64 { .. } | ColumnKind::I64List)
 }
 
-fn check_label(options: &Options<'_>, dataset: &Dataset, label: &str) -> Result<(), RecipeError> {
-    let columns = dataset.columns();
-    let Some(column) = columns.iter().find(|column| column.name == label) else {
-        return Err(unknown(options, "label", label, &dataset.names(is_float)));
+/// Checks that a column of one float per row is called `name`.
+fn check_single(
+    options: &Options<'_>,
+    chained: &Chained,
+    (key, name): (&str, &str),
+) -> Result<(), RecipeError> {
+    let Some(column) = chained.column(name) else {
+        return Err(chained.unknown(options, key, name, is_float));
     };
     if column.kind == (ColumnKind::F32 { width: 1 }) {
         return Ok(());
     }
-    let kind = column.kind.to_string();
-    Err(options.refuse("label", &format!("expects a column of type f32[1], found {kind}"), None))
+    let kind = column.kind;
+    Err(options.refuse(key, &format!("expects a column of type f32[1], found {kind}"), None))
 }
 
 fn dense_width(
     options: &Options<'_>,
-    dataset: &Dataset,
+    chained: &Chained,
     dense: &[String],
 ) -> Result<usize, RecipeError> {
-    let columns = dataset.columns();
     let mut width_total = 0;
     for (at, name) in dense.iter().enumerate() {
-        let Some(column) = columns.iter().find(|column| column.name == *name) else {
-            return Err(unknown(options, "dense", name, &dataset.names(is_float)));
+        let Some(column) = chained.column(name) else {
+            return Err(chained.unknown(options, "dense", name, is_float));
         };
         let ColumnKind::F32 { width } = column.kind else {
-            let kind = column.kind.to_string();
+            let kind = column.kind;
             let what = format!("expects float columns; '{name}' is {kind}");
             return Err(options.refuse("dense", &what, None));
         };
@@ -187,7 +281,7 @@ fn dense_width(
 fn id_features(
     call: &Call,
     options: &Options<'_>,
-    dataset: &Dataset,
+    chained: &Chained,
     (at, value): (usize, &Dynamic),
 ) -> Result<Vec<IdFeatureSpec>, RecipeError> {
     let given = if value.is_map() {
@@ -196,8 +290,8 @@ fn id_features(
         let column = text_of(call, "ids", value)?;
         IdOptions { column, name: None, table: None, pooling: Pooling::Sum }
     };
-    let Some((column, positions)) = dataset.find(&given.column) else {
-        return Err(unknown(options, "ids", &given.column, &dataset.names(is_id)));
+    let Some((column, positions)) = chained.find(&given.column) else {
+        return Err(chained.unknown(options, "ids", &given.column, is_id));
     };
     if !is_id(column.kind) {
         let (name, kind) = (&given.column, column.kind.to_string());
@@ -220,98 +314,4 @@ fn id_features(
         }
     });
     Ok(features.collect())
-}
-
-/// Builds the chain on the columns in use: the steps say themselves what they take.
-fn check_chain(
-    options: &Options<'_>,
-    dataset: &Dataset,
-    spec: &FeatureSpec,
-) -> Result<(), RecipeError> {
-    let columns = spec.select(dataset.0.schema());
-    let columns = columns.map_err(|error| options.refuse("ids", &error.to_string(), None))?;
-    for step in &spec.chain.steps {
-        let missing = step.inputs.iter().find(|name| columns.position(name).is_err());
-        let Some(name) = missing else { continue };
-        let known: Vec<&str> =
-            columns.columns().iter().map(|column| column.name.as_str()).collect();
-        let hint = did_you_mean(name, known.iter().copied());
-        let listed = quoted_list(known);
-        let what = format!("changes column '{name}', which no feature uses; they use {listed}");
-        return Err(options.refuse("chain", &what, hint));
-    }
-    FeatureChain::build(&spec.chain, &columns, &NoPlugins)
-        .map(drop)
-        .map_err(|error| options.refuse("chain", &format!("cannot be: {error}"), error.hint()))
-}
-
-/// One table for every name in `ids`, in order of first use, with what `given` says of it.
-fn tables(
-    options: &Options<'_>,
-    dataset: &Dataset,
-    given: &BTreeMap<String, TableOptions>,
-    (ids, chain): (&[IdFeatureSpec], &[ChainStep]),
-) -> Result<Vec<(String, IndexKind)>, RecipeError> {
-    let mut tables: Vec<(String, IndexKind)> = Vec::new();
-    for feature in ids {
-        if tables.iter().any(|(name, _)| *name == feature.table) {
-            continue;
-        }
-        let name = feature.table.clone();
-        let users: Vec<&IdFeatureSpec> = ids.iter().filter(|other| other.table == name).collect();
-        let index = match given.get(&name) {
-            Some(table) if table.index == IndexWord::Dense => {
-                dense_index(options, dataset, (&name, table.rows), (&users, chain))?
-            }
-            Some(TableOptions { rows: Some(_), .. }) => {
-                let what =
-                    format!("gives rows to the hashed table '{name}', which grows by itself");
-                let hint = Some("add index: \"dense\", or use modulo in the chain".to_owned());
-                return Err(options.refuse("tables", &what, hint));
-            }
-            _ => IndexKind::Hash,
-        };
-        tables.push((name, index));
-    }
-    if let Some(name) = given.keys().find(|name| !tables.iter().any(|(known, _)| known == *name)) {
-        let known = tables.iter().map(|(name, _)| name.as_str());
-        let listed = quoted_list(known.clone());
-        let what = format!("names '{name}', which no feature uses; they use {listed}");
-        return Err(options.refuse("tables", &what, did_you_mean(name, known)));
-    }
-    Ok(tables)
-}
-
-fn dense_index(
-    options: &Options<'_>,
-    dataset: &Dataset,
-    (name, rows): (&str, Option<u64>),
-    (users, chain): (&[&IdFeatureSpec], &[ChainStep]),
-) -> Result<IndexKind, RecipeError> {
-    let mut greatest = None;
-    for user in users {
-        let Some((min, max, missing)) = id_range(dataset, user, chain) else { continue };
-        let min = if missing { min.min(MISSING_ID) } else { min };
-        let allowed = rows.unwrap_or(DENSE_ROWS_MAX);
-        if min < 0 || max as u64 >= allowed {
-            let user = &user.name;
-            let what = format!(
-                "has table '{name}', which takes ids from 0 to {}, but those of '{user}' reach from {min} to \
-                 {max}",
-                allowed - 1
-            );
-            let hint = "use index: \"hash\", more rows, or modulo in the chain".to_owned();
-            return Err(options.refuse("tables", &what, Some(hint)));
-        }
-        greatest = greatest.max(Some(max as u64));
-    }
-    let rows = rows.or_else(|| greatest.map(|max| max + 1)).ok_or_else(|| {
-        let what = format!("has table '{name}' without 'rows': the dataset does not say how many");
-        options.refuse("tables", &what, None)
-    })?;
-    if (1..=DENSE_ROWS_MAX).contains(&rows) {
-        return Ok(IndexKind::Dense { rows });
-    }
-    let what = format!("has table '{name}' of {rows} rows, expected 1 to {DENSE_ROWS_MAX}");
-    Err(options.refuse("tables", &what, None))
 }

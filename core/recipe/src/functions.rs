@@ -16,6 +16,7 @@ use crate::job::TrainJob;
 use crate::network::Model;
 use crate::optimize::{Optimizer, warmup_decay};
 use crate::params::{Limits, name_of};
+use crate::plugin::{Plugin, apply};
 use crate::session::Session;
 use crate::values::{described, to_json};
 
@@ -23,6 +24,8 @@ use crate::values::{described, to_json};
 pub(crate) const SIGNATURES: &[(&str, &str)] = &[
     ("param", "param(\"name\", default) or param(\"name\", default, #{min: 1, help: \"…\"})"),
     ("dataset", "dataset(\"path\")"),
+    ("plugin", "plugin(\"focal-loss\", #{gamma: 2.0})"),
+    ("apply", "apply(\"column\", plugin(\"log1p\")) or apply([\"C1\", \"C2\"], plugin(…))"),
     ("features", "features(dataset, #{ids: [\"user\"], …})"),
     ("impute", "impute(\"column\", 0.0)"),
     ("log1p", "log1p(\"column\")"),
@@ -57,11 +60,13 @@ pub(crate) fn register(engine: &mut Engine, session: &Arc<Session>) {
         .register_type_with_name::<Split>("Split")
         .register_type_with_name::<Features>("Features")
         .register_type_with_name::<ChainStep>("ChainStep")
+        .register_type_with_name::<Plugin>("Plugin")
         .register_type_with_name::<Optimizer>("Optimizer")
         .register_type_with_name::<Schedule>("Schedule")
         .register_type_with_name::<Model>("Model");
     register_params(engine, session);
     register_data(engine, session);
+    register_plugins(engine, session);
     register_chain(engine, session);
     register_options(engine, session);
     register_actions(engine, session);
@@ -129,7 +134,8 @@ fn register_data(engine: &mut Engine, session: &Arc<Session>) {
     engine.register_fn(
         "features",
         move |context: NativeCallContext<'_>, dataset: Dataset, map: Map| {
-            Features::read(&Call::new(&shared, &context), dataset, map).map_err(raise)
+            let call = Call::new(&shared, &context);
+            Features::read(&call, dataset, map, shared.plugin_source()).map_err(raise)
         },
     );
     engine.register_get("rows", |dataset: &mut Dataset| dataset.0.manifest().rows() as i64);
@@ -152,6 +158,29 @@ fn register_data(engine: &mut Engine, session: &Arc<Session>) {
         move |context: NativeCallContext<'_>, dataset: &mut Dataset, name: ImmutableString| {
             let call = Call::new(&shared, &context);
             dataset.split(&call, &name).map_err(raise)
+        },
+    );
+}
+
+fn register_plugins(engine: &mut Engine, session: &Arc<Session>) {
+    let shared = session.clone();
+    engine.register_fn("plugin", move |context: NativeCallContext<'_>, name: &str| {
+        let call = Call::new(&shared, &context);
+        Plugin::find(&shared, &call, name, &Map::new()).map_err(raise)
+    });
+    let shared = session.clone();
+    engine.register_fn(
+        "plugin",
+        move |context: NativeCallContext<'_>, name: &str, parameters: Map| {
+            let call = Call::new(&shared, &context);
+            Plugin::find(&shared, &call, name, &parameters).map_err(raise)
+        },
+    );
+    let shared = session.clone();
+    engine.register_fn(
+        "apply",
+        move |context: NativeCallContext<'_>, columns: Dynamic, plugin: Plugin| {
+            apply(&Call::new(&shared, &context), &columns, &plugin).map_err(raise)
         },
     );
 }
@@ -283,7 +312,8 @@ fn register_options(engine: &mut Engine, session: &Arc<Session>) {
     });
     let shared = session.clone();
     engine.register_fn("dlrm", move |context: NativeCallContext<'_>, map: Map| {
-        Model::dlrm(&Call::new(&shared, &context), map).map_err(raise)
+        let call = Call::new(&shared, &context);
+        Model::dlrm(&call, map, shared.plugin_source()).map_err(raise)
     });
 }
 

@@ -1,6 +1,7 @@
 //! `train(model, #{…})`: what is trained on, and how.
 
 use rectool_base::limits::BATCH_ROWS_MAX;
+use rectool_base::quoted_list;
 use rectool_data::Shuffle;
 use rectool_model::{EarlyStop, Schedule, StopMetric, TrainSpec};
 use rhai::Map;
@@ -79,14 +80,9 @@ enum Order {
 /// When to stop before the last epoch.
 #[derive(Deserialize)]
 struct Stop {
-    #[serde(default = "auc")]
-    metric: StopMetric,
+    metric: Option<StopMetric>,
     /// Evaluations without a new best; 0: never stop early.
     patience: u32,
-}
-
-fn auc() -> StopMetric {
-    StopMetric::Auc
 }
 
 impl TrainJob {
@@ -111,8 +107,19 @@ impl TrainJob {
             return Err(options.refuse("batch_size", &what, hint));
         }
         let stop = plain.early_stop.as_ref().filter(|stop| stop.patience > 0);
-        let early_stop =
-            stop.map(|stop| EarlyStop { metric: stop.metric, patience: stop.patience });
+        let default = StopMetric::default_for(model.0.prediction);
+        let early_stop = stop.map(|stop| {
+            let metric = stop.metric.unwrap_or(default);
+            EarlyStop { metric, patience: stop.patience }
+        });
+        let watched = early_stop.map(|stop| stop.metric.name());
+        let known = model.0.metric_names();
+        if let Some(watched) = watched.filter(|watched| !known.contains(watched)) {
+            let known = quoted_list(known);
+            let what =
+                format!("watches '{watched}', which this model does not have; it has {known}");
+            return Err(options.refuse("early_stop", &what, None));
+        }
         if early_stop.is_some() && valid.is_none() {
             return Err(options.refuse("early_stop", "needs 'valid', the split to watch", None));
         }

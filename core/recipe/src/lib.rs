@@ -5,6 +5,7 @@
 //! only crate that knows Rhai.
 
 mod call;
+mod chained;
 mod dataset;
 mod decode;
 mod engine;
@@ -14,12 +15,14 @@ mod features;
 mod functions;
 mod imports;
 mod job;
+mod library;
 mod network;
 mod optimize;
 mod options;
 mod outcome;
 mod params;
 mod plan;
+mod plugin;
 mod record;
 mod report;
 mod run;
@@ -33,7 +36,7 @@ mod values;
 
 pub use error::{Cause, Place, RecipeError};
 pub use params::Parameter;
-pub use plan::{Plan, TablePlan, TrainingPlan};
+pub use plan::{Plan, PluginPlan, TablePlan, TrainingPlan};
 pub use record::{Progress, Silent};
 pub use report::{
     CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, TableSize,

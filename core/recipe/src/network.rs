@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use rectool_base::limits::{EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
+use rectool_base::{PluginSource, Prediction};
 use rectool_embedding::{Init, OptimizerOptions};
-use rectool_model::{DenseOptimizerOptions, DlrmSpec, Interaction, TableSpec, dlrm_widths};
-use rhai::Map;
+use rectool_model::{
+    DenseOptimizerOptions, DlrmSpec, Interaction, LossSpec, TableSpec, dlrm_widths, metric_names,
+};
+use rhai::{Dynamic, Map};
 use serde::Deserialize;
 
 use crate::call::Call;
 use crate::dataset::Split;
-use crate::error::RecipeError;
+use crate::error::{RecipeError, did_you_mean};
 use crate::features::{FeatureSet, Features};
 use crate::optimize::Optimizer;
 use crate::options::Options;
+use crate::plugin::Plugin;
+use crate::values::described;
 
 /// Layers of one MLP.
 const LAYERS_MAX: usize = 64;
@@ -30,6 +35,10 @@ pub(crate) struct Network {
     pub(crate) call: Call,
     pub(crate) features: Arc<FeatureSet>,
     pub(crate) spec: DlrmSpec,
+    /// What a logit stands for.
+    pub(crate) prediction: Prediction,
+    /// Columns that the loss wants.
+    loss_columns: Vec<String>,
     pub(crate) embedding_optimizer: &'static str,
     /// Floats of optimizer state per weight of the MLPs.
     pub(crate) dense_state: u64,
@@ -58,13 +67,18 @@ fn init_bound() -> f32 {
 
 impl Model {
     /// Reads the options of `dlrm`.
-    pub(crate) fn dlrm(call: &Call, map: Map) -> Result<Self, RecipeError> {
+    pub(crate) fn dlrm(
+        call: &Call,
+        map: Map,
+        plugins: &dyn PluginSource,
+    ) -> Result<Self, RecipeError> {
         let mut options = Options::new(call, map);
         let features: Features = options.required("features", "features(dataset, #{…})")?;
         let features = features.0;
         let words = "an optimizer such as adagrad(#{learning_rate: 0.01})";
         let of_tables: Optimizer = options.required("embedding_optimizer", words)?;
         let of_layers: Optimizer = options.required("dense_optimizer", words)?;
+        let loss = loss_of(&mut options)?;
         let plain: Plain = options.rest()?;
         plain.check(&options)?;
         let embedding_optimizer: OptimizerOptions = of_tables
@@ -82,16 +96,49 @@ impl Model {
             dropout: plain.dropout,
             embedding_optimizer,
             dense_optimizer,
+            loss,
             seed: plain.seed,
         };
         spec.check().map_err(|error| RecipeError::refused(&call.place, error))?;
+        let bound = spec.bind(features.dataset.0.schema(), plugins);
+        let bound =
+            bound.map_err(|error| RecipeError::refused(&options.place_of("loss"), error))?;
+        let demands = bound.loss.demands();
+        features.check_used(&demands.columns)?;
         Ok(Self(Arc::new(Network {
             call: call.clone(),
             features,
             spec,
+            prediction: demands.prediction,
+            loss_columns: demands.columns.clone(),
             embedding_optimizer: of_tables.function(),
             dense_state: of_layers.weight_state(),
         })))
+    }
+}
+
+/// The loss: a plugin, or the name of the native one, which is also what an absent option means.
+fn loss_of(options: &mut Options<'_>) -> Result<LossSpec, RecipeError> {
+    let expected = "\"bce\" or a plugin such as plugin(\"focal-loss\", #{gamma: 2.0})";
+    let Some(value) = options.noun::<Dynamic>("loss", expected)? else {
+        return Ok(LossSpec::Bce);
+    };
+    if let Some(plugin) = value.clone().try_cast::<Plugin>() {
+        let call = plugin.of_kind("loss");
+        let call = call.map_err(|what| options.refuse("loss", &what, None))?;
+        return Ok(LossSpec::Plugin(call));
+    }
+    match value.clone().into_string() {
+        Ok(name) if name == "bce" => Ok(LossSpec::Bce),
+        Ok(name) => {
+            let hint = did_you_mean(&name, ["bce"]);
+            let hint = hint.unwrap_or_else(|| format!("write loss: plugin(\"{name}\")"));
+            Err(options.refuse("loss", &format!("is '{name}', expected {expected}"), Some(hint)))
+        }
+        Err(_) => {
+            let found = described(&value);
+            Err(options.refuse("loss", &format!("expects {expected}, found {found}"), None))
+        }
     }
 }
 
@@ -149,6 +196,11 @@ impl Network {
         layers.iter().map(|(_, inputs, outputs)| ((inputs + 1) * outputs) as u64).sum()
     }
 
+    /// The names of its metrics, in the order of showing them.
+    pub(crate) fn metric_names(&self) -> Vec<&'static str> {
+        metric_names(self.prediction, &self.spec.loss)
+    }
+
     /// Checks that `split` has rows, and the columns that the features were made for.
     pub(crate) fn check_split(
         &self,
@@ -165,8 +217,8 @@ impl Network {
             return Err(RecipeError::script(place, message, None));
         }
         let own = &self.features.dataset;
-        let needed = self.spec.features.select(own.0.schema());
-        let found = self.spec.features.select(split.dataset.0.schema());
+        let select = |schema| self.spec.features.select(schema, &self.loss_columns);
+        let (needed, found) = (select(own.0.schema()), select(split.dataset.0.schema()));
         if needed.is_ok_and(|needed| found.is_ok_and(|found| found == needed)) {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::call::Call;
 use crate::decode::{self, DecodeError, Fault, Segment};
-use crate::error::{RecipeError, did_you_mean};
+use crate::error::{Place, RecipeError, did_you_mean};
 use crate::values::{described, type_word};
 
 /// The option map of one call. Nouns are taken out first, the plain rest becomes a struct.
@@ -63,9 +63,14 @@ impl<'a> Options<'a> {
         decode::decode(&Dynamic::from(self.map.clone())).map_err(|error| self.explain(error))
     }
 
+    /// Where the option `key` stands in the script.
+    pub(crate) fn place_of(&self, key: &str) -> Place {
+        self.call.place_of_keys(&[key])
+    }
+
     /// An error about the option `key`, at its place in the script.
     pub(crate) fn refuse(&self, key: &str, message: &str, hint: Option<String>) -> RecipeError {
-        let place = self.call.place_of_keys(&[key]);
+        let place = self.place_of(key);
         RecipeError::script(place, format!("{}: '{key}' {message}", self.call.function), hint)
     }
 

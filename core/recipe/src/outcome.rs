@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::error::RecipeError;
+use crate::library::Found;
 use crate::record::{Event, Record};
 use crate::report::{
     CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, render,
@@ -79,6 +80,14 @@ fn result(session: &Session, record: &Record, data: &ReportData) -> Value {
         "started": data.started,
         "versions": versions,
     });
+    let plugins = session.plugins();
+    if !plugins.is_empty() {
+        let entry = |Found { call, .. }: Found| {
+            let entry = json!({ "version": call.version, "sha256": call.sha256 });
+            (call.name, entry)
+        };
+        result["plugins"] = plugins.into_iter().map(entry).collect::<Map<_, _>>().into();
+    }
     if let Some(error) = &data.error {
         result["error"] = json!(error);
     }
@@ -99,8 +108,10 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
             }
             Event::Evaluation(report) => evaluations.push(EvaluationPoint {
                 step: report.step,
-                auc: report.evaluation.auc.unwrap_or(f64::NAN),
+                auc: report.evaluation.auc,
                 logloss: report.evaluation.logloss,
+                rmse: report.evaluation.rmse,
+                loss: report.evaluation.loss,
                 best: report.best,
             }),
         }
@@ -130,7 +141,7 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
         calibration: curve.unwrap_or_default().iter().map(bin).collect(),
         phases: phases.map(|(name, ms)| PhaseTime { name: name.to_owned(), ms }).to_vec(),
         tables: record.tables.clone(),
-        versions: versions(),
+        versions: versions(&session.plugins()),
         warnings: record.warnings.clone(),
     }
 }
@@ -157,13 +168,17 @@ fn time_text(time: OffsetDateTime) -> String {
 }
 
 /// What took part in the run.
-fn versions() -> Vec<(String, String)> {
+fn versions(plugins: &[Found]) -> Vec<(String, String)> {
     let mut versions = vec![("rectool".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     versions.extend(libtorch_version().map(|version| ("libtorch".to_owned(), version)));
     versions.extend(rectool_comm::mpi_version().map(|version| ("mpi".to_owned(), version)));
     let rustc = option_env!("RECTOOL_RUSTC").unwrap_or_default();
     if !rustc.is_empty() {
         versions.push(("rustc".to_owned(), rustc.to_owned()));
+    }
+    for Found { call, kind, .. } in plugins {
+        let sha256: String = call.sha256.chars().take(12).collect();
+        versions.push((format!("{kind} {}", call.name), format!("{} ({sha256})", call.version)));
     }
     versions
 }

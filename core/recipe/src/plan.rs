@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
+use rectool_base::PluginCall;
 pub(crate) use rectool_base::grouped;
 use rectool_embedding::IndexKind;
 use rectool_model::IdFeatureSpec;
@@ -14,6 +15,7 @@ use crate::error::RecipeError;
 use crate::executor::{Executor, Metrics, TrainResult};
 use crate::features::FeatureSet;
 use crate::job::TrainJob;
+use crate::library::Found;
 use crate::network::{Model, Network};
 use crate::params::Parameter;
 
@@ -26,6 +28,29 @@ const LISTED_IDS_MAX: u64 = 1 << 32;
 /// Bytes of one 32-bit float.
 const FLOAT_BYTES: u64 = 4;
 
+/// A plugin that a recipe names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginPlan {
+    /// Name.
+    pub name: String,
+    /// `transform`, `loss` or `sampler`.
+    pub kind: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of the component, 64 hex digits.
+    pub sha256: String,
+    /// The file it was found in, or who brought it.
+    pub origin: String,
+}
+
+impl From<Found> for PluginPlan {
+    fn from(found: Found) -> Self {
+        let Found { call, kind, origin } = found;
+        let PluginCall { name, version, sha256, .. } = call;
+        Self { name, kind: kind.to_owned(), version, sha256, origin }
+    }
+}
+
 /// What a recipe would do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -35,6 +60,9 @@ pub struct Plan {
     pub ranks: usize,
     /// Parameters with their values.
     pub parameters: Vec<Parameter>,
+    /// Plugins that the script names, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginPlan>,
     /// One entry for every `train` of the script, in order.
     pub trainings: Vec<TrainingPlan>,
     /// Splits the script evaluates on after training.
@@ -152,7 +180,7 @@ fn hashed_rows_max(set: &FeatureSet, rows: u64, users: &[&IdFeatureSpec]) -> Opt
     for user in users {
         let (min, max, absent) = set.id_range(user)?;
         (low, high, missing) = (low.min(min), high.max(max), missing || absent);
-        let column = set.dataset.columns().iter().find(|column| column.name == user.column);
+        let column = set.chained.column(&user.column);
         let single = column.is_some_and(|column| column.width().is_some());
         values = values.filter(|_| single).map(|values| values.saturating_add(rows));
     }
@@ -171,10 +199,9 @@ pub(crate) struct Planner(pub(crate) Arc<Mutex<Plan>>);
 const FREE: &str = "a script runs one function at a time";
 
 /// Metrics that scripts may read; without training they are 0.
-const PLACEHOLDERS: [&str; 6] = ["auc", "logloss", "ne", "calibration", "accuracy", "samples"];
-
-fn placeholders() -> Metrics {
-    PLACEHOLDERS.map(|name| (name, 0.0)).to_vec()
+fn placeholders(model: &Model) -> Metrics {
+    let names = model.0.metric_names().into_iter().chain(["samples"]);
+    names.map(|name| (name, 0.0)).collect()
 }
 
 impl Executor for Planner {
@@ -185,18 +212,18 @@ impl Executor for Planner {
         job: &TrainJob,
     ) -> Result<TrainResult, RecipeError> {
         self.0.lock().expect(FREE).trainings.push(TrainingPlan::new(&model.0, job));
-        let valid = if job.valid.is_some() { placeholders() } else { Metrics::new() };
+        let valid = if job.valid.is_some() { placeholders(model) } else { Metrics::new() };
         Ok(TrainResult { valid, ..TrainResult::default() })
     }
 
     fn evaluate(
         &mut self,
         _call: &Call,
-        _model: &Model,
+        model: &Model,
         split: &Split,
     ) -> Result<Metrics, RecipeError> {
         self.0.lock().expect(FREE).evaluations.push(split.rows.name().to_owned());
-        Ok(placeholders())
+        Ok(placeholders(model))
     }
 }
 
@@ -217,6 +244,13 @@ impl Plan {
         for parameter in &self.parameters {
             let mark = if parameter.set { "  (set)" } else { "" };
             writeln!(out, "  {:<22} {}{mark}", parameter.name, parameter.value)?;
+        }
+        if !self.plugins.is_empty() {
+            writeln!(out, "\nplugins                  kind       version    sha256        from")?;
+        }
+        for PluginPlan { name, kind, version, sha256, origin } in &self.plugins {
+            let sha256: String = sha256.chars().take(12).collect();
+            writeln!(out, "  {name:<22} {kind:<10} {version:<10} {sha256:<13} {origin}")?;
         }
         for training in &self.trainings {
             training.write(self.ranks, out)?;

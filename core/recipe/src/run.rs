@@ -13,9 +13,10 @@ use time::OffsetDateTime;
 use crate::engine::{new_engine, run_script};
 use crate::error::{Place, RecipeError};
 use crate::imports::SearchPath;
+use crate::library::{Library, library};
 use crate::outcome::{Ending, write_files};
 use crate::params::Parameters;
-use crate::plan::{Plan, Planner};
+use crate::plan::{Plan, Planner, PluginPlan};
 use crate::record::{Progress, Record};
 use crate::report::RunStatus;
 use crate::run_dir::{Resume, RunDir, check_free};
@@ -31,6 +32,8 @@ pub struct RecipeOptions {
     pub set: Vec<String>,
     /// Further folders for `import`.
     pub recipe_paths: Vec<PathBuf>,
+    /// Further folders for plugins.
+    pub plugin_paths: Vec<PathBuf>,
 }
 
 /// How to run a recipe.
@@ -96,6 +99,16 @@ pub fn run(
     comm: &Arc<dyn Comm>,
     progress: Box<dyn Progress>,
 ) -> Result<RunOutcome, RecipeError> {
+    run_with(options, comm, progress, library(&options.recipe))
+}
+
+/// [`run`] with plugins from elsewhere.
+pub(crate) fn run_with(
+    options: &RunOptions,
+    comm: &Arc<dyn Comm>,
+    progress: Box<dyn Progress>,
+    library: Arc<dyn Library>,
+) -> Result<RunOutcome, RecipeError> {
     let (clock, started) = (Instant::now(), OffsetDateTime::now_utc());
     let path = &options.recipe.recipe;
     let prepared = read_recipe(path).and_then(|text| {
@@ -112,6 +125,7 @@ pub fn run(
     let runner = Runner {
         comm: comm.clone(),
         compute,
+        plugins: library.clone(),
         recipe: path.clone(),
         recipe_text: text.clone(),
         run_dir: options.run_dir.clone(),
@@ -125,8 +139,8 @@ pub fn run(
     };
     let name = path.display().to_string();
     let ranks = comm.size();
-    let session = Session::new(&name, (comm.clone(), ranks), parameters, Box::new(runner));
-    let session = Arc::new(session);
+    let given = (parameters, library);
+    let session = Arc::new(Session::new(&name, (comm.clone(), ranks), given, Box::new(runner)));
     let search = SearchPath::new(path, &options.recipe.recipe_paths);
     let result = run_script(&new_engine(&session, search), &session, &text);
     let result = session.agree(result);
@@ -178,18 +192,29 @@ fn start_threads(options: &RunOptions, comm: &dyn Comm) -> Result<usize, RecipeE
 /// # Errors
 /// If the recipe is wrong or its data cannot be opened.
 pub fn check(options: &RecipeOptions, ranks: usize) -> Result<Plan, RecipeError> {
+    check_with(options, ranks, library(options))
+}
+
+/// [`check`] with plugins from elsewhere.
+pub(crate) fn check_with(
+    options: &RecipeOptions,
+    ranks: usize,
+    library: Arc<dyn Library>,
+) -> Result<Plan, RecipeError> {
     let path = &options.recipe;
     let text = read_recipe(path)?;
     let parameters = Parameters::new(&options.set)?;
     let name = path.display().to_string();
     let planner = Planner::default();
     let comm: Arc<dyn Comm> = Arc::new(Solo);
-    let session =
-        Arc::new(Session::new(&name, (comm, ranks), parameters, Box::new(planner.clone())));
+    let given = (parameters, library);
+    let session = Session::new(&name, (comm, ranks), given, Box::new(planner.clone()));
+    let session = Arc::new(session);
     let search = SearchPath::new(path, &options.recipe_paths);
     run_script(&new_engine(&session, search), &session, &text)?;
     let mut plan = planner.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     (plan.recipe, plan.ranks) = (name, ranks);
     plan.parameters = session.parameters().declared().to_vec();
+    plan.plugins = session.plugins().into_iter().map(PluginPlan::from).collect();
     Ok(plan)
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
+use rectool_base::PluginSource;
 use rectool_comm::{Comm, Reduce, Values, agree};
 use rectool_model::{
     Checkpoint, Compute, Environment, Evaluation, Ranker, Stop, TrainingState, fit,
@@ -29,6 +30,7 @@ const FREE: &str = "a script runs one function at a time";
 pub(crate) struct Runner {
     pub(crate) comm: Arc<dyn Comm>,
     pub(crate) compute: Compute,
+    pub(crate) plugins: Arc<dyn PluginSource>,
     /// File of the recipe.
     pub(crate) recipe: PathBuf,
     pub(crate) recipe_text: String,
@@ -77,7 +79,7 @@ impl Runner {
         }
         let network = model.0.clone();
         let (comm, compute) = (self.comm.clone(), self.compute);
-        let plugins = std::sync::Arc::new(rectool_base::NoPlugins);
+        let plugins = self.plugins.clone();
         let environment = Environment { comm, compute, plugins };
         let schema = network.features.dataset.0.schema();
         let made = Ranker::new(network.spec.clone(), schema, environment);
@@ -224,8 +226,8 @@ impl Executor for Runner {
         });
         let best = summary.state.best.as_ref().map(|best| &best.evaluation);
         let valid = match (best.or(last).cloned(), &job.valid) {
-            (Some(evaluation), Some(_)) => metrics(&evaluation),
-            (None, Some(split)) => metrics(&self.evaluation_of(call, position, split)?),
+            (Some(evaluation), Some(_)) => metrics(model, &evaluation),
+            (None, Some(split)) => metrics(model, &self.evaluation_of(call, position, split)?),
             (_, None) => Metrics::new(),
         };
         Ok(TrainResult {
@@ -246,20 +248,15 @@ impl Executor for Runner {
         self.folder()?;
         let position = self.position(call, model)?;
         let evaluation = self.evaluation_of(call, position, split)?;
-        let found = metrics(&evaluation);
+        let found = metrics(model, &evaluation);
         self.record.lock().expect(FREE).evaluated = Some(evaluation);
         Ok(found)
     }
 }
 
 /// The metrics by name; one that is not defined is NaN, and `null` in `result.json`.
-fn metrics(evaluation: &Evaluation) -> Metrics {
-    vec![
-        ("auc", evaluation.auc.unwrap_or(f64::NAN)),
-        ("logloss", evaluation.logloss),
-        ("ne", evaluation.ne.unwrap_or(f64::NAN)),
-        ("calibration", evaluation.calibration.unwrap_or(f64::NAN)),
-        ("accuracy", evaluation.accuracy),
-        ("samples", evaluation.rows as f64),
-    ]
+fn metrics(model: &Model, evaluation: &Evaluation) -> Metrics {
+    let names = model.0.metric_names().into_iter();
+    let values = names.map(|name| (name, evaluation.metric(name).unwrap_or(f64::NAN)));
+    values.chain([("samples", evaluation.rows as f64)]).collect()
 }

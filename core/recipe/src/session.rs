@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rectool_base::hash_text;
+use rectool_base::{PluginSource, hash_text};
 use rectool_comm::{Comm, agree, assert_same};
 use serde_json::Value;
 
 use crate::error::RecipeError;
 use crate::executor::Executor;
+use crate::library::{Found, Library};
 use crate::params::Parameters;
 
 /// The state of one script, shared by the functions that are registered for it.
@@ -22,6 +23,8 @@ pub(crate) struct Session {
     pub(crate) ranks: usize,
     sources: Mutex<BTreeMap<String, Arc<str>>>,
     datasets: Mutex<Vec<(String, u64)>>,
+    library: Arc<dyn Library>,
+    plugins: Mutex<Vec<Found>>,
     parameters: Mutex<Parameters>,
     executor: Mutex<Box<dyn Executor>>,
     metrics: Mutex<serde_json::Map<String, Value>>,
@@ -36,7 +39,7 @@ impl Session {
     pub(crate) fn new(
         recipe: &str,
         (comm, ranks): (Arc<dyn Comm>, usize),
-        parameters: Parameters,
+        (parameters, library): (Parameters, Arc<dyn Library>),
         executor: Box<dyn Executor>,
     ) -> Self {
         Self {
@@ -45,6 +48,8 @@ impl Session {
             ranks,
             sources: Mutex::default(),
             datasets: Mutex::default(),
+            library,
+            plugins: Mutex::default(),
             parameters: Mutex::new(parameters),
             executor: Mutex::new(executor),
             metrics: Mutex::default(),
@@ -71,6 +76,29 @@ impl Session {
     pub(crate) fn add_dataset(&self, dataset: &rectool_data::Dataset) {
         let (path, fingerprint) = (dataset.path().display().to_string(), dataset.fingerprint());
         self.datasets.lock().expect(FREE).push((path, fingerprint));
+    }
+
+    /// The plugins that the script can name.
+    pub(crate) fn library(&self) -> &dyn Library {
+        &*self.library
+    }
+
+    /// The same, as training takes them.
+    pub(crate) fn plugin_source(&self) -> &dyn PluginSource {
+        &*self.library
+    }
+
+    /// Notes a plugin, to be compared over ranks and to be recorded: each once.
+    pub(crate) fn add_plugin(&self, found: &Found) {
+        let mut plugins = self.plugins.lock().expect(FREE);
+        if !plugins.iter().any(|known| known.call.sha256 == found.call.sha256) {
+            plugins.push(found.clone());
+        }
+    }
+
+    /// The plugins named so far, in order.
+    pub(crate) fn plugins(&self) -> Vec<Found> {
+        self.plugins.lock().expect(FREE).clone()
     }
 
     pub(crate) fn parameters(&self) -> MutexGuard<'_, Parameters> {
@@ -120,6 +148,11 @@ impl Session {
         assert_same(&*self.comm, "the set of parameters", hash_text(&set) as u64)?;
         for (path, fingerprint) in &datasets {
             assert_same(&*self.comm, &format!("the dataset {path}"), *fingerprint)?;
+        }
+        // The same recipe names the same plugins, but each rank finds them on its own machine.
+        for Found { call, .. } in self.plugins() {
+            let what = format!("the plugin {}", call.name);
+            assert_same(&*self.comm, &what, hash_text(&call.sha256) as u64)?;
         }
         Ok(())
     }

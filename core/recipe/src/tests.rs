@@ -2,5 +2,7 @@
 
 mod data;
 mod errors;
+mod native;
 mod planning;
+mod plugins;
 mod running;

@@ -33,6 +33,9 @@ pub struct CheckpointManifest {
     pub dense_optimizer_steps: u64,
     /// Tables.
     pub tables: Vec<TableEntry>,
+    /// Plugins that are part of the model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<PluginEntry>,
     /// Every other file of the folder.
     pub files: Vec<FileEntry>,
     /// `rectool 0.1.0`.
@@ -50,6 +53,22 @@ pub struct TableEntry {
     pub state_width: usize,
     /// Rows in all parts: those that training touched.
     pub rows: u64,
+}
+
+/// One plugin of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginEntry {
+    /// Name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of the component, 64 hex digits.
+    pub sha256: String,
+    /// `transform` or `loss`.
+    pub kind: String,
+    /// The component within the folder; `None` for a plugin that is not WebAssembly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 /// One file of a checkpoint.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::files::measure;
 use super::manifest::{CheckpointManifest, DENSE_FILE, FORMAT_NAME, FORMAT_VERSION, MANIFEST_FILE};
-use super::{dense, table_part};
+use super::{dense, plugins, table_part};
 use crate::{DlrmSpec, Environment, ModelError, Ranker, TrainingState};
 
 /// Names of checkpoints made every so many steps.
@@ -149,6 +149,7 @@ impl Checkpoint {
     /// # Errors
     /// If the model differs or a file is damaged; `ranker` is then of no further use.
     pub fn load(&self, ranker: &mut Ranker) -> Result<TrainingState, ModelError> {
+        plugins::expect_same(self, &ranker.spec)?;
         self.expect_model(&ranker.spec)?;
         self.verify()?;
         dense::load(ranker, &self.path.join(DENSE_FILE), self.manifest.dense_optimizer_steps)?;

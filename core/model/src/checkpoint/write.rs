@@ -13,7 +13,7 @@ use super::manifest::{
     TableEntry,
 };
 use super::read::{BEST_PREFIX, STEP_PREFIX, listed};
-use super::{dense, table_part};
+use super::{dense, plugins, table_part};
 use crate::{ModelError, Ranker, TrainingState};
 
 /// A folder of checkpoints of one training.
@@ -101,7 +101,7 @@ fn prepare(ranker: &Ranker, work: &Path) -> Result<(), ModelError> {
         let folder = work.join("tables").join(&table.name);
         fs::create_dir_all(&folder).map_err(ModelError::io("creating", folder))?;
     }
-    Ok(())
+    plugins::prepare(ranker, work)
 }
 
 /// Writes this rank's files.
@@ -120,6 +120,9 @@ fn write_parts(ranker: &Ranker, work: &Path) -> Result<Vec<FileEntry>, ModelErro
         file.write_all(&bytes).map_err(ModelError::io("writing", &path))?;
         let (bytes, xxh3) = file.finish().map_err(ModelError::io("writing", &path))?;
         files.push(FileEntry { file: DENSE_FILE.to_owned(), bytes, xxh3, rows: None });
+    }
+    if rank == 0 {
+        files.extend(plugins::write(ranker, work)?);
     }
     for (at, table) in ranker.tables.table_options().iter().enumerate() {
         let name = format!("tables/{}/part-{rank:05}.arrow", table.name);
@@ -177,6 +180,7 @@ fn finish(
         state: state.clone(),
         dense_optimizer_steps: ranker.optimizer.steps(),
         tables: ranker.tables.table_options().iter().map(table).collect(),
+        plugins: plugins::entries(ranker, &files),
         files,
         written_by: concat!("rectool ", env!("CARGO_PKG_VERSION")).to_owned(),
     };
@@ -190,6 +194,7 @@ fn finish(
             sync_folder(&work.join("tables").join(&table.name))?;
         }
         sync_folder(&work.join("tables"))?;
+        plugins::sync(work)?;
         sync_folder(work)
     };
     write().map_err(ModelError::io("writing", &manifest_path))?;

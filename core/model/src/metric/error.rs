@@ -26,13 +26,15 @@ pub enum MetricError {
         /// The logit.
         found: f32,
     },
-    /// A label that is neither 0 nor 1.
-    #[error("label of row {row} is {found}, expected 0 or 1")]
+    /// A label that has no metrics with predictions of this kind.
+    #[error("label of row {row} is {found}, expected {expected}")]
     Label {
         /// Row among those that this rank evaluated.
         row: usize,
         /// The label.
         found: f32,
+        /// What it may be.
+        expected: &'static str,
     },
     /// Ranks could not exchange their rows.
     #[error(transparent)]

@@ -1,9 +1,11 @@
 //! The metrics themselves, over sorted predictions.
 
 use rayon::prelude::*;
+use rectool_base::Prediction;
 use serde::{Deserialize, Serialize};
 
 use super::evaluator::{Scored, parts};
+use super::residual;
 
 /// Most bins of a calibration curve.
 const BINS: usize = 20;
@@ -11,7 +13,8 @@ const BINS: usize = 20;
 /// Rows whose sums are taken by one task: fixed, so that sums do not depend on threads.
 const TASK_ROWS: usize = 1 << 14;
 
-/// How good predictions of clicks are.
+/// How good predictions are. Which metrics there are depends on what a logit stands for; those of
+/// another kind of prediction are `None`. Every row counts once, whatever its weight in training.
 ///
 /// ```
 /// use rectool_model::Evaluation;
@@ -20,24 +23,34 @@ const TASK_ROWS: usize = 1 << 14;
 /// let evaluation: Evaluation = serde_json::from_str(text).unwrap();
 /// assert_eq!(evaluation.auc, None);
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Rows evaluated, over all ranks.
     pub rows: u64,
-    /// Rows with label 1.
-    pub positives: u64,
+    /// Mean loss, where the loss is a plugin's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// Root of the mean squared difference between prediction and label, where a logit stands for
+    /// the label or its logarithm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rmse: Option<f64>,
+    /// Mean of the absolute difference between prediction and label, as `rmse`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mae: Option<f64>,
+    /// Rows with label 1, where labels are clicks.
+    pub positives: Option<u64>,
     /// Area under the ROC curve: the chance that a positive row scores above a negative one, ties
-    /// counted half. `None` if all labels are alike.
+    /// counted half. `None` if all labels are alike, or not all 0 or 1.
     pub auc: Option<f64>,
     /// Mean binary cross-entropy, in nats.
-    pub logloss: f64,
+    pub logloss: Option<f64>,
     /// Normalised entropy: `logloss` over that of predicting the click rate everywhere. Below 1 the
     /// model knows more than the rate. `None` if all labels are alike.
     pub ne: Option<f64>,
     /// Mean prediction over click rate; 1 is calibrated. `None` without positives.
     pub calibration: Option<f64>,
     /// Share of rows that a threshold of one half gets right.
-    pub accuracy: f64,
+    pub accuracy: Option<f64>,
     /// Click rate by prediction: up to 20 bins of nearly equal counts, from low to high. Rows of
     /// one prediction are never split, so there may be fewer.
     pub curve: Vec<CalibrationBin>,
@@ -77,8 +90,8 @@ impl Sums {
     fn of_task(rows: &[Scored]) -> Self {
         let mut sums = Self::default();
         for row in rows {
-            let (logit, positive) = parts(*row);
-            let logit = f64::from(logit);
+            let (logit, label) = parts(*row);
+            let (logit, positive) = (f64::from(logit), label == 1.0);
             let small = (-logit.abs()).exp();
             let towards = if positive { -logit } else { logit };
             sums.loss += towards.max(0.0) + small.ln_1p();
@@ -92,7 +105,27 @@ impl Sums {
 
 impl Evaluation {
     /// The metrics of at least one row, sorted.
-    pub(super) fn of_sorted(rows: &[Scored]) -> Self {
+    pub(super) fn of_sorted(prediction: Prediction, rows: &[Scored]) -> Self {
+        let count = rows.len() as u64;
+        let residuals = |predicted: fn(f64) -> f64| {
+            let (rmse, mae) = residual::rmse_and_mae(rows, predicted);
+            Self { rows: count, rmse, mae, ..Self::default() }
+        };
+        match prediction {
+            Prediction::Logit => Self::of_clicks(rows),
+            Prediction::Value => residuals(|logit| logit),
+            Prediction::LogRate => residuals(f64::exp),
+            Prediction::Score => {
+                let clicks = |row: &Scored| [0.0, 1.0].contains(&parts(*row).1);
+                let positives = rows.iter().all(clicks);
+                let positives = positives.then(|| Sums::of(rows).positives);
+                let mixed = positives.filter(|positives| (1..count).contains(positives));
+                Self { rows: count, positives, auc: mixed.map(|_| auc(rows)), ..Self::default() }
+            }
+        }
+    }
+
+    fn of_clicks(rows: &[Scored]) -> Self {
         let sums = Sums::of(rows);
         let (count, positives) = (rows.len() as f64, sums.positives as f64);
         let logloss = sums.loss / count;
@@ -101,20 +134,21 @@ impl Evaluation {
         let entropy = -click_rate * click_rate.ln() - (1.0 - click_rate) * (1.0 - click_rate).ln();
         Self {
             rows: rows.len() as u64,
-            positives: sums.positives,
+            positives: Some(sums.positives),
             auc: mixed.then(|| auc(rows)),
-            logloss,
+            logloss: Some(logloss),
             ne: mixed.then(|| logloss / entropy),
             calibration: (sums.positives > 0).then(|| sums.prediction / positives),
-            accuracy: sums.right as f64 / count,
+            accuracy: Some(sums.right as f64 / count),
             curve: curve(rows),
+            ..Self::default()
         }
     }
 }
 
 /// Rows of one prediction.
 fn ties(rows: &[Scored]) -> impl Iterator<Item = &[Scored]> {
-    rows.chunk_by(|a, b| a >> 1 == b >> 1)
+    rows.chunk_by(|a, b| a >> 32 == b >> 32)
 }
 
 /// Exact: pairs are counted in integers and divided once. There are rows of both labels.
@@ -123,7 +157,7 @@ fn auc(rows: &[Scored]) -> f64 {
     let mut pairs_twice = 0u128;
     for tie in ties(rows) {
         // Sorted, so the positives of a tie come last.
-        let negatives = tie.partition_point(|row| row & 1 == 0) as u128;
+        let negatives = tie.partition_point(|row| parts(*row).1 == 0.0) as u128;
         let positives = tie.len() as u128 - negatives;
         pairs_twice += positives * (2 * negatives_below + negatives);
         negatives_below += negatives;
@@ -162,9 +196,9 @@ mod tests {
 
     fn evaluate(rows: &[(f32, bool)]) -> Evaluation {
         let mut scored: Vec<Scored> =
-            rows.iter().map(|(logit, positive)| score(*logit, *positive)).collect();
+            rows.iter().map(|(logit, positive)| score(*logit, f32::from(*positive))).collect();
         scored.sort_unstable();
-        Evaluation::of_sorted(&scored)
+        Evaluation::of_sorted(Prediction::Logit, &scored)
     }
 
     #[test]
@@ -193,8 +227,8 @@ mod tests {
     #[test]
     fn extreme_logits_have_finite_losses() {
         let found = evaluate(&[(f32::MAX, true), (f32::MIN, false), (-1000.0, true)]);
-        assert_eq!(found.logloss, 1000.0 / 3.0);
-        assert_eq!(found.accuracy, 2.0 / 3.0);
+        assert_eq!(found.logloss, Some(1000.0 / 3.0));
+        assert_eq!(found.accuracy, Some(2.0 / 3.0));
     }
 
     #[test]
@@ -233,9 +267,9 @@ mod tests {
             };
             let count = rows.len() as f64;
             let logloss = rows.iter().map(loss).sum::<f64>() / count;
-            prop_assert!((found.logloss - logloss).abs() < 1e-12);
+            prop_assert!((found.logloss.unwrap() - logloss).abs() < 1e-12);
             let right = rows.iter().filter(|row| (row.0 > 0.0) == row.1).count();
-            prop_assert_eq!(found.accuracy, right as f64 / count);
+            prop_assert_eq!(found.accuracy, Some(right as f64 / count));
             let predicted: f64 = rows.iter().map(|row| probability(row.0)).sum();
             if let Some(calibration) = found.calibration {
                 prop_assert!((calibration - predicted / positives as f64).abs() < 1e-9);

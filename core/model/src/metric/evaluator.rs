@@ -4,12 +4,14 @@ use rayon::prelude::*;
 use rectool_comm::{Comm, CommExt, agree};
 
 use super::{Evaluation, MetricError};
+use rectool_base::Prediction;
 
 /// Most rows of an evaluation over all ranks: every rank sorts all of them, 8 bytes each, and this
 /// keeps it within 2 GiB. A day of Criteo's terabyte has 195 million.
 const ROWS_MAX: u64 = 1 << 28;
 
-/// Takes in this rank's predictions batch by batch, and evaluates those of all ranks.
+/// Takes in this rank's predictions batch by batch, and evaluates those of all ranks. Every row
+/// counts once, whatever its weight in training.
 ///
 /// ```
 /// use rectool_comm::Solo;
@@ -19,34 +21,52 @@ const ROWS_MAX: u64 = 1 << 28;
 /// let evaluation = evaluator.finish(&Solo).unwrap();
 /// assert_eq!((evaluation.auc, evaluation.accuracy), (Some(0.75), 0.75));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Evaluator {
+    prediction: Prediction,
     scored: Vec<Scored>,
     refused: Option<MetricError>,
 }
 
-/// A logit and its label in one number: 32 bits that order as the logit does, then the label.
+/// A logit and its label in one number: 32 bits that order as the logit does, then 32 that order as
+/// the label.
 pub(super) type Scored = u64;
 
-/// Joins a finite logit and a label.
-pub(super) fn score(logit: f32, positive: bool) -> Scored {
-    // Adding 0 makes -0 and 0 one score.
-    let bits = (logit + 0.0).to_bits();
-    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-    u64::from(ordered) << 1 | u64::from(positive)
+/// Bits that order as the numbers do; -0 and 0 are one number.
+fn ordered(number: f32) -> u32 {
+    let bits = (number + 0.0).to_bits();
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
+fn number(ordered: u32) -> f32 {
+    f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered })
+}
+
+/// Joins a finite logit and a finite label.
+pub(super) fn score(logit: f32, label: f32) -> Scored {
+    u64::from(ordered(logit)) << 32 | u64::from(ordered(label))
 }
 
 /// The logit and label of a [`score`].
-pub(super) fn parts(scored: Scored) -> (f32, bool) {
-    let ordered = (scored >> 1) as u32;
-    let bits = if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered };
-    (f32::from_bits(bits), scored & 1 == 1)
+pub(super) fn parts(scored: Scored) -> (f32, f32) {
+    (number((scored >> 32) as u32), number(scored as u32))
+}
+
+impl Default for Evaluator {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Evaluator {
-    /// No rows yet.
+    /// No rows yet, of logits that are log-odds of label 1.
     pub fn new() -> Self {
-        Self::default()
+        Self::of(Prediction::Logit)
+    }
+
+    /// No rows yet, of logits that stand for `prediction`.
+    pub fn of(prediction: Prediction) -> Self {
+        Self { prediction, scored: Vec::new(), refused: None }
     }
 
     /// Takes in rows. A value that cannot be evaluated is reported by [`Evaluator::finish`], so
@@ -67,18 +87,22 @@ impl Evaluator {
                 self.refused = Some(MetricError::Prediction { row, found: *logit });
                 return;
             }
-            if *label != 0.0 && *label != 1.0 {
-                self.refused = Some(MetricError::Label { row, found: *label });
+            let (fits, expected) = match self.prediction {
+                Prediction::Logit => (*label == 0.0 || *label == 1.0, "0 or 1"),
+                _ => (label.is_finite(), "a finite number"),
+            };
+            if !fits {
+                self.refused = Some(MetricError::Label { row, found: *label, expected });
                 return;
             }
-            self.scored.push(score(*logit, *label == 1.0));
+            self.scored.push(score(*logit, *label));
         }
     }
 
     /// The metrics over the rows of all ranks.
     ///
     /// # Errors
-    /// If a logit is not finite, a label neither 0 nor 1, or there are no rows or too many; on
+    /// If a logit is not finite, a label not one of the prediction's, or there are no rows or too many; on
     /// every rank if on one.
     ///
     /// # Collective
@@ -103,7 +127,7 @@ impl Evaluator {
             all.par_sort();
             self.scored = all;
         }
-        Ok(Evaluation::of_sorted(&self.scored))
+        Ok(Evaluation::of_sorted(self.prediction, &self.scored))
     }
 }
 
@@ -118,12 +142,14 @@ mod tests {
     fn scores_order_as_logits_do() {
         let logits = [f32::MIN, -3.5, -1e-30, 0.0, 1e-30, 0.25, f32::MAX];
         for pair in logits.windows(2) {
-            assert!(score(pair[0], true) < score(pair[1], false), "{pair:?}");
+            assert!(score(pair[0], 1.0) < score(pair[1], 0.0), "{pair:?}");
+            assert!(score(0.5, pair[0]) < score(0.5, pair[1]), "{pair:?}");
         }
         for logit in logits {
-            assert_eq!(parts(score(logit, true)), (logit, true));
+            assert_eq!(parts(score(logit, 1.0)), (logit, 1.0));
+            assert_eq!(parts(score(1.0, logit)), (1.0, logit));
         }
-        assert_eq!(score(-0.0, false), score(0.0, false));
+        assert_eq!(score(-0.0, -0.0), score(0.0, 0.0));
     }
 
     #[test]
@@ -132,17 +158,20 @@ mod tests {
         let rows = 1003;
         let logits: Vec<f32> = (0..rows).map(|_| (stream.next_normal() * 20.0).round()).collect();
         let labels: Vec<f32> = (0..rows).map(|_| stream.below(2) as f32).collect();
-        let run = |ranks| {
+        let run = |ranks, prediction| {
             on_ranks(ranks, |comm| {
                 let own = Batch::slice_of(rows, comm.rank(), ranks);
-                let mut evaluator = Evaluator::new();
+                let mut evaluator = Evaluator::of(prediction);
                 evaluator.add(&logits[own.clone()], &labels[own]);
                 evaluator.finish(&*comm).unwrap()
             })
         };
-        let alone = run(1);
-        for ranks in [2, 3, 4] {
-            assert!(run(ranks).iter().all(|found| *found == alone[0]), "{ranks} ranks");
+        for prediction in [Prediction::Logit, Prediction::Value, Prediction::Score] {
+            let alone = run(1, prediction);
+            for ranks in [2, 3, 4] {
+                let found = run(ranks, prediction);
+                assert!(found.iter().all(|found| *found == alone[0]), "{ranks} ranks");
+            }
         }
     }
 

@@ -43,6 +43,13 @@ impl Running {
         }
     }
 
+    /// Takes in the losses \[B\] of a batch whose logits are not log-odds: it counts in the mean loss
+    /// and has no calibration.
+    pub fn add_losses(&mut self, losses: &[f32]) {
+        self.rows += losses.len() as u64;
+        self.loss_sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
+    }
+
     /// The sums over all ranks.
     ///
     /// # Errors

@@ -73,6 +73,7 @@ fn spec(golden: &Golden) -> DlrmSpec {
     DlrmSpec {
         features: FeatureSpec {
             label: "label".to_owned(),
+            weight: None,
             dense: vec!["dense".to_owned()],
             ids: (0..golden.start.tables.len()).map(feature).collect(),
             chain: rectool_data::ChainSpec::default(),
@@ -84,6 +85,7 @@ fn spec(golden: &Golden) -> DlrmSpec {
         interaction: Interaction::Dot,
         dropout: 0.0,
         embedding_optimizer: OptimizerOptions::Sgd { learning_rate: sgd, weight_decay: 0.0 },
+        loss: crate::LossSpec::Bce,
         dense_optimizer: DenseOptimizerOptions::Sgd {
             learning_rate: sgd,
             momentum: 0.0,

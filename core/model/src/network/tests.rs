@@ -35,6 +35,7 @@ fn spec(case: &Case) -> DlrmSpec {
     DlrmSpec {
         features: FeatureSpec {
             label: "label".to_owned(),
+            weight: None,
             dense: Vec::new(),
             ids: (0..4).map(feature).collect(),
             chain: rectool_data::ChainSpec::default(),
@@ -49,6 +50,7 @@ fn spec(case: &Case) -> DlrmSpec {
             learning_rate: 0.1,
             weight_decay: 0.0,
         },
+        loss: crate::LossSpec::Bce,
         dense_optimizer: DenseOptimizerOptions::Sgd {
             learning_rate: 0.1,
             momentum: 0.0,

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use rectool_base::Batch;
-use rectool_comm::agree;
+use rectool_base::{Batch, PluginFault};
+use rectool_comm::{Comm, CommError, Reduce, Values, agree};
 use rectool_data::{DataError, OrderOptions, Shuffle, Split};
 
 use super::read::{Reading, open_loader};
+use crate::loss::Weighting;
+use crate::network::Pass;
 use crate::{Evaluation, Evaluator, ModelError, Ranker};
 
 impl Ranker {
@@ -32,15 +34,29 @@ impl Ranker {
             Reading { order, batch_size, threads: loader_threads, epochs: 1, start: None };
         let mut loader = open_loader(self, split, &reading)?;
         let comm = Arc::clone(&self.comm);
-        let mut evaluator = Evaluator::new();
+        let mut evaluator = Evaluator::of(self.prediction());
+        let mut own = OwnLoss::default();
         loop {
             let next = self.take(loader.next());
             let Some(batch) = agree(&*comm, next)? else { break };
-            let labels = self.labels(&batch)?;
-            evaluator.add(self.score_prepared()?, labels);
+            self.look_up_prepared()?;
+            let logits = self.network.forward(&self.parameters, Pass::Evaluate)?;
+            evaluator.add(logits, self.input.label_values(&batch));
+            if self.objective.is_plugin && own.fault.is_none() {
+                let objective = &mut self.objective;
+                match objective.evaluate(&self.input, &batch, logits, Weighting::Even) {
+                    Ok(()) => own.add(&objective.losses),
+                    Err(fault) => own.fault = Some(fault),
+                }
+            }
             loader.recycle(batch);
         }
-        Ok(evaluator.finish(&*comm)?)
+        let mut evaluation = evaluator.finish(&*comm)?;
+        if self.objective.is_plugin {
+            agree(&*comm, own.fault.take().map_or(Ok(()), |fault| Err(ModelError::from(fault))))?;
+            evaluation.loss = own.mean(&*comm)?;
+        }
+        Ok(evaluation)
     }
 
     /// Everything about the next batch that can fail on this rank alone.
@@ -49,8 +65,35 @@ impl Ranker {
         next: Option<Result<Batch, DataError>>,
     ) -> Result<Option<Batch>, ModelError> {
         let Some(batch) = next.transpose()? else { return Ok(None) };
-        self.labels(&batch)?;
+        self.input.check_labels(&batch)?;
         self.prepare(&batch)?;
         Ok(Some(batch))
+    }
+}
+
+/// What the model's own loss says of a split, on this rank.
+#[derive(Default)]
+struct OwnLoss {
+    sum: f64,
+    rows: u64,
+    /// Kept until every rank has read to the end, for nobody must wait for a rank that stopped.
+    fault: Option<PluginFault>,
+}
+
+impl OwnLoss {
+    fn add(&mut self, losses: &[f32]) {
+        self.sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
+        self.rows += losses.len() as u64;
+    }
+
+    /// The mean over all ranks; `None` if it is no number.
+    ///
+    /// # Collective
+    /// Every rank.
+    fn mean(&self, comm: &dyn Comm) -> Result<Option<f64>, CommError> {
+        let mut sums = [self.sum, self.rows as f64];
+        comm.all_reduce(Values::F64(&mut sums), Reduce::Sum)?;
+        let mean = sums[0] / sums[1];
+        Ok(mean.is_finite().then_some(mean))
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use rectool_base::Batch;
+use rectool_base::{Batch, quoted_list};
 use rectool_comm::Comm;
 use rectool_data::{Loader, OrderOptions, ReaderState, Split};
 
@@ -14,7 +14,9 @@ use super::vote::{Verdict, vote};
 use super::window::Window;
 use crate::checkpoint::{self, CheckpointFolder};
 use crate::ranker::{StepRule, milliseconds};
-use crate::{EvaluationReport, ModelError, Observer, PhaseTimes, Ranker, StepReport, TrainSpec};
+use crate::{
+    EvaluationReport, ModelError, Observer, PhaseTimes, Ranker, StepReport, TrainSpec, metric_names,
+};
 
 /// One training: options, data, and where its checkpoints go.
 pub struct TrainJob<'a> {
@@ -79,6 +81,13 @@ pub fn fit(
     if job.spec.early_stop.is_some() && (job.valid.is_none() || job.checkpoints.is_none()) {
         let expected = "a validation split and a folder for checkpoints";
         return Err(ModelError::option("early_stop", "given", expected));
+    }
+    if let Some(stop) = &job.spec.early_stop {
+        let known = metric_names(ranker.prediction(), &ranker.spec().loss);
+        if !known.contains(&stop.metric.name()) {
+            let expected = format!("one that the model has: {}", quoted_list(known));
+            return Err(ModelError::option("early_stop.metric", stop.metric.name(), expected));
+        }
     }
     let order = OrderOptions { seed: job.spec.seed, shuffle: job.spec.shuffle };
     let batch_size = job.spec.batch_size;

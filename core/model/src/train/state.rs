@@ -3,7 +3,7 @@
 use rectool_data::ReaderState;
 use serde::{Deserialize, Serialize};
 
-use crate::{Evaluation, StopMetric};
+use crate::Evaluation;
 
 /// The state of a training between two steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,15 +27,4 @@ pub struct Best {
     pub step: u64,
     /// Its metrics.
     pub evaluation: Evaluation,
-}
-
-impl StopMetric {
-    /// Whether `new` is better than `old`. An undefined AUC is better than none at all only.
-    pub(crate) fn improves(self, new: &Evaluation, old: Option<&Evaluation>) -> bool {
-        let Some(old) = old else { return true };
-        match self {
-            Self::Auc => new.auc.unwrap_or(0.0) > old.auc.unwrap_or(0.0),
-            Self::Logloss => new.logloss < old.logloss,
-        }
-    }
 }

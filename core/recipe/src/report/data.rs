@@ -89,9 +89,13 @@ pub struct EvaluationPoint {
     /// Steps done.
     pub step: u64,
     /// Area under the ROC curve.
-    pub auc: f64,
+    pub auc: Option<f64>,
     /// Log loss.
-    pub logloss: f64,
+    pub logloss: Option<f64>,
+    /// Root of the mean squared error.
+    pub rmse: Option<f64>,
+    /// Mean of the model's own loss.
+    pub loss: Option<f64>,
     /// Whether it was the best so far.
     pub best: bool,
 }

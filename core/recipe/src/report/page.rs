@@ -5,24 +5,38 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::chart::{self, Labels, Point};
-use super::data::{ReportData, RunStatus};
+use super::data::{EvaluationPoint, ReportData, RunStatus};
 use super::text::{duration, escaped, short};
 use crate::plan::{bytes_text, grouped};
 
 const STYLE: &str = include_str!("page.css");
 
 /// Tiles at the top, at most: metric names in order of interest.
-const HEADLINES: [(&str, &str); 8] = [
+const HEADLINES: [(&str, &str); 14] = [
     ("test_auc", "test AUC"),
     ("test_logloss", "test log loss"),
     ("test_ne", "test normalised entropy"),
     ("test_calibration", "test calibration"),
+    ("test_rmse", "test RMSE"),
+    ("test_mae", "test MAE"),
+    ("test_loss", "test loss"),
     ("valid_auc", "valid AUC"),
     ("valid_logloss", "valid log loss"),
     ("valid_ne", "valid normalised entropy"),
     ("valid_calibration", "valid calibration"),
+    ("valid_rmse", "valid RMSE"),
+    ("valid_mae", "valid MAE"),
+    ("valid_loss", "valid loss"),
 ];
 const HEADLINES_MAX: usize = 4;
+
+/// Title, name and value of the validation curve: the first metric that the model has.
+type Watched = (&'static str, &'static str, fn(&EvaluationPoint) -> Option<f64>);
+const VALIDATION: [Watched; 3] = [
+    ("Validation AUC", "Validation AUC by step", |point| point.auc),
+    ("Validation RMSE", "Validation RMSE by step", |point| point.rmse),
+    ("Validation loss", "Validation loss by step", |point| point.loss),
+];
 
 /// The whole page.
 ///
@@ -111,17 +125,19 @@ fn curves(page: &mut String, data: &ReportData) {
             .map(|point| Point { x: point.step as f64, y: point.loss, best: false })
             .collect();
         let labels = Labels { name: "Training loss by step", x: "step", class: "loss" };
-        charts.push(("Training loss", chart::line(&points, &labels), "mean log loss per sample"));
+        charts.push(("Training loss", chart::line(&points, &labels), "mean loss per sample"));
     }
-    if !data.evaluations.is_empty() {
-        let points: Vec<Point> = data
-            .evaluations
-            .iter()
-            .map(|point| Point { x: point.step as f64, y: point.auc, best: point.best })
-            .collect();
-        let labels = Labels { name: "Validation AUC by step", x: "step", class: "auc" };
-        let note = "rings mark a new best";
-        charts.push(("Validation AUC", chart::line(&points, &labels), note));
+    let watched = VALIDATION.iter().find(|(_, _, value)| {
+        data.evaluations.iter().any(|point| value(point).is_some_and(f64::is_finite))
+    });
+    if let Some((title, name, value)) = watched {
+        let point = |point: &EvaluationPoint| {
+            let y = value(point).unwrap_or(f64::NAN);
+            Point { x: point.step as f64, y, best: point.best }
+        };
+        let points: Vec<Point> = data.evaluations.iter().map(point).collect();
+        let labels = Labels { name, x: "step", class: "auc" };
+        charts.push((*title, chart::line(&points, &labels), "rings mark a new best"));
     }
     if !data.calibration.is_empty() {
         let note = "one dot per group of samples with similar predictions; its size is their \
@@ -265,7 +281,7 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::{CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, TableSize};
+    use super::super::data::{CalibrationBin, LossPoint, PhaseTime, TableSize};
     use super::*;
     use crate::params::Parameter;
 
@@ -281,7 +297,14 @@ mod tests {
         };
         let evaluation = |at: u64| {
             let auc = 0.79 - 0.06 / (at as f64 + 1.0) - if at > 7 { 0.002 } else { 0.0 };
-            EvaluationPoint { step: at * 500 + 500, auc, logloss: 0.46, best: at <= 7 }
+            let (auc, logloss) = (Some(auc), Some(0.46));
+            EvaluationPoint {
+                step: at * 500 + 500,
+                auc,
+                logloss,
+                best: at <= 7,
+                ..Default::default()
+            }
         };
         let phases = [
             ("data", 210.0),
@@ -368,6 +391,18 @@ mod tests {
         assert_eq!(page.matches("<section").count(), page.matches("</section>").count());
         assert_eq!(page.matches("<svg").count(), 4);
         assert_eq!(page, render(&made_up()));
+    }
+
+    #[test]
+    fn the_validation_curve_is_of_a_metric_that_the_model_has() {
+        let of = |rmse, loss| ReportData {
+            evaluations: vec![EvaluationPoint { step: 1, rmse, loss, ..Default::default() }],
+            ..ReportData::default()
+        };
+        assert!(render(&of(Some(2.0), Some(1.0))).contains("Validation RMSE"));
+        assert!(render(&of(None, Some(1.0))).contains("Validation loss"));
+        let none = render(&of(None, None));
+        assert!(!none.contains("Validation") && !none.contains("NaN"));
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Fixture {
         let recipe = self.path("recipe.rhai");
         std::fs::write(&recipe, script.replace("DATA", &self.data())).unwrap();
         let set = set.iter().map(|pair| (*pair).to_owned()).collect();
-        RecipeOptions { recipe, set, recipe_paths: Vec::new() }
+        RecipeOptions { recipe, set, ..RecipeOptions::default() }
     }
 }
 

@@ -147,10 +147,10 @@ const COLUMN_MISTAKES: &[(&str, &str, &str)] = &[
         "did you mean 'column'?",
     ),
     (
-        "features(d, #{ids: [\"user\"], chain: [log1p(\"dense\")]});",
-        "2:30: features: 'chain' changes column 'dense', which no feature uses; they use \
-             `label`, `ids`",
-        "",
+        "features(d, #{ids: [\"user\"], chain: [log1p(\"dens\")]});",
+        "2:30: features: 'chain' names column 'dens', which is not there; there are `label`, \
+             `dense`, `ids`, `genres`",
+        "did you mean 'dense'?",
     ),
     (
         "features(d, #{ids: [\"ids\"], chain: [\"dense\"]});",
@@ -213,6 +213,21 @@ fn models_and_trainings_are_checked() {
         ("valid: data.valid", "early_stop: #{patience: 1}", "needs 'valid'", ""),
         ("valid: data.valid", "schedule: adam()", "found optimizer", ""),
         ("epochs: epochs", "epochs: 1.5", "'epochs' expects a whole number", ""),
+        (
+            "dense: [\"dense\"], ",
+            "",
+            "features: 'chain' makes `dense`, which no feature uses; they use `label`, `ids`, \
+             `genres`",
+            "",
+        ),
+        ("bottom: [8]", "loss: \"bec\"", "dlrm: 'loss' is 'bec', expected \"bce\"", "'bce'"),
+        ("bottom: [8]", "loss: 5", "dlrm: 'loss' expects \"bce\" or a plugin", ""),
+        (
+            "valid: data.valid",
+            "valid: data.valid, early_stop: #{patience: 1, metric: \"rmse\"}",
+            "train: 'early_stop' watches 'rmse', which this model does not have; it has `auc`",
+            "",
+        ),
         ("report(#{v", "report(#{m: model, v", "report: 'm' is model, expected a plain", ""),
     ] {
         assert!(SMALL.contains(from), "{from}");

@@ -51,7 +51,7 @@ fn shipped_recipes_plan_on_any_data() {
     let data = format!("data={}", fixture.data());
     let options = |recipe: &str, set: &[&str]| {
         let set = [data.as_str()].iter().chain(set).map(|pair| (*pair).to_owned()).collect();
-        RecipeOptions { recipe: shipped(recipe), set, recipe_paths: Vec::new() }
+        RecipeOptions { recipe: shipped(recipe), set, ..RecipeOptions::default() }
     };
     let set = ["batch_size=64", "embedding_dim=8"];
     let plan = check(&options("scripts/dlrm.rhai", &set), 2).unwrap();

@@ -1,0 +1,69 @@
+//! A spec on the columns of a dataset: what is read, what is done to it, and the loss.
+
+use std::sync::Arc;
+
+use rectool_base::{Loss, PluginCall, PluginSource, Schema};
+use rectool_data::{ChainOp, DataError, FeatureChain};
+
+use crate::{DlrmSpec, ModelError};
+
+/// The parts of a model that depend on the columns and the plugins alone.
+#[derive(Clone)]
+pub struct BoundSpec {
+    /// The columns to read, in the dataset's order.
+    pub schema: Schema,
+    /// What is done to them.
+    pub chain: Arc<FeatureChain>,
+    /// The loss.
+    pub loss: Arc<dyn Loss>,
+}
+
+impl DlrmSpec {
+    /// Finds the plugins and fits chain and loss to the columns of `schema`.
+    ///
+    /// The loss takes its columns as they leave the chain, so that the chain can make them; those
+    /// that the dataset has are read though no feature uses them.
+    ///
+    /// # Errors
+    /// If a column is missing or of a type that a step or the loss does not take, or a plugin is not
+    /// there or refuses its parameters.
+    pub fn bind(
+        &self,
+        schema: &Schema,
+        plugins: &dyn PluginSource,
+    ) -> Result<BoundSpec, ModelError> {
+        let steps = self.features.chain.steps.iter();
+        let steps = steps.map(|step| Ok((&step.inputs, step.op.transform(plugins)?)));
+        let steps = steps.collect::<Result<Vec<_>, DataError>>()?;
+        let chain_on = |schema: &Schema| {
+            let mut chain = FeatureChain::new(schema);
+            for (inputs, transform) in &steps {
+                chain.push(inputs, Arc::clone(transform))?;
+            }
+            Ok::<_, DataError>(chain)
+        };
+        // Which columns the loss wants is known only once it has seen all that there could be.
+        let loss = match self.loss.plugin() {
+            None => self.loss.build(schema, plugins)?,
+            Some(_) => self.loss.build(chain_on(schema)?.schema(), plugins)?,
+        };
+        let schema = self.features.select(schema, &loss.demands().columns)?;
+        let chain = Arc::new(chain_on(&schema)?);
+        Ok(BoundSpec { schema, chain, loss })
+    }
+
+    /// The plugins that are part of the model, by what they are: each once.
+    pub fn plugins(&self) -> Vec<(&'static str, &PluginCall)> {
+        let steps = self.features.chain.steps.iter().filter_map(|step| match &step.op {
+            ChainOp::Plugin(call) => Some(("transform", call)),
+            _ => None,
+        });
+        let mut plugins: Vec<(&'static str, &PluginCall)> = Vec::new();
+        for (kind, call) in steps.chain(self.loss.plugin().map(|call| ("loss", call))) {
+            if !plugins.iter().any(|(_, known)| known.sha256 == call.sha256) {
+                plugins.push((kind, call));
+            }
+        }
+        plugins
+    }
+}

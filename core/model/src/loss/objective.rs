@@ -1,0 +1,58 @@
+//! The loss of a model at work, with the buffers it writes to.
+
+use std::sync::Arc;
+
+use rectool_base::{Batch, Loss, LossDemands, LossInput, PluginFault};
+
+use crate::input::InputPlan;
+
+/// A loss and what it said of the last batch.
+pub(crate) struct Objective {
+    loss: Arc<dyn Loss>,
+    /// Whether it may fail, on one rank alone.
+    pub(crate) is_plugin: bool,
+    /// Loss of each row: \[B\].
+    pub(crate) losses: Vec<f32>,
+    /// Derivative of the sum of the losses by each row's logit: \[B\].
+    pub(crate) gradients: Vec<f32>,
+}
+
+/// How rows count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weighting {
+    /// By the weight column, if there is one.
+    Column,
+    /// All alike, as metrics do.
+    Even,
+}
+
+impl Objective {
+    pub(crate) fn new(loss: Arc<dyn Loss>, is_plugin: bool) -> Self {
+        Self { loss, is_plugin, losses: Vec::new(), gradients: Vec::new() }
+    }
+
+    pub(crate) fn demands(&self) -> &LossDemands {
+        self.loss.demands()
+    }
+
+    /// Losses and gradients of a batch whose labels and weights were checked.
+    pub(crate) fn evaluate(
+        &mut self,
+        input: &InputPlan,
+        batch: &Batch,
+        logits: &[f32],
+        weighting: Weighting,
+    ) -> Result<(), PluginFault> {
+        self.losses.resize(batch.rows, 0.0);
+        self.gradients.resize(batch.rows, 0.0);
+        let columns = input.loss_columns(batch);
+        let weights = match weighting {
+            Weighting::Column => input.weight_values(batch),
+            Weighting::Even => &[],
+        };
+        let labels = input.label_values(batch);
+        let place = batch.place();
+        let input = LossInput { place, logits, labels, weights, columns: &columns };
+        self.loss.evaluate(input, &mut self.losses, &mut self.gradients)
+    }
+}

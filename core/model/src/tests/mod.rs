@@ -1,0 +1,5 @@
+//! Whole trainings on small data, with losses and transforms that come from elsewhere.
+
+mod losses;
+mod native;
+mod plugins;
