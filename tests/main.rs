@@ -12,6 +12,7 @@ mod cli;
 mod data;
 mod failures;
 mod mpi;
+mod plugins;
 mod quality;
 mod readme;
 mod recipes;

@@ -1,12 +1,12 @@
-//! The plugins that a recipe can name, whatever it is that runs them.
+//! The plugins that a recipe can name, and what runs them.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use rectool_base::{
-    ItemStatistics, Loss, NoPlugins, ParameterValue, PluginCall, PluginFault, PluginSource,
-    Sampler, Schema, Transform,
+    ItemStatistics, Loss, PluginCall, PluginFault, PluginSource, Sampler, Schema, Transform,
 };
+use rectool_plugin::{Host, HostOptions, Location, Parameters, PluginError, Plugins, SearchPath};
 
 use crate::run::RecipeOptions;
 
@@ -21,48 +21,68 @@ pub(crate) struct Found {
     pub(crate) origin: String,
 }
 
-/// Why a plugin cannot be had, or not with these parameters.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Refusal {
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
-    /// The parameter that is wrong, if one is.
-    pub(crate) parameter: Option<String>,
-}
-
-/// Plugins by name.
+/// Plugins by name. Tests have some that are not WebAssembly.
 pub(crate) trait Library: PluginSource {
     /// The plugin called `name`, with `parameters` checked against its description.
-    fn find(
-        &self,
-        name: &str,
-        parameters: &BTreeMap<String, ParameterValue>,
-    ) -> Result<Found, Refusal>;
+    fn find(&self, name: &str, parameters: &Parameters) -> Result<Found, PluginError>;
 }
 
 /// The plugins that a recipe's options lead to.
-pub(crate) fn library(_options: &RecipeOptions) -> Arc<dyn Library> {
-    Arc::new(Nothing)
+pub(crate) fn library(options: &RecipeOptions) -> Arc<dyn Library> {
+    let path = SearchPath::for_recipe(Some(&options.recipe), &options.plugin_paths);
+    Arc::new(WasmLibrary { path, plugins: OnceLock::new() })
 }
 
-/// The library without plugins.
-#[derive(Clone, Copy, Debug)]
-struct Nothing;
+/// Plugins of a search path. What runs them is set up for the first one: most recipes have none.
+struct WasmLibrary {
+    path: SearchPath,
+    plugins: OnceLock<Plugins>,
+}
 
-impl Library for Nothing {
-    fn find(&self, name: &str, _: &BTreeMap<String, ParameterValue>) -> Result<Found, Refusal> {
-        let message = format!("there is no plugin '{name}'");
-        Err(Refusal { message, hint: None, parameter: None })
+impl WasmLibrary {
+    fn plugins(&self) -> Result<&Plugins, PluginError> {
+        if let Some(plugins) = self.plugins.get() {
+            return Ok(plugins);
+        }
+        let host = Host::new(HostOptions { cache: cache_folder(), ..HostOptions::default() })?;
+        Ok(self.plugins.get_or_init(|| Plugins::new(host, self.path.clone())))
+    }
+
+    fn for_call(&self, kind: &'static str, call: &PluginCall) -> Result<&Plugins, PluginFault> {
+        let title = || format!("{} {}", call.name, call.version);
+        self.plugins().map_err(|error| error.into_fault(kind, &title()))
     }
 }
 
-impl PluginSource for Nothing {
+/// `$XDG_CACHE_HOME/rectool/plugins`: code that was compiled by an earlier run.
+fn cache_folder() -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.filter(|path| path.is_absolute()).or_else(|| {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        home.map(|home| home.join(".cache"))
+    });
+    Some(cache?.join("rectool").join("plugins"))
+}
+
+impl Library for WasmLibrary {
+    fn find(&self, name: &str, parameters: &Parameters) -> Result<Found, PluginError> {
+        let plugins = self.plugins()?;
+        let plugin = plugins.find(name)?;
+        let origin = match plugins.list().remove(name) {
+            Some(Location::File(path)) => path.display().to_string(),
+            _ => "comes with rectool".to_owned(),
+        };
+        Ok(Found { call: plugin.call(parameters)?, kind: plugin.kind().name(), origin })
+    }
+}
+
+impl PluginSource for WasmLibrary {
     fn transform(&self, call: &PluginCall) -> Result<Arc<dyn Transform>, PluginFault> {
-        NoPlugins.transform(call)
+        self.for_call("transform", call)?.transform(call)
     }
 
     fn loss(&self, call: &PluginCall, schema: &Schema) -> Result<Arc<dyn Loss>, PluginFault> {
-        NoPlugins.loss(call, schema)
+        self.for_call("loss", call)?.loss(call, schema)
     }
 
     fn sampler(
@@ -70,10 +90,10 @@ impl PluginSource for Nothing {
         call: &PluginCall,
         items: &ItemStatistics,
     ) -> Result<Arc<dyn Sampler>, PluginFault> {
-        NoPlugins.sampler(call, items)
+        self.for_call("sampler", call)?.sampler(call, items)
     }
 
-    fn content(&self, _: &str) -> Option<Arc<[u8]>> {
-        None
+    fn content(&self, sha256: &str) -> Option<Arc<[u8]>> {
+        self.plugins.get()?.content(sha256)
     }
 }

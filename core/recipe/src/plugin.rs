@@ -1,13 +1,12 @@
 //! `plugin("name", #{…})` and `apply(columns, plugin)`.
 
-use std::collections::BTreeMap;
-
 use rectool_base::{ParameterValue, PluginCall};
 use rectool_data::{ChainOp, ChainStep};
+use rectool_plugin::{Parameters, PluginError};
 use rhai::{Array, Dynamic, Map};
 
 use crate::call::Call;
-use crate::error::RecipeError;
+use crate::error::{Cause, RecipeError};
 use crate::session::Session;
 use crate::values::described;
 
@@ -26,7 +25,7 @@ impl Plugin {
         name: &str,
         parameters: &Map,
     ) -> Result<Self, RecipeError> {
-        let mut values = BTreeMap::new();
+        let mut values = Parameters::new();
         for (key, value) in parameters {
             let Some(value) = parameter(value) else {
                 let expected = "a number, a string, true, false or an array of one of these";
@@ -36,13 +35,8 @@ impl Plugin {
             };
             values.insert(key.to_string(), value);
         }
-        let found = session.library().find(name, &values).map_err(|refusal| {
-            let place = match &refusal.parameter {
-                Some(key) => call.place_of_keys(&[key]),
-                None => call.place.clone(),
-            };
-            RecipeError::script(place, refusal.message, refusal.hint)
-        })?;
+        let found = session.library().find(name, &values);
+        let found = found.map_err(|error| refused(call, &values, error))?;
         session.add_plugin(&found);
         Ok(Self { call: found.call, kind: found.kind })
     }
@@ -54,6 +48,21 @@ impl Plugin {
         }
         Err(format!("expects a plugin that is a {kind}; '{}' is a {}", self.call.name, self.kind))
     }
+}
+
+/// The error at the parameter that it is about, or at the call.
+fn refused(call: &Call, given: &Parameters, error: PluginError) -> RecipeError {
+    let mut place = call.place.clone();
+    if let PluginError::Parameter { what, .. } = &error
+        && let Some(wrong) = given.keys().find(|key| what.contains(&format!("`{key}`")))
+    {
+        place = call.place_of_keys(&[wrong]);
+    }
+    let cause = match error {
+        PluginError::Fault(fault) => Cause::new(fault),
+        error => Cause::new(error),
+    };
+    RecipeError::Refused { place, cause }
 }
 
 /// A step of a feature chain: `plugin` on one column or several.

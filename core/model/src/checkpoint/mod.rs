@@ -5,7 +5,7 @@
 //!   manifest.json              written last; without it the folder is not a checkpoint
 //!   dense.safetensors          MLP weights, and the optimizer's state beside each
 //!   tables/<name>/part-00000.arrow   keys, values, optimizer state; one part per rank
-//!   plugins/<sha256>.wasm      components of the model's transforms and loss
+//!   plugins/<sha256>.wasm      components of the model's transforms and loss; .wat if they are text
 //! ```
 //!
 //! Everything is written into a temporary sibling folder, flushed to disk, and renamed: a crash at

@@ -14,8 +14,10 @@ use crate::{DlrmSpec, ModelError, Ranker};
 /// The folder's name.
 const FOLDER: &str = "plugins";
 
-fn file_of(call: &PluginCall) -> String {
-    format!("{FOLDER}/{}.wasm", call.sha256)
+/// The file of a component, or of the WebAssembly text that stands for one.
+fn file_of(call: &PluginCall, content: &[u8]) -> String {
+    let extension = if content.starts_with(b"\0asm") { "wasm" } else { "wat" };
+    format!("{FOLDER}/{}.{extension}", call.sha256)
 }
 
 /// Makes the folder, if there is anything to go into it.
@@ -37,7 +39,7 @@ pub(super) fn write(ranker: &Ranker, work: &Path) -> Result<Vec<FileEntry>, Mode
     let mut files = Vec::new();
     for (_, call) in ranker.spec.plugins() {
         let Some(bytes) = content(ranker, call) else { continue };
-        let name = file_of(call);
+        let name = file_of(call, &bytes);
         let path = work.join(&name);
         let write = || {
             let mut file = HashedFile::create(&path)?;
@@ -53,13 +55,13 @@ pub(super) fn write(ranker: &Ranker, work: &Path) -> Result<Vec<FileEntry>, Mode
 /// What the manifest says of the plugins, some of which may have no component among `files`.
 pub(super) fn entries(ranker: &Ranker, files: &[FileEntry]) -> Vec<PluginEntry> {
     let entry = |(kind, call): (&'static str, &PluginCall)| {
-        let file = file_of(call);
+        let file = content(ranker, call).map(|bytes| file_of(call, &bytes));
         PluginEntry {
             name: call.name.clone(),
             version: call.version.clone(),
             sha256: call.sha256.clone(),
             kind: kind.to_owned(),
-            file: files.iter().any(|entry| entry.file == file).then_some(file),
+            file: file.filter(|file| files.iter().any(|entry| entry.file == *file)),
         }
     };
     ranker.spec.plugins().into_iter().map(entry).collect()

@@ -107,6 +107,8 @@ impl StopMetric {
 
 #[cfg(test)]
 mod tests {
+    use Prediction::{LogRate, Logit, Score, Value};
+
     use super::*;
 
     #[test]
@@ -139,9 +141,8 @@ mod tests {
             name: "a".into(),
             version: "1".into(),
             sha256: "0".into(),
-            parameters: Default::default(),
+            parameters: std::collections::BTreeMap::new(),
         };
-        use Prediction::{LogRate, Logit, Score, Value};
         for prediction in [Logit, Value, LogRate, Score] {
             let names = metric_names(prediction, &LossSpec::Plugin(call.clone()));
             assert!(names.contains(&StopMetric::default_for(prediction).name()));

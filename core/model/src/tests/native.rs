@@ -95,7 +95,9 @@ impl Transform for Double {
     ) -> Result<Vec<Column>, TransformError> {
         for column in &mut columns {
             let Column::F32 { values, .. } = column else { unreachable!("given floats") };
-            values.iter_mut().for_each(|value| *value *= 2.0);
+            for value in values {
+                *value *= 2.0;
+            }
         }
         Ok(columns)
     }

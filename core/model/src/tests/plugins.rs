@@ -93,15 +93,15 @@ fn a_checkpoint_keeps_its_plugins_and_takes_no_others() {
     assert_eq!(kept.len(), 2, "{text}");
     assert_eq!((&*kept[0].name, &*kept[0].kind), ("double", "transform"));
     assert_eq!((&*kept[1].name, &*kept[1].kind, &kept[1].file), ("bce", "loss", &None));
-    assert_eq!(kept[0].file.as_deref(), Some("plugins/double-a.wasm"));
+    assert_eq!(kept[0].file.as_deref(), Some("plugins/double-a.wat"));
     let bytes = checkpoint.plugin_bytes("double-a").unwrap();
     assert_eq!(bytes.as_deref(), Some(&b"double-a"[..]));
     assert_eq!(checkpoint.plugin_bytes("bce-a").unwrap(), None);
     checkpoint.verify().unwrap();
-    let component = path.join("plugins/double-a.wasm");
+    let component = path.join("plugins/double-a.wat");
     fs::write(&component, "Double-a").unwrap();
     let error = checkpoint.verify().unwrap_err();
-    assert!(error.to_string().contains("double-a.wasm: checksum"), "{error}");
+    assert!(error.to_string().contains("double-a.wat: checksum"), "{error}");
     fs::write(&component, "double-a").unwrap();
 
     let load = |spec: DlrmSpec| {
@@ -118,7 +118,7 @@ fn a_checkpoint_keeps_its_plugins_and_takes_no_others() {
     let text = error.to_string();
     assert!(text.contains("plugin `double` is 1.0.0 (sha256 double-a)"), "{text}");
     assert!(text.ends_with("expected 1.0.0 (sha256 double-b)"), "{text}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("plugins/double-a.wasm")));
+    assert!(error.hint().is_some_and(|hint| hint.contains("plugins/double-a.wat")));
     let mut native = spec.clone();
     native.loss = LossSpec::Bce;
     assert!(load(native).unwrap_err().to_string().contains("`loss`"));

@@ -297,14 +297,8 @@ mod tests {
         };
         let evaluation = |at: u64| {
             let auc = 0.79 - 0.06 / (at as f64 + 1.0) - if at > 7 { 0.002 } else { 0.0 };
-            let (auc, logloss) = (Some(auc), Some(0.46));
-            EvaluationPoint {
-                step: at * 500 + 500,
-                auc,
-                logloss,
-                best: at <= 7,
-                ..Default::default()
-            }
+            let (step, auc) = (at * 500 + 500, Some(auc));
+            EvaluationPoint { step, auc, best: at <= 7, ..Default::default() }
         };
         let phases = [
             ("data", 210.0),

@@ -1,16 +1,16 @@
 //! A library of plugins that are not WebAssembly.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rectool_base::{
     BatchPlace, Column, ColumnKind, ColumnSchema, ItemStatistics, Labels, Loss, LossDemands,
     LossInput, ParameterValue, PluginCall, PluginFault, PluginSource, Prediction, Sampler, Schema,
-    Transform, TransformError, nearest_name,
+    Transform, TransformError,
 };
 use rectool_model::Bce;
+use rectool_plugin::{Parameters, PluginError};
 
-use crate::library::{Found, Library, Refusal};
+use crate::library::{Found, Library};
 
 /// Knows the transform `cross` (two id columns to `cross`, with `buckets`) and the losses `bce`,
 /// `squared` and `broken`, each with one parameter.
@@ -27,21 +27,16 @@ const KNOWN: [(&str, &str, &str); 4] = [
 ];
 
 impl Library for Native {
-    fn find(
-        &self,
-        name: &str,
-        parameters: &BTreeMap<String, ParameterValue>,
-    ) -> Result<Found, Refusal> {
+    fn find(&self, name: &str, parameters: &Parameters) -> Result<Found, PluginError> {
         let Some((_, kind, own)) = KNOWN.iter().find(|(known, ..)| *known == name) else {
-            let hint = nearest_name(name, KNOWN.map(|(known, ..)| known));
-            let hint = hint.map(|near| format!("did you mean '{near}'?"));
-            let message = format!("there is no plugin '{name}'");
-            return Err(Refusal { message, hint, parameter: None });
+            let known = KNOWN.map(|(known, ..)| known.to_owned()).to_vec();
+            let (name, searched) = (name.to_owned(), Vec::new());
+            return Err(PluginError::NotFound { name, known, searched });
         };
         if let Some(wrong) = parameters.keys().find(|key| key != own) {
-            let message = format!("{name} has no parameter '{wrong}'");
-            let hint = Some(format!("it has `{own}`"));
-            return Err(Refusal { message, hint, parameter: Some(wrong.clone()) });
+            let what = format!("has no parameter `{wrong}`");
+            let (plugin, hint) = (name.to_owned(), Some(format!("it has `{own}`")));
+            return Err(PluginError::Parameter { plugin, what, hint });
         }
         let call = PluginCall {
             name: name.to_owned(),

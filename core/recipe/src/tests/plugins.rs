@@ -73,7 +73,7 @@ fn a_run_trains_with_plugins_and_records_them() {
     let page = fs::read_to_string(&outcome.report).unwrap();
     assert!(page.contains("loss bce") && page.contains("transform cross"), "{page}");
     let checkpoint = rectool_model::latest(&fixture.path("a/checkpoints")).unwrap();
-    assert_eq!(fs::read_to_string(checkpoint.join("plugins/cross-a.wasm")).unwrap(), "cross-a");
+    assert_eq!(fs::read_to_string(checkpoint.join("plugins/cross-a.wat")).unwrap(), "cross-a");
     // Another build of the plugin is not the one that the weights were learnt with.
     let mut options = options(&fixture, &with_plugins("plugin(\"bce\")"), "c");
     options.resume = Some(crate::Resume::From(checkpoint));
@@ -106,8 +106,8 @@ fn a_loss_of_values_has_its_own_metrics() {
 fn mistakes_are_named_where_they_stand() {
     let fixture = Fixture::new();
     for (script, message, hint) in [
-        ("plugin(\"bcee\");", "1:1: there is no plugin 'bcee'", "'bce'"),
-        ("plugin(\"bce\",\n #{scal: 1});", "2:4: bce has no parameter 'scal'", "`scale`"),
+        ("plugin(\"bcee\");", "1:1: there is no plugin `bcee`", "`bce`"),
+        ("plugin(\"bce\",\n #{scal: 1});", "2:4: plugin `bce`: has no parameter `scal`", "`scale`"),
         ("plugin(\"bce\", #{scale: #{}});", "1:17: bce: 'scale' expects a number", ""),
         ("plugin(5);", "1:1: plugin does not take (int)", "write plugin(\"focal-loss\""),
         (
