@@ -117,6 +117,7 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> DlrmSpec {
         features: FeatureSpec {
             label: "label".to_owned(),
             weight: None,
+            negatives: None,
             dense: vec!["dense".to_owned()],
             ids: names.iter().enumerate().map(feature).collect(),
             chain: ChainSpec::default(),

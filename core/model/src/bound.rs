@@ -12,7 +12,7 @@ use crate::{DlrmSpec, ModelError};
 pub struct BoundSpec {
     /// The columns to read, in the dataset's order.
     pub schema: Schema,
-    /// What is done to them.
+    /// What is done to them, and to the columns that come with negatives.
     pub chain: Arc<FeatureChain>,
     /// The loss.
     pub loss: Arc<dyn Loss>,
@@ -36,7 +36,8 @@ impl DlrmSpec {
         let steps = steps.map(|step| Ok((&step.inputs, step.op.transform(plugins)?)));
         let steps = steps.collect::<Result<Vec<_>, DataError>>()?;
         let chain_on = |schema: &Schema| {
-            let mut chain = FeatureChain::new(schema);
+            let columns = [schema.columns().to_vec(), self.features.added()].concat();
+            let mut chain = FeatureChain::new(&Schema::new(columns)?);
             for (inputs, transform) in &steps {
                 chain.push(inputs, Arc::clone(transform))?;
             }
@@ -59,7 +60,9 @@ impl DlrmSpec {
             _ => None,
         });
         let mut plugins: Vec<(&'static str, &PluginCall)> = Vec::new();
-        for (kind, call) in steps.chain(self.loss.plugin().map(|call| ("loss", call))) {
+        let loss = self.loss.plugin().map(|call| ("loss", call));
+        let sampler = self.features.negatives.as_ref().map(|spec| ("sampler", &spec.sampler));
+        for (kind, call) in steps.chain(loss).chain(sampler) {
             if !plugins.iter().any(|(_, known)| known.sha256 == call.sha256) {
                 plugins.push((kind, call));
             }

@@ -12,6 +12,7 @@ mod input;
 mod kernel;
 mod loss;
 mod metric;
+mod negatives;
 mod network;
 mod observer;
 mod optim;
@@ -33,6 +34,7 @@ pub use kernel::{
 };
 pub use loss::{Bce, LossSpec, sigmoid};
 pub use metric::{CalibrationBin, Evaluation, Evaluator, MetricError, Running, metric_names};
+pub use negatives::NegativeSpec;
 pub use network::dlrm_widths;
 pub use observer::{EvaluationReport, Observer, PhaseTimes, Quiet, StepReport};
 pub use optim::{

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use rectool_base::{Batch, PluginSource, Prediction, Schema};
 use rectool_comm::{Comm, Reduce, Values, agree};
-use rectool_data::FeatureChain;
+use rectool_data::{FeatureChain, Split};
 use rectool_embedding::{EmbeddingCollection, FeatureOptions, Mode, Prepared, TableOptions};
 
 use crate::input::InputPlan;
 use crate::loss::{Objective, Weighting};
+use crate::negatives::Items;
 use crate::network::{Dlrm, DlrmShape, Network, Pass};
 use crate::optim::{clip_by_global_norm, norm_squared};
 use crate::parameters::{Declaration, Parameters};
@@ -31,6 +32,8 @@ pub struct Ranker {
     pub(crate) input: InputPlan,
     pub(crate) objective: Objective,
     pub(crate) plugins: Arc<dyn PluginSource>,
+    /// Where negatives come from; set by the first split that is read.
+    pub(crate) items: Option<Items>,
     pub(crate) network: Box<dyn Network>,
     prepared: Option<Prepared>,
     compute: Compute,
@@ -94,6 +97,7 @@ impl Ranker {
             input,
             objective,
             plugins,
+            items: None,
             network,
             prepared: None,
             compute,
@@ -123,6 +127,17 @@ impl Ranker {
     /// The transforms that batches go through before [`Ranker::score`].
     pub fn chain(&self) -> &Arc<FeatureChain> {
         &self.chain
+    }
+
+    /// Makes `split` the one whose items negatives are drawn from, if the features ask for any.
+    ///
+    /// # Collective
+    /// Every rank.
+    pub(crate) fn take_items(&mut self, split: &Split) -> Result<(), ModelError> {
+        let Some(spec) = &self.spec.features.negatives else { return Ok(()) };
+        let items = Items::of(spec, split, &*self.plugins);
+        self.items = Some(agree(&*self.comm, items)?);
+        Ok(())
     }
 
     /// What its logits stand for.

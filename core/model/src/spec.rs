@@ -1,12 +1,12 @@
 //! What a recipe may say about a model and its training: plain options, checked once.
 
 use rectool_base::limits::{BATCH_ROWS_MAX, EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
-use rectool_base::{Schema, SchemaError};
+use rectool_base::{ColumnSchema, Schema, SchemaError};
 use rectool_data::{ChainOp, ChainSpec, Shuffle};
 use rectool_embedding::{IndexKind, Init, OptimizerOptions, Pooling};
 use serde::{Deserialize, Serialize};
 
-use crate::{DenseOptimizerOptions, LossSpec, ModelError, Schedule};
+use crate::{DenseOptimizerOptions, LossSpec, ModelError, NegativeSpec, Schedule};
 
 /// Which columns enter the model, and as what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct FeatureSpec {
     /// Transforms applied to the columns before the model sees them, in this order.
     #[serde(default)]
     pub chain: ChainSpec,
+    /// Rows added before the chain, for items that were not chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negatives: Option<NegativeSpec>,
 }
 
 /// One embedded feature: a position of an id column, or a list column.
@@ -172,25 +175,38 @@ pub struct TrainSpec {
 
 impl FeatureSpec {
     /// The columns of `schema` to read, in the schema's order: those that features, label, weight or
-    /// the loss (`of_loss`) name, and those that the chain is given. Plugins of the chain may make
-    /// columns of other names; with such a chain a name that `schema` lacks is taken for one of them.
+    /// the loss (`of_loss`) name, those that the chain is given, and the item's. Negatives add columns,
+    /// and plugins of the chain may make columns of other names; with such a chain a name that `schema`
+    /// lacks is taken for one of them.
     ///
     /// # Errors
-    /// If a column is missing that no plugin can make.
+    /// If a column is missing that nobody makes.
     pub fn select(&self, schema: &Schema, of_loss: &[String]) -> Result<Schema, SchemaError> {
         let steps = &self.chain.steps;
         let made = steps.iter().any(|step| matches!(step.op, ChainOp::Plugin(_)));
+        let added = self.added();
         let mut used = Vec::new();
+        for name in self.negatives.iter().flat_map(NegativeSpec::names) {
+            match NegativeSpec::column_of(schema, name) {
+                Some(at) => used.push(at),
+                None => used.push(schema.position(name)?),
+            }
+        }
         for name in self.names().chain(of_loss).chain(steps.iter().flat_map(|step| &step.inputs)) {
             match schema.position(name) {
                 Ok(at) => used.push(at),
-                Err(_) if made => {}
+                Err(_) if made || added.iter().any(|column| column.name == *name) => {}
                 Err(error) => return Err(error),
             }
         }
         used.sort_unstable();
         used.dedup();
         Schema::new(used.into_iter().map(|at| schema.columns()[at].clone()).collect())
+    }
+
+    /// The columns that come with negatives, behind those that are read.
+    pub(crate) fn added(&self) -> Vec<ColumnSchema> {
+        self.negatives.as_ref().map(NegativeSpec::added).unwrap_or_default()
     }
 
     /// The columns that enter the model, as they are called after the chain.

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use rectool_base::{ColumnKind, ColumnSchema, Hint, PluginSource, quoted_list};
+use rectool_base::{ColumnKind, ColumnSchema, Hint, PluginSource, Schema, quoted_list};
 use rectool_data::{ChainOp, ChainStep, DataError, FeatureChain};
 
-use crate::dataset::Dataset;
 use crate::error::{Cause, RecipeError, did_you_mean, is_plugin_fault};
 use crate::options::Options;
 
@@ -21,10 +20,10 @@ pub(crate) struct Chained {
 }
 
 impl Chained {
-    /// Builds the chain on all columns of the dataset: the steps say themselves what they take.
+    /// Builds the chain on all columns of a dataset: the steps say themselves what they take.
     pub(crate) fn build(
         options: &Options<'_>,
-        dataset: &Dataset,
+        columns: Vec<ColumnSchema>,
         steps: &[ChainStep],
         plugins: &dyn PluginSource,
     ) -> Result<Self, RecipeError> {
@@ -35,7 +34,8 @@ impl Chained {
             }
             options.refuse("chain", &format!("cannot be: {error}"), error.hint())
         };
-        let mut chain = FeatureChain::new(dataset.0.schema());
+        let schema = Schema::new(columns).map_err(|error| refuse(error.into()))?;
+        let mut chain = FeatureChain::new(&schema);
         let mut made = Vec::new();
         for step in steps {
             let columns = chain.schema().columns();

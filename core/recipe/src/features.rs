@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rectool_base::{ColumnKind, MISSING_ID, PluginSource, quoted_list};
 use rectool_data::{ChainOp, ChainSpec, ChainStep};
 use rectool_embedding::{IndexKind, Pooling};
-use rectool_model::{FeatureSpec, IdFeatureSpec};
+use rectool_model::{FeatureSpec, IdFeatureSpec, NegativeSpec};
 use rhai::{Dynamic, Map};
 use serde::Deserialize;
 
@@ -16,6 +16,7 @@ use crate::chained::Chained;
 use crate::dataset::Dataset;
 use crate::error::{RecipeError, did_you_mean};
 use crate::options::{Options, entry, text_of};
+use crate::sampling::negatives;
 
 /// Rows of a table whose keys are the rows: beyond this hashing is meant.
 const DENSE_ROWS_MAX: u64 = 1 << 32;
@@ -93,8 +94,11 @@ impl Features {
         let id_entries = options.values("ids")?;
         let chain: Vec<ChainStep> =
             options.nouns("chain", "chain steps such as log1p(\"dense\")")?;
+        let negatives = negatives(call, &mut options, &dataset)?;
         let plain: Plain = options.rest()?;
-        let chained = Chained::build(&options, &dataset, &chain, plugins)?;
+        let added = negatives.as_ref().map(NegativeSpec::added).unwrap_or_default();
+        let columns = [dataset.columns().to_vec(), added].concat();
+        let chained = Chained::build(&options, columns, &chain, plugins)?;
         for (key, name) in [("label", Some(&plain.label)), ("weight", plain.weight.as_ref())] {
             name.map_or(Ok(()), |name| check_single(&options, &chained, (key, name)))?;
         }
@@ -114,7 +118,7 @@ impl Features {
         }
         let Plain { label, weight, dense, tables } = plain;
         let chain = ChainSpec { steps: chain };
-        let spec = FeatureSpec { label, weight, dense, ids, chain };
+        let spec = FeatureSpec { label, weight, dense, ids, chain, negatives };
         let call = call.clone();
         let mut set = FeatureSet { call, dataset, spec, chained, dense_width, tables: Vec::new() };
         set.tables = set.tables_of(&options, &tables)?;
@@ -142,7 +146,7 @@ impl FeatureSet {
 
     /// Fails if a step of the chain works for nobody, given the columns that the loss wants.
     pub(crate) fn check_used(&self, of_loss: &[String]) -> Result<(), RecipeError> {
-        let FeatureSpec { label, weight, dense, ids, chain } = &self.spec;
+        let FeatureSpec { label, weight, dense, ids, chain, .. } = &self.spec;
         let ids = ids.iter().map(|feature| &feature.column);
         let names = std::iter::once(label).chain(weight).chain(dense).chain(ids).chain(of_loss);
         let mut used: Vec<&str> = Vec::new();

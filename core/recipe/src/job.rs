@@ -89,6 +89,11 @@ impl TrainJob {
     /// Reads the options of `train` and checks them against the data.
     pub(crate) fn read(call: &Call, model: &Model, map: Map) -> Result<Self, RecipeError> {
         let mut options = Options::new(call, map);
+        if options.has("negatives") {
+            let hint = "the chain and the loss may want the columns that negatives add".to_owned();
+            let what = "belongs into features(dataset, #{negatives: …})";
+            return Err(options.refuse("negatives", what, Some(hint)));
+        }
         let train: Split = options.required("train", "a split such as data.train")?;
         let valid: Option<Split> = options.noun("valid", "a split such as data.valid")?;
         let schedule: Option<Schedule> =

@@ -28,6 +28,7 @@ mod report;
 mod run;
 mod run_dir;
 mod runner;
+mod sampling;
 mod session;
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,11 @@ impl<'a> Options<'a> {
         Self { call, map, nouns: Vec::new() }
     }
 
+    /// Whether `key` is given and was not taken yet.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.map.contains_key(key)
+    }
+
     /// Takes the noun at `key`, such as a dataset or an optimizer, if it is given.
     pub(crate) fn noun<T: Clone + Send + Sync + 'static>(
         &mut self,
@@ -132,6 +137,16 @@ pub(crate) fn entry<T: DeserializeOwned>(
     value: &Dynamic,
 ) -> Result<T, RecipeError> {
     let prefix = [Segment::Key(key.to_owned()), Segment::Index(at)];
+    decode::decode(value).map_err(|error| explain(call, &[], Some(&prefix), error))
+}
+
+/// A map option as a struct.
+pub(crate) fn part<T: DeserializeOwned>(
+    call: &Call,
+    key: &'static str,
+    value: &Dynamic,
+) -> Result<T, RecipeError> {
+    let prefix = [Segment::Key(key.to_owned())];
     decode::decode(value).map_err(|error| explain(call, &[], Some(&prefix), error))
 }
 

@@ -92,6 +92,9 @@ pub struct TrainingPlan {
     pub embedding_optimizer: String,
     /// Samples per step over all ranks.
     pub batch_size: usize,
+    /// Negatives that are added to each of them.
+    #[serde(default)]
+    pub negatives_per_row: usize,
     /// Steps of one epoch.
     pub steps_per_epoch: u64,
     /// Steps in all if training is not stopped early.
@@ -143,6 +146,7 @@ impl TrainingPlan {
             embedding_dim: network.spec.embedding_dim,
             embedding_optimizer: network.embedding_optimizer.to_owned(),
             batch_size: job.spec.batch_size,
+            negatives_per_row: network.spec.features.negatives.as_ref().map_or(0, |it| it.per_row),
             steps_per_epoch: job.spec.steps_per_epoch(rows),
             steps_total: job.spec.steps_total(rows),
         }
@@ -302,7 +306,11 @@ impl TrainingPlan {
         writeln!(out, "\nmemory per rank: {total} for tables and dense part, {bound}")?;
         let (epoch, steps) = (grouped(self.steps_per_epoch), grouped(self.steps_total));
         let batch = grouped(self.batch_size as u64);
-        writeln!(out, "steps: {epoch} per epoch of {batch} samples, {steps} in all")
+        let negatives = match self.negatives_per_row {
+            0 => String::new(),
+            each => format!(" and {each} negatives to each"),
+        };
+        writeln!(out, "steps: {epoch} per epoch of {batch} samples{negatives}, {steps} in all")
     }
 }
 

@@ -3,6 +3,7 @@
 mod data;
 mod errors;
 mod native;
+mod negatives;
 mod planning;
 mod plugins;
 mod running;

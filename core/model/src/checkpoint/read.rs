@@ -181,7 +181,7 @@ pub(crate) fn load_weights(ranker: &mut Ranker, path: &Path) -> Result<(), Model
 }
 
 /// Options that may change from one run to the next without making the weights useless.
-const FREE_OPTIONS: [&str; 3] = ["learning_rate", "weight_decay", "dropout"];
+const FREE_OPTIONS: [&str; 4] = ["learning_rate", "weight_decay", "dropout", "negatives"];
 
 /// The first place where two option trees differ, and both values.
 fn difference(at: String, found: &Value, wanted: &Value) -> Option<(String, String, String)> {

@@ -19,7 +19,7 @@ const ROWS_MAX: u64 = 1 << 28;
 /// let mut evaluator = Evaluator::new();
 /// evaluator.add(&[-2.0, 0.5, 1.0, 3.0], &[0.0, 1.0, 0.0, 1.0]);
 /// let evaluation = evaluator.finish(&Solo).unwrap();
-/// assert_eq!((evaluation.auc, evaluation.accuracy), (Some(0.75), 0.75));
+/// assert_eq!((evaluation.auc, evaluation.accuracy), (Some(0.75), Some(0.75)));
 /// ```
 #[derive(Debug)]
 pub struct Evaluator {

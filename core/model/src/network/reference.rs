@@ -74,6 +74,7 @@ fn spec(golden: &Golden) -> DlrmSpec {
         features: FeatureSpec {
             label: "label".to_owned(),
             weight: None,
+            negatives: None,
             dense: vec!["dense".to_owned()],
             ids: (0..golden.start.tables.len()).map(feature).collect(),
             chain: rectool_data::ChainSpec::default(),

@@ -36,6 +36,7 @@ fn spec(case: &Case) -> DlrmSpec {
         features: FeatureSpec {
             label: "label".to_owned(),
             weight: None,
+            negatives: None,
             dense: Vec::new(),
             ids: (0..4).map(feature).collect(),
             chain: rectool_data::ChainSpec::default(),

@@ -2,4 +2,5 @@
 
 mod losses;
 mod native;
+mod negatives;
 mod plugins;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rectool_base::{
     BatchPlace, Column, ColumnKind, ColumnSchema, ItemStatistics, Labels, Loss, LossDemands,
-    LossInput, PluginCall, PluginFault, PluginSource, Prediction, Sampler, Schema, Stream,
+    LossInput, PluginCall, PluginFault, PluginSource, Prediction, Sampler, Samples, Schema, Stream,
     Transform, TransformError,
 };
 use rectool_comm::Comm;
@@ -41,6 +41,7 @@ impl PluginSource for Native {
         match call.name.as_str() {
             "double" => Ok(Arc::new(Double)),
             "cross" => Ok(Arc::new(Cross)),
+            "length" => Ok(Arc::new(Length)),
             _ => Err(fault("transform", call, "not here")),
         }
     }
@@ -50,12 +51,13 @@ impl PluginSource for Native {
             "bce" | "fails-on-rank-1" => (Prediction::Logit, Labels::Binary),
             "squared" => (Prediction::Value, Labels::Any),
             "rate" => (Prediction::LogRate, Labels::NonNegative),
-            "grouped" => (Prediction::Score, Labels::Binary),
+            "grouped" | "sampled" => (Prediction::Score, Labels::Binary),
             "confused" => (Prediction::Logit, Labels::Any),
             _ => return Err(fault("loss", call, "not here")),
         };
         let columns = match call.name.as_str() {
             "grouped" => vec!["group".to_owned()],
+            "sampled" => vec!["row".to_owned(), "log_q".to_owned(), "kind".to_owned()],
             _ => Vec::new(),
         };
         let demands = LossDemands { prediction, labels, columns };
@@ -65,9 +67,12 @@ impl PluginSource for Native {
     fn sampler(
         &self,
         call: &PluginCall,
-        _: &ItemStatistics,
+        items: &ItemStatistics,
     ) -> Result<Arc<dyn Sampler>, PluginFault> {
-        Err(fault("sampler", call, "not here"))
+        if call.name != "uniform" {
+            return Err(fault("sampler", call, "not here"));
+        }
+        Ok(Arc::new(Uniform(items.ids.clone())))
     }
 
     fn content(&self, sha256: &str) -> Option<Arc<[u8]>> {
@@ -129,6 +134,52 @@ impl Transform for Cross {
     }
 }
 
+/// Makes the column `length` of a text column.
+struct Length;
+
+impl Transform for Length {
+    fn name(&self) -> &'static str {
+        "length"
+    }
+
+    fn outputs(&self, _: &[ColumnSchema]) -> Result<Vec<ColumnSchema>, TransformError> {
+        Ok(vec![ColumnSchema::plain("length", ColumnKind::I64 { width: 1 })])
+    }
+
+    fn apply(
+        &self,
+        _: &[ColumnSchema],
+        columns: Vec<Column>,
+        _: BatchPlace,
+    ) -> Result<Vec<Column>, TransformError> {
+        let [Column::Text { width: 1, values }] = &columns[..] else { unreachable!("a text") };
+        let length = |at| values.get(at).map_or(-1, |text| text.len() as i64);
+        Ok(vec![Column::I64 { width: 1, values: (0..values.len()).map(length).collect() }])
+    }
+}
+
+/// Every item alike.
+struct Uniform(Vec<i64>);
+
+impl Sampler for Uniform {
+    fn name(&self) -> &'static str {
+        "uniform"
+    }
+
+    fn sample(
+        &self,
+        positives: &[i64],
+        count: usize,
+        seed: u64,
+        _: BatchPlace,
+    ) -> Result<Samples, PluginFault> {
+        let (mut stream, items) = (Stream::new(seed, &[]), self.0.len() as u64);
+        let drawn = positives.len() * count;
+        let ids = (0..drawn).map(|_| self.0[stream.below(items) as usize]).collect();
+        Ok(Samples { ids, log_probabilities: vec![-(items as f32).ln(); drawn] })
+    }
+}
+
 struct NativeLoss {
     call: PluginCall,
     demands: LossDemands,
@@ -160,6 +211,9 @@ impl Loss for NativeLoss {
             // What the dataset has, though no feature uses it.
             assert!(values.iter().all(|group| (7..10).contains(group)), "{values:?}");
         }
+        if self.call.name == "sampled" {
+            check_sampled(place, labels, columns);
+        }
         let rows = logits.iter().zip(labels).zip(losses.iter_mut().zip(&mut *gradients));
         match self.call.name.as_str() {
             "squared" => rows.for_each(|((z, y), (loss, gradient))| {
@@ -178,7 +232,48 @@ impl Loss for NativeLoss {
     }
 }
 
-/// Writes a dataset with ids, floats, a group, a weight, clicks and counts.
+/// Each row stands before its two negatives, with what describes their items.
+fn check_sampled(place: BatchPlace, labels: &[f32], columns: &[&Column]) {
+    let [
+        Column::I64 { values: rows, .. },
+        Column::F32 { values: log_q, .. },
+        Column::I64 { values: kinds, .. },
+    ] = columns
+    else {
+        panic!("{columns:?}")
+    };
+    assert!(kinds.iter().all(|kind| (100..103).contains(kind)), "{kinds:?}");
+    for (at, label) in labels.iter().enumerate() {
+        assert_eq!(*label, f32::from(at % 3 == 0));
+        assert_eq!(rows[at] as usize, (place.row_first + at) / 3);
+        assert_eq!(log_q[at] < 0.0, at % 3 > 0);
+    }
+}
+
+/// Writes a dataset of choices: users take items that are near them.
+pub(super) fn choices(folder: &Path) -> Dataset {
+    let i64 = |name: &str| ColumnSchema::plain(name, ColumnKind::I64 { width: 1 });
+    let f32 = |name: &str| ColumnSchema::plain(name, ColumnKind::F32 { width: 1 });
+    let columns = vec![i64("user"), i64("item"), i64("kind"), f32("dense"), f32("click")];
+    let path = folder.join("choices");
+    let schema = Schema::new(columns).unwrap();
+    let mut writer = DatasetWriter::create(&path, schema, WriterOptions::default()).unwrap();
+    for (split, rows, seed) in [("train", 600, 1), ("valid", 150, 2)] {
+        let mut stream = Stream::new(seed, &[]);
+        let user: Vec<i64> = (0..rows).map(|_| stream.below(9) as i64).collect();
+        let item: Vec<i64> = user.iter().map(|user| (user + stream.below(3) as i64) % 9).collect();
+        let kind = item.iter().map(|item| 100 + item % 3).collect();
+        let dense = (0..rows).map(|_| stream.next_f32()).collect();
+        let i64 = |values| Column::I64 { width: 1, values };
+        let f32 = |values| Column::F32 { width: 1, values };
+        let click = f32(vec![1.0; rows]);
+        writer.write(split, vec![i64(user), i64(item), i64(kind), f32(dense), click]).unwrap();
+    }
+    writer.finish().unwrap();
+    Dataset::open(&path).unwrap()
+}
+
+/// Writes a dataset with ids, floats, a group, a weight, clicks, counts and a text.
 pub(super) fn dataset(folder: &Path) -> Dataset {
     let i64 = |name: &str| ColumnSchema::plain(name, ColumnKind::I64 { width: 1 });
     let f32 = |name: &str| ColumnSchema::plain(name, ColumnKind::F32 { width: 1 });
@@ -191,6 +286,7 @@ pub(super) fn dataset(folder: &Path) -> Dataset {
         f32("weight"),
         f32("click"),
         f32("count"),
+        ColumnSchema::plain("city", ColumnKind::Text { width: 1 }),
     ];
     let path = folder.join("data");
     let schema = Schema::new(columns).unwrap();
@@ -209,6 +305,7 @@ pub(super) fn dataset(folder: &Path) -> Dataset {
         let count = count.collect();
         let i64 = |values| Column::I64 { width: 1, values };
         let f32 = |values| Column::F32 { width: 1, values };
+        let city = (0..rows).map(|at| [Some("Oslo"), None, Some("Rome!")][at % 3]).collect();
         let columns = vec![
             i64(user.clone()),
             i64(item.clone()),
@@ -218,6 +315,7 @@ pub(super) fn dataset(folder: &Path) -> Dataset {
             f32(weight),
             f32(click),
             f32(count),
+            Column::Text { width: 1, values: city },
         ];
         writer.write(split, columns).unwrap();
     }
@@ -243,6 +341,7 @@ pub(super) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainS
         features: FeatureSpec {
             label: "click".to_owned(),
             weight: None,
+            negatives: None,
             dense: vec![dense.to_owned()],
             ids: ids.iter().map(feature).collect(),
             chain: rectool_data::ChainSpec { steps: chain },

@@ -39,14 +39,17 @@ fn features_may_name_columns_that_only_the_chain_makes() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path());
     let chain = vec![
+        step("length", &["city"]),
         step("cross", &["user", "group"]),
         ChainStep::on("cross", ChainOp::Modulo { buckets: 10_000 }),
     ];
-    let spec = model(LossSpec::Bce, "dense", &["item", "cross"], chain);
+    let spec = model(LossSpec::Bce, "dense", &["item", "cross", "length"], chain);
     let ranker = trained(&data, spec, &folder.path().join("a"));
     let read: Vec<_> = ranker.schema.columns().iter().map(|column| &*column.name).collect();
-    assert_eq!(read, ["user", "item", "group", "dense", "click"]);
-    assert!(ranker.tables().tables().iter().any(|table| table.name == "cross" && table.rows > 9));
+    assert_eq!(read, ["user", "item", "group", "dense", "click", "city"]);
+    let tables = ranker.tables().tables();
+    assert!(tables.iter().any(|table| table.name == "cross" && table.rows > 9));
+    assert!(tables.iter().any(|table| table.name == "length" && table.rows == 3));
     // The same model from its checkpoint alone.
     let path = latest(&folder.path().join("a")).unwrap();
     let mut again = Checkpoint::open(&path).unwrap().ranker(environment(Arc::new(Solo))).unwrap();

@@ -14,8 +14,8 @@ use crate::{Evaluation, Evaluator, ModelError, Ranker};
 impl Ranker {
     /// Metrics of the model on all rows of `split`.
     ///
-    /// `batch_size` is global and only a matter of speed and memory; `loader_threads` as in
-    /// [`crate::TrainSpec`].
+    /// `batch_size` is global, counts negatives too, and is only a matter of speed and memory;
+    /// `loader_threads` as in [`crate::TrainSpec`].
     ///
     /// # Errors
     /// If the split cannot be read, lacks a column, or holds values that cannot be scored.
@@ -28,7 +28,11 @@ impl Ranker {
         batch_size: usize,
         loader_threads: usize,
     ) -> Result<Evaluation, ModelError> {
-        let batch_size = batch_size.min(split.rows().max(1) as usize);
+        if self.items.is_none() {
+            self.take_items(split)?;
+        }
+        let times = self.spec.features.negatives.as_ref().map_or(1, |spec| 1 + spec.per_row);
+        let batch_size = (batch_size / times).clamp(1, split.rows().max(1) as usize);
         let order = OrderOptions { seed: 0, shuffle: Shuffle::None };
         let reading =
             Reading { order, batch_size, threads: loader_threads, epochs: 1, start: None };

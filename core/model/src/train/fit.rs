@@ -94,6 +94,7 @@ pub fn fit(
     let start = job.resume.as_ref().map(|state| state.reader);
     let (threads, epochs) = (job.spec.loader_threads, job.spec.epochs);
     let reading = Reading { order, batch_size, threads, epochs, start };
+    ranker.take_items(job.train)?;
     let loader = open_loader(ranker, job.train, &reading)?;
     let mut run = Run::new(ranker, job, observer);
     let stop = run.train(loader)?;

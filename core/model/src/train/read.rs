@@ -40,6 +40,9 @@ pub(super) fn open_loader(
         }
         columns.push(at);
     }
+    let features = &ranker.spec.features;
+    let negatives = features.negatives.as_ref().zip(ranker.items.as_ref());
+    let negatives = negatives.map(|(spec, items)| items.negatives(spec, &features.label));
     Ok(Loader::start(
         split,
         LoaderOptions {
@@ -51,7 +54,7 @@ pub(super) fn open_loader(
             order: reading.order,
             last: LastBatch::Keep,
             columns,
-            negatives: None,
+            negatives,
             chain: Some(Arc::clone(&ranker.chain)),
             start: reading.start,
             epochs: Some(reading.epochs),

@@ -4,26 +4,27 @@ use std::sync::Arc;
 
 use rectool_base::{
     BatchPlace, Column, ColumnKind, ColumnSchema, ItemStatistics, Labels, Loss, LossDemands,
-    LossInput, ParameterValue, PluginCall, PluginFault, PluginSource, Prediction, Sampler, Schema,
-    Transform, TransformError,
+    LossInput, ParameterValue, PluginCall, PluginFault, PluginSource, Prediction, Sampler, Samples,
+    Schema, Stream, Transform, TransformError,
 };
 use rectool_model::Bce;
 use rectool_plugin::{Parameters, PluginError};
 
 use crate::library::{Found, Library};
 
-/// Knows the transform `cross` (two id columns to `cross`, with `buckets`) and the losses `bce`,
-/// `squared` and `broken`, each with one parameter.
+/// Knows the transform `cross` (two id columns to `cross`, with `buckets`), the losses `bce`,
+/// `squared` and `broken`, and the sampler `uniform`, each with one parameter.
 pub(super) struct Native {
     /// Part of every hash: another build of the same plugins has another.
     pub(super) build: &'static str,
 }
 
-const KNOWN: [(&str, &str, &str); 4] = [
+const KNOWN: [(&str, &str, &str); 5] = [
     ("cross", "transform", "buckets"),
     ("bce", "loss", "scale"),
     ("squared", "loss", "scale"),
     ("broken", "loss", "scale"),
+    ("uniform", "sampler", "power"),
 ];
 
 impl Library for Native {
@@ -69,9 +70,10 @@ impl PluginSource for Native {
     fn sampler(
         &self,
         call: &PluginCall,
-        _: &ItemStatistics,
+        items: &ItemStatistics,
     ) -> Result<Arc<dyn Sampler>, PluginFault> {
-        Err(fault("sampler", call, "not here"))
+        assert_eq!(call.name, "uniform");
+        Ok(Arc::new(Uniform(items.ids.clone())))
     }
 
     fn content(&self, sha256: &str) -> Option<Arc<[u8]>> {
@@ -112,6 +114,28 @@ impl Transform for Cross {
         let [Column::I64 { values, .. }] = &columns[..] else { unreachable!("one id column") };
         let crossed = values.chunks_exact(2).map(|row| (row[0] * 31 + row[1]) % self.0);
         Ok(vec![Column::I64 { width: 1, values: crossed.collect() }])
+    }
+}
+
+/// Every item alike.
+struct Uniform(Vec<i64>);
+
+impl Sampler for Uniform {
+    fn name(&self) -> &'static str {
+        "uniform"
+    }
+
+    fn sample(
+        &self,
+        positives: &[i64],
+        count: usize,
+        seed: u64,
+        _: BatchPlace,
+    ) -> Result<Samples, PluginFault> {
+        let (mut stream, items) = (Stream::new(seed, &[]), self.0.len() as u64);
+        let drawn = positives.len() * count;
+        let ids = (0..drawn).map(|_| self.0[stream.below(items) as usize]).collect();
+        Ok(Samples { ids, log_probabilities: vec![-(items as f32).ln(); drawn] })
     }
 }
 

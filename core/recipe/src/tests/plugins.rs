@@ -13,7 +13,7 @@ use crate::library::Library;
 use crate::run::{check_with, run_with};
 use crate::{RecipeError, RunOptions, RunOutcome, Silent};
 
-fn native() -> Arc<dyn Library> {
+pub(super) fn native() -> Arc<dyn Library> {
     Arc::new(Native { build: "a" })
 }
 
