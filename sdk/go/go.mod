@@ -1,0 +1,3 @@
+module rectool/plugin
+
+go 1.24
