@@ -25,9 +25,11 @@ fn config(limits: &Limits) -> Config {
         // guests that look at the bits of their own NaNs.
         .cranelift_nan_canonicalization(false)
         .wasm_relaxed_simd(false)
-        // Compilers do not emit these unasked.
+        // Compilers do not emit this unasked.
         .wasm_memory64(false)
-        .wasm_multi_memory(false);
+        // Components whose parts call each other (JavaScript's, Python's) are joined by adapters
+        // that wasmtime writes with several memories: without them it panics.
+        .wasm_multi_memory(true);
     config
 }
 
