@@ -16,4 +16,5 @@ mod plugins;
 mod quality;
 mod readme;
 mod recipes;
+mod sdk;
 mod tidy;
