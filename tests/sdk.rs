@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use rectool::base::Hint;
+use rectool::plugin::cases::{self, Case};
 use rectool::plugin::check::{self, Outcome};
-use rectool::plugin::{Host, HostOptions, Kind, Limits, Plugin, cases};
+use rectool::plugin::{Host, HostOptions, Kind, Limits, Plugin};
 use serde::Deserialize;
 
 use crate::harness::{Dir, root};
@@ -81,6 +83,10 @@ fn build(dir: &Dir, manifest: &Manifest) -> Option<PathBuf> {
     }
     let sdk = root().join("sdk");
     let filled = |argument: &String| argument.replace("{sdk}", sdk.to_str().unwrap());
+    let kept = kept(dir, manifest);
+    if kept.is_file() {
+        return Some(kept);
+    }
     let start = Instant::now();
     let output = Command::new(program)
         .args(arguments.iter().map(filled))
@@ -95,25 +101,83 @@ fn build(dir: &Dir, manifest: &Manifest) -> Option<PathBuf> {
         String::from_utf8_lossy(&output.stderr)
     );
     println!("{}: built in {:.1} s", manifest.name, start.elapsed().as_secs_f64());
-    Some(dir.join(&build.output))
+    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    // Renamed into place, so that no other test run finds half of it.
+    let new = kept.with_extension(format!("{}.tmp", std::process::id()));
+    std::fs::copy(dir.join(&build.output), &new).unwrap();
+    std::fs::rename(&new, &kept).unwrap();
+    Some(kept)
+}
+
+/// Where the result of these sources is kept: building again would give the same, and compiling
+/// another build of Python's interpreter would take many seconds.
+fn kept(dir: &Dir, manifest: &Manifest) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    let tools = std::fs::read_link(root().join(".wasm-tools")).unwrap_or_default();
+    tools.hash(&mut hasher);
+    let sdk = root().join("sdk");
+    // C++ is a layer over C.
+    for folder in [dir.path(), &sdk.join("wit"), &sdk.join("c"), &sdk.join(sdk_folder(manifest))] {
+        for path in files(folder) {
+            path.strip_prefix(folder).unwrap().hash(&mut hasher);
+            std::fs::read(&path).unwrap().hash(&mut hasher);
+        }
+    }
+    let name = format!("{}-{:016x}.wasm", manifest.name, hasher.finish());
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("sdk-built").join(name)
+}
+
+fn sdk_folder(manifest: &Manifest) -> &str {
+    match manifest.language.as_str() {
+        "ts" => "js",
+        language => language,
+    }
+}
+
+/// All files below a folder but templates, in the order of their names.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    let is_template = |path: &PathBuf| path.join("plugin.toml").is_file();
+    entries.retain(|path| !is_template(path) && !path.ends_with("__pycache__"));
+    let below = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    entries.into_iter().flat_map(below).collect()
 }
 
 /// A built plugin with its folder; `None` where its toolchain is missing.
 fn built(folder: &str) -> Option<(Dir, Plugin)> {
-    let template = root().join("sdk").join(folder);
     let name = format!("my-{}", folder.replace('/', "-"));
-    let dir = instantiate(&template, &name);
-    let text = std::fs::read_to_string(dir.join("plugin.toml")).unwrap();
-    let manifest: Manifest = toml::from_str(&text).unwrap();
-    let wasm = build(&dir, &manifest)?;
-    let start = Instant::now();
-    let plugin = host().load(&wasm).unwrap_or_else(|error| {
-        panic!("{folder}: {error}\n{}", error.hint().unwrap_or_default());
-    });
-    println!("{name}: loaded in {:.1} s", start.elapsed().as_secs_f64());
+    let dir = instantiate(&root().join("sdk").join(folder), &name);
+    let manifest = manifest(&dir);
+    let plugin = load(&dir, &manifest)?;
     assert_eq!(plugin.description().name, name);
     assert_eq!(plugin.kind().name(), manifest.kind);
     Some((dir, plugin))
+}
+
+fn manifest(dir: &Dir) -> Manifest {
+    toml::from_str(&std::fs::read_to_string(dir.join("plugin.toml")).unwrap()).unwrap()
+}
+
+/// Builds the plugin in `dir` and loads it; `None` where its toolchain is missing.
+fn load(dir: &Dir, manifest: &Manifest) -> Option<Plugin> {
+    let name = &manifest.name;
+    let wasm = build(dir, manifest)?;
+    let start = Instant::now();
+    let plugin = host().load(&wasm).unwrap_or_else(|error| {
+        panic!("{name}: {error}\n{}", error.hint().unwrap_or_default());
+    });
+    println!("{name}: loaded in {:.1} s", start.elapsed().as_secs_f64());
+    Some(plugin)
+}
+
+fn replay(plugin: &Plugin, cases: &[Case]) {
+    for case in cases {
+        if let Err(difference) = case.replay(plugin) {
+            panic!("{}: case `{}`: {difference}", plugin.title(), case.name);
+        }
+    }
 }
 
 /// Replays the golden cases, and all the checks of `rectool plugin check`.
@@ -122,11 +186,7 @@ fn template_holds(folder: &str) {
     let text = std::fs::read_to_string(dir.join("cases.jsonl")).unwrap();
     let cases = cases::read(plugin.kind(), &text).unwrap();
     assert!(cases.len() >= 4, "{folder}: only {} cases", cases.len());
-    for case in &cases {
-        if let Err(difference) = case.replay(&plugin) {
-            panic!("{folder}: case `{}`: {difference}", case.name);
-        }
-    }
+    replay(&plugin, &cases);
     for verdict in check::check(&plugin, &cases) {
         if let Outcome::Failed(why) = &verdict.outcome {
             panic!("{folder}: {}: {why}", verdict.name);
@@ -169,6 +229,45 @@ templates! {
     assemblyscript: "assemblyscript/template",
     assemblyscript_loss: "assemblyscript/template-loss",
     assemblyscript_sampler: "assemblyscript/template-sampler",
+}
+
+/// A plugin that takes every type of column and parameter through its language's binding.
+fn echo(language: &str, file: &str) {
+    let folder = root().join("tests").join("echo");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let dir = instantiate(&root().join("sdk").join(language).join("template"), "echo");
+    dir.write(&format!("plugin.{}", file.rsplit_once('.').unwrap().1), &read(file));
+    let Some(plugin) = load(&dir, &manifest(&dir)) else { return };
+    replay(&plugin, &cases::read(Kind::Transform, &read("cases.jsonl")).unwrap());
+
+    let large_ids = cases::read(Kind::Transform, &read("large-ids.jsonl")).unwrap();
+    if language == "js" {
+        let refusal = large_ids[0].replay(&plugin).unwrap_err();
+        assert!(refusal.contains("2^53"), "{refusal}");
+    } else {
+        replay(&plugin, &large_ids);
+    }
+}
+
+macro_rules! echoes {
+    ($($name:ident: $language:literal $file:literal,)+) => {
+        $(
+            #[test]
+            fn $name() {
+                echo($language, $file);
+            }
+        )+
+    };
+}
+
+echoes! {
+    c_echo: "c" "plugin.c",
+    cpp_echo: "cpp" "plugin.cpp",
+    zig_echo: "zig" "plugin.zig",
+    go_echo: "go" "plugin.go",
+    javascript_echo: "js" "plugin.js",
+    python_echo: "python" "plugin.py",
+    assemblyscript_echo: "assemblyscript" "plugin.ts",
 }
 
 /// The same template in every language has the same cases, so that they stay comparable.

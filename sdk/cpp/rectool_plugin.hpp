@@ -123,6 +123,12 @@ struct Column : rectool_column {
         column.rectool_column::texts = writer.texts;
         return column;
     }
+    static Column of(Span<uint32_t> offsets, const rectool_text_writer &writer) {
+        Column column;
+        column.tag = RECTOOL_TEXT_LISTS;
+        column.text_lists = {{offsets.data(), offsets.size()}, writer.texts};
+        return column;
+    }
 };
 static_assert(sizeof(Column) == sizeof(rectool_column), "a column is what the contract says");
 
@@ -160,6 +166,14 @@ class Parameters {
     Span<int64_t> integers(const char *name) const {
         const rectool_value *value = rectool_parameter_value(parameters_, name);
         return {value->integers.data, value->integers.length};
+    }
+    Span<uint8_t> booleans(const char *name) const {
+        const rectool_value *value = rectool_parameter_value(parameters_, name);
+        return {value->booleans.data, value->booleans.length};
+    }
+    Span<rectool_string> texts(const char *name) const {
+        const rectool_value *value = rectool_parameter_value(parameters_, name);
+        return {value->texts.data, value->texts.length};
     }
 
   private:

@@ -184,6 +184,10 @@ pub const Column = extern struct {
     pub fn ofIdLists(row_offsets: []u32, values: []i64) Column {
         return .{ .tag = .int_lists, .as = .{ .int_lists = .{ .offsets = .of(row_offsets), .values = .of(values) } } };
     }
+
+    pub fn ofTextLists(row_offsets: []u32, values: Texts) Column {
+        return .{ .tag = .text_lists, .as = .{ .text_lists = .{ .offsets = .of(row_offsets), .values = values } } };
+    }
 };
 
 /// What every plugin says about itself.
