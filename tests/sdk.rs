@@ -1,6 +1,6 @@
 //! Templates of the SDKs, built as `plugin.toml` says and run on their golden cases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ use serde::Deserialize;
 use crate::harness::{Dir, root};
 
 const PLACEHOLDER: &str = "{{name}}";
+
+/// Where a plugin's folder holds the SDK while it is built.
+const SDK: &str = ".rectool/sdk";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,12 +84,12 @@ fn build(dir: &Dir, manifest: &Manifest) -> Option<PathBuf> {
     for source in &build.sources {
         assert!(dir.join(source).is_file(), "{source} of plugin.toml is missing");
     }
-    let sdk = root().join("sdk");
-    let filled = |argument: &String| argument.replace("{sdk}", sdk.to_str().unwrap());
+    let filled = |argument: &String| argument.replace("{sdk}", SDK);
     let kept = kept(dir, manifest);
     if kept.is_file() {
         return Some(kept);
     }
+    unpack_sdk(dir, manifest);
     let start = Instant::now();
     let output = Command::new(program)
         .args(arguments.iter().map(filled))
@@ -117,20 +120,34 @@ fn kept(dir: &Dir, manifest: &Manifest) -> PathBuf {
     tools.hash(&mut hasher);
     let sdk = root().join("sdk");
     // C++ is a layer over C.
-    for folder in [dir.path(), &sdk.join("wit"), &sdk.join("c"), &sdk.join(sdk_folder(manifest))] {
-        for path in files(folder) {
-            path.strip_prefix(folder).unwrap().hash(&mut hasher);
-            std::fs::read(&path).unwrap().hash(&mut hasher);
-        }
+    for path in files(dir.path()).into_iter().chain(sdk_files(manifest)) {
+        path.strip_prefix(dir.path())
+            .or_else(|_| path.strip_prefix(&sdk))
+            .unwrap()
+            .hash(&mut hasher);
+        std::fs::read(&path).unwrap().hash(&mut hasher);
     }
     let name = format!("{}-{:016x}.wasm", manifest.name, hasher.finish());
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("sdk-built").join(name)
 }
 
-fn sdk_folder(manifest: &Manifest) -> &str {
-    match manifest.language.as_str() {
+/// What a language's build may read: the contract, its binding, and that of C, on which C++ stands.
+fn sdk_files(manifest: &Manifest) -> Vec<PathBuf> {
+    let language = match manifest.language.as_str() {
         "ts" => "js",
         language => language,
+    };
+    let folders: BTreeSet<&str> = ["wit", "c", language].into();
+    folders.iter().flat_map(|folder| files(&root().join("sdk").join(folder))).collect()
+}
+
+/// Copies the SDK into the plugin's folder: builds leave files of theirs beside its sources.
+fn unpack_sdk(dir: &Dir, manifest: &Manifest) {
+    for path in sdk_files(manifest) {
+        let name = path.strip_prefix(root().join("sdk")).unwrap().to_str().unwrap();
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            dir.write(&format!("{SDK}/{name}"), &text);
+        }
     }
 }
 

@@ -18,6 +18,14 @@ static inline uint64_t rectool_to_bits(double x) {
     return bits;
 }
 
+static inline double rectool_abs(double x) {
+    return __builtin_fabs(x);
+}
+
+static inline double rectool_max(double x, double y) {
+    return x > y ? x : y;
+}
+
 static inline double rectool_sqrt(double x) {
     return __builtin_sqrt(x);
 }

@@ -24,22 +24,14 @@ class Plugin extends Loss {
       const weight: f64 = batch.weights.length > 0 ? batch.weights[i] : 1.0;
       const positive = weight * this.positiveWeight * batch.labels[i];
       const negative = weight * (1.0 - batch.labels[i]);
-      losses[i] = <f32>(positive * softplus(-x) + negative * softplus(x));
-      gradients[i] = <f32>(negative * logistic(x) - positive * logistic(-x));
+      const e = Math.exp(-abs(x));
+      const both = Math.log1p(e); // log(1 + exp(x)) is this, and x where x > 0
+      const chance = (x < 0.0 ? e : 1.0) / (1.0 + e);
+      losses[i] = <f32>(positive * (both + max(-x, 0.0)) + negative * (both + max(x, 0.0)));
+      gradients[i] = <f32>((positive + negative) * chance - positive);
     }
     return true;
   }
-}
-
-/** log(1 + exp(x)) */
-function softplus(x: f64): f64 {
-  return max(x, 0.0) + Math.log1p(Math.exp(-abs(x)));
-}
-
-/** 1 / (1 + exp(-x)) */
-function logistic(x: f64): f64 {
-  const e = Math.exp(-abs(x));
-  return (x < 0.0 ? e : 1.0) / (1.0 + e);
 }
 
 register(new Plugin());

@@ -47,10 +47,12 @@ class Plugin {
             double positive = positive_weight * batch.labels[i];
             double negative = 1.0 - batch.labels[i];
             double weight = batch.weights ? batch.weights[i] : 1.0;
-            double loss = positive * rectool_softplus(-x) + negative * rectool_softplus(x);
-            double slope = negative * rectool_logistic(x) - positive * rectool_logistic(-x);
+            double e = rectool_exp(-rectool_abs(x));
+            double both = rectool_log1p(e); // log(1 + exp(x)) is this, and x where x > 0
+            double chance = (x < 0.0 ? e : 1.0) / (1.0 + e);
+            double loss = positive * (both + rectool_max(-x, 0.0)) + negative * (both + rectool_max(x, 0.0));
             losses[i] = static_cast<float>(weight * loss);
-            gradients[i] = static_cast<float>(weight * slope);
+            gradients[i] = static_cast<float>(weight * ((positive + negative) * chance - positive));
         }
         return true;
     }

@@ -41,24 +41,16 @@ func (p *plugin) Evaluate(batch loss.Batch, losses, gradients []float32) error {
 		}
 		positive := weight * p.positiveWeight * float64(batch.Labels[i])
 		negative := weight * (1 - float64(batch.Labels[i]))
-		losses[i] = float32(positive*softplus(-x) + negative*softplus(x))
-		gradients[i] = float32(negative*logistic(x) - positive*logistic(-x))
+		e := math.Exp(-math.Abs(x))
+		both := math.Log1p(e) // log(1 + exp(x)) is this, and x where x > 0
+		chance := 1 / (1 + e)
+		if x < 0 {
+			chance = e / (1 + e)
+		}
+		losses[i] = float32(positive*(both+max(-x, 0)) + negative*(both+max(x, 0)))
+		gradients[i] = float32((positive+negative)*chance - positive)
 	}
 	return nil
-}
-
-// log(1 + exp(x))
-func softplus(x float64) float64 {
-	return max(x, 0) + math.Log1p(math.Exp(-math.Abs(x)))
-}
-
-// 1 / (1 + exp(-x))
-func logistic(x float64) float64 {
-	e := math.Exp(-math.Abs(x))
-	if x < 0 {
-		return e / (1 + e)
-	}
-	return 1 / (1 + e)
 }
 
 func init() { loss.Register(&plugin{}) }

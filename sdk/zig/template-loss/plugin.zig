@@ -27,22 +27,14 @@ const Plugin = struct {
             const positive = weight * self.positive_weight * label;
             const negative = weight * (1.0 - label);
             const x: f64 = logit;
-            loss.* = @floatCast(positive * softplus(-x) + negative * softplus(x));
-            gradient.* = @floatCast(negative * logistic(x) - positive * logistic(-x));
+            const e = @exp(-@abs(x));
+            const both = std.math.log1p(e); // log(1 + exp(x)) is this, and x where x > 0
+            const chance = (if (x < 0.0) e else 1.0) / (1.0 + e);
+            loss.* = @floatCast(positive * (both + @max(-x, 0.0)) + negative * (both + @max(x, 0.0)));
+            gradient.* = @floatCast((positive + negative) * chance - positive);
         }
     }
 };
-
-/// log(1 + exp(x))
-fn softplus(x: f64) f64 {
-    return @max(x, 0.0) + std.math.log1p(@exp(-@abs(x)));
-}
-
-/// 1 / (1 + exp(-x))
-fn logistic(x: f64) f64 {
-    const e = @exp(-@abs(x));
-    return (if (x < 0.0) e else 1.0) / (1.0 + e);
-}
 
 comptime {
     rectool.exportLoss(Plugin);
