@@ -44,20 +44,15 @@ static inline double rectool_exp(double x) {
     double k = __builtin_floor(x * 1.4426950408889634 + 0.5);
     /* ln(2) in two pieces, the first with 33 bits, so that k times it is exact. */
     double r = (x - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10;
-    double sum = 1.0 / 6227020800.0;
-    sum = sum * r + 1.0 / 479001600.0;
-    sum = sum * r + 1.0 / 39916800.0;
-    sum = sum * r + 1.0 / 3628800.0;
-    sum = sum * r + 1.0 / 362880.0;
-    sum = sum * r + 1.0 / 40320.0;
-    sum = sum * r + 1.0 / 5040.0;
-    sum = sum * r + 1.0 / 720.0;
-    sum = sum * r + 1.0 / 120.0;
-    sum = sum * r + 1.0 / 24.0;
-    sum = sum * r + 1.0 / 6.0;
-    sum = sum * r + 0.5;
-    sum = sum * r + 1.0;
-    sum = sum * r + 1.0;
+    /* In pairs, pairs of pairs, ...: these do not wait for each other as nested sums do. */
+    double r2 = r * r;
+    double r4 = r2 * r2;
+    double low = (1.0 + r) + (1.0 / 2.0 + r * (1.0 / 6.0)) * r2;
+    double middle = (1.0 / 24.0 + r * (1.0 / 120.0)) + (1.0 / 720.0 + r * (1.0 / 5040.0)) * r2;
+    double high = (1.0 / 40320.0 + r * (1.0 / 362880.0)) +
+                  (1.0 / 3628800.0 + r * (1.0 / 39916800.0)) * r2;
+    double last = 1.0 / 479001600.0 + r * (1.0 / 6227020800.0);
+    double sum = (low + middle * r4) + (high + last * r4) * (r4 * r4);
     /* In two halves: 2^1024 is no double, though exp(709.7) is. */
     int64_t exponent = (int64_t)k;
     int64_t half = exponent / 2;
@@ -90,17 +85,12 @@ static inline double rectool_log(double x) {
     }
     double s = (m - 1.0) / (m + 1.0);
     double z = s * s;
-    double sum = 1.0 / 23.0;
-    sum = sum * z + 1.0 / 21.0;
-    sum = sum * z + 1.0 / 19.0;
-    sum = sum * z + 1.0 / 17.0;
-    sum = sum * z + 1.0 / 15.0;
-    sum = sum * z + 1.0 / 13.0;
-    sum = sum * z + 1.0 / 11.0;
-    sum = sum * z + 1.0 / 9.0;
-    sum = sum * z + 1.0 / 7.0;
-    sum = sum * z + 1.0 / 5.0;
-    sum = sum * z + 1.0 / 3.0;
+    double z2 = z * z;
+    double z4 = z2 * z2;
+    double low = (1.0 / 3.0 + z * (1.0 / 5.0)) + (1.0 / 7.0 + z * (1.0 / 9.0)) * z2;
+    double middle = (1.0 / 11.0 + z * (1.0 / 13.0)) + (1.0 / 15.0 + z * (1.0 / 17.0)) * z2;
+    double high = (1.0 / 19.0 + z * (1.0 / 21.0)) + (1.0 / 23.0) * z2;
+    double sum = low + (middle + high * z4) * z4;
     double tail = 2.0 * s * z * sum + e * 1.90821492927058770002e-10;
     return e * 0.693147180369123816490 + (2.0 * s + tail);
 }
