@@ -2,7 +2,6 @@
  * What a rectool plugin in JavaScript or TypeScript is written with.
  *
  * A plugin is the default export of its file: a class that extends `Transform`, `Loss` or `Sampler`.
- * Nothing here needs Wasm: a plugin can be imported and tested by Node.js, Deno or Bun as well.
  */
 
 export type Element = "float32" | "int64" | "text";
