@@ -246,6 +246,7 @@ templates! {
     assemblyscript: "assemblyscript/template",
     assemblyscript_loss: "assemblyscript/template-loss",
     assemblyscript_sampler: "assemblyscript/template-sampler",
+    wat: "wat/template",
 }
 
 /// A plugin that takes every type of column and parameter through its language's binding.
