@@ -8,6 +8,10 @@ use rectool_comm::{Solo, on_ranks};
 use super::case::{Case, assert_close, assert_contents_close, content, feature, sgd, share, table};
 use crate::{EmbeddingCollection, EmbeddingError, Ids, Layout, Mode};
 
+/// Ranks add up partial sums, so that gradients differ by a rounding, which a few steps of Adagrad on
+/// small accumulators grow tenfold.
+const TOLERANCE: f32 = 2e-5;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
@@ -26,14 +30,14 @@ proptest! {
         for (step, expected) in expected.iter().enumerate() {
             let found: Vec<f32> =
                 parts.iter().flat_map(|(outputs, ..)| outputs[step].iter().copied()).collect();
-            assert_close(&found, expected, 2e-6, &format!("output of step {step}"));
+            assert_close(&found, expected, TOLERANCE, &format!("output of step {step}"));
         }
         let expected = content(&single);
         let rows: usize = parts.iter().map(|(_, content, _)| content.len()).sum();
         prop_assert_eq!(rows, expected.len(), "a row on two ranks");
         prop_assert!(parts.iter().all(|(.., total)| *total == expected.len() as u64));
         let found = parts.into_iter().flat_map(|(_, content, _)| content).collect();
-        assert_contents_close(&found, &expected, 2e-6);
+        assert_contents_close(&found, &expected, TOLERANCE);
     }
 
     #[test]
@@ -66,7 +70,7 @@ fn more_ranks_than_rows() {
     let mut single = case.collection(Arc::new(Solo));
     case.train(&mut single, |rows| 0..rows);
     let found = parts.into_iter().flatten().collect();
-    assert_contents_close(&found, &content(&single), 2e-6);
+    assert_contents_close(&found, &content(&single), TOLERANCE);
 }
 
 #[test]
