@@ -5,7 +5,7 @@ use crate::harness::Dir;
 #[test]
 fn help_names_every_command() {
     let ran = Dir::new().rectool(&["--help"]).expect_success();
-    for command in ["run", "check", "data", "ckpt", "doctor"] {
+    for command in ["run", "check", "data", "ckpt", "plugin", "doctor"] {
         assert!(ran.stdout.contains(&format!("\n  {command} ")), "{command}: {}", ran.stdout);
     }
 }

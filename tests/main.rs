@@ -12,6 +12,7 @@ mod cli;
 mod data;
 mod failures;
 mod mpi;
+mod plugin_command;
 mod plugins;
 mod quality;
 mod readme;

@@ -134,3 +134,54 @@ fn a_trap_on_one_rank_ends_all_with_one_message() {
     assert_eq!(messages, 1, "{}", ran.stderr);
     assert_eq!(dir.result("out")["status"], "failed");
 }
+
+#[test]
+fn the_recipe_of_standard_plugins_trains() {
+    let dir = Dir::new();
+    dir.synth("log", 20_000);
+    let script = Dir::script("dlrm_plugins.rhai");
+    let run = ["run", &script, "--set", "data=log", "--set", "batch_size=256", "--run-dir", "out"];
+    dir.rectool(&run).expect_success();
+    let result = dir.result("out");
+    for name in ["log1p", "hash", "focal"] {
+        assert_eq!(result["plugins"][name]["version"], "1.0.0", "{name}");
+    }
+    assert!(result["metrics"]["test_auc"].as_f64().unwrap() > 0.6, "{result}");
+}
+
+#[test]
+fn choices_are_told_from_what_a_standard_sampler_draws() {
+    let dir = Dir::new();
+    // Users of two groups, who choose items of their group only.
+    let rows = (0..4_000).map(|at| {
+        let (user, pick) = (at * 7 % 40, at * 13 % 10);
+        format!("1,{user},{}\n", 100 + (user % 2) * 10 + pick)
+    });
+    let rows: String = rows.collect();
+    dir.write("views.csv", &format!("label,user,item\n{rows}"));
+    let import = ["data", "import", "csv", "--split", "train=views.csv", "--label", "label"];
+    dir.rectool(&[&import[..], &["--ids", "user,item", "--out", "views"]].concat())
+        .expect_success();
+    let recipe = |loss: &str| {
+        format!(
+            "let data = dataset(\"views\");\n\
+             let features = features(data, #{{ids: [\"ids\"], negatives: #{{\n\
+               sampler: plugin(\"popularity\", #{{alpha: 0.5}}), item: \"item\", per_row: 4,\n\
+               group: \"group\", log_q: \"log_q\"}}}});\n\
+             let model = dlrm(#{{features: features, embedding_dim: 8, top: [16], {loss}\n\
+               embedding_optimizer: adagrad(#{{learning_rate: 0.1}}),\n\
+               dense_optimizer: adam(#{{learning_rate: 0.01}})}});\n\
+             train(model, #{{train: data.train, batch_size: 256, epochs: 4}});\n\
+             evaluate(model, data.train);\n"
+        )
+    };
+    let losses = ["", "loss: plugin(\"sampled-softmax\", #{group: \"group\", log_q: \"log_q\"}),"];
+    for (at, loss) in losses.iter().enumerate() {
+        let (script, run) = (format!("{at}.rhai"), format!("run-{at}"));
+        dir.write(&script, &recipe(loss));
+        dir.rectool(&["run", &script, "--run-dir", &run]).expect_success();
+        let metrics = dir.result(&run)["metrics"].clone();
+        // A half of the negatives are of the user's own group: they cannot be told apart.
+        assert!(metrics["train_auc"].as_f64().unwrap() > 0.7, "{loss}: {metrics}");
+    }
+}

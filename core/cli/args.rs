@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use rectool_comm::Launched;
 
 use crate::failure::{Exit, Failure};
-use crate::{check, ckpt, data, doctor, output, run};
+use crate::{check, ckpt, data, doctor, output, plugin, run};
 
 /// Trains, indexes and serves recommenders
 #[derive(Debug, Parser)]
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Data(data::DataArgs),
     /// Look into checkpoints
     Ckpt(ckpt::CkptArgs),
+    /// Make, build, check, measure and try plugins
+    Plugin(plugin::PluginArgs),
     /// Say what this machine has, what is wrong with it, and how to mend it
     Doctor(doctor::DoctorArgs),
 }
@@ -40,6 +42,7 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Data(args) => data::run(&args),
             Self::Ckpt(args) => ckpt::run(&args),
+            Self::Plugin(args) => plugin::run(&args),
             Self::Doctor(args) => doctor::run(&args),
         }
     }

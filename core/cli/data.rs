@@ -14,6 +14,8 @@ use rectool_data::{Compression, DataError, SHARD_ROWS, WriterOptions};
 
 use crate::failure::{Exit, Failure};
 
+pub(crate) use inspect::{fields, headings};
+
 /// Options of `rectool data`.
 #[derive(Debug, Args)]
 #[command(arg_required_else_help = true)]

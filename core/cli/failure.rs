@@ -87,6 +87,21 @@ impl Failure {
         Self { exit: Exit::Usage, message, hint: None, told: Told::Here }
     }
 
+    /// The user left out what the command needs, or gave what does not go together.
+    pub(crate) fn asked(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, message: message.into(), hint: None, told: Told::Here }
+    }
+
+    /// A plugin does not do what it should.
+    pub(crate) fn broken(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Plugin, ..Self::asked(message) }
+    }
+
+    /// The same with what to do about it.
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
     /// Standard output takes nothing any more.
     pub(crate) fn output(error: &io::Error) -> Self {
         let message = format!("standard output: {error}");

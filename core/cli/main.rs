@@ -9,6 +9,7 @@ mod doctor;
 mod failure;
 mod logging;
 mod output;
+mod plugin;
 mod progress;
 mod run;
 

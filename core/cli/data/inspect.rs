@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
-use rectool_base::{Column, ColumnKind, ColumnSchema, MISSING_ID};
+use rectool_base::{Column, ColumnKind, ColumnSchema, MISSING_ID, Schema};
 use rectool_data::{Dataset, Manifest};
 
 use super::failure;
@@ -124,11 +124,7 @@ impl HeadArgs {
         let first = dataset.splits().next().unwrap_or("train").to_owned();
         let split = dataset.split(self.split.as_ref().unwrap_or(&first)).map_err(failure)?;
         let columns: Vec<usize> = (0..split.schema().columns().len()).collect();
-        let names =
-            split.schema().columns().iter().flat_map(|column| {
-                (0..column.width().unwrap_or(1)).map(|at| column.member_name(at))
-            });
-        output::print(&(names.collect::<Vec<_>>().join("\t") + "\n"))?;
+        output::print(&(headings(split.schema()).join("\t") + "\n"))?;
         let rows: Vec<u64> = (0..self.rows.min(split.rows())).collect();
         for rows in rows.chunks(1_024) {
             let values = split.gather(rows, &columns).map_err(failure)?;
@@ -145,8 +141,16 @@ impl HeadArgs {
     }
 }
 
+/// A name for each value of a row, list columns as one.
+pub(crate) fn headings(schema: &Schema) -> Vec<String> {
+    let columns = schema.columns().iter();
+    let names = columns
+        .flat_map(|column| (0..column.width().unwrap_or(1)).map(|at| column.member_name(at)));
+    names.collect()
+}
+
 /// The values of a row as text; what is missing is empty.
-fn fields(column: &Column, row: usize) -> Vec<String> {
+pub(crate) fn fields(column: &Column, row: usize) -> Vec<String> {
     let list = |fields: Vec<String>| vec![fields.join("|")];
     match column {
         Column::F32 { width, values } => {

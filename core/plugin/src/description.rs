@@ -7,6 +7,7 @@ use crate::abi;
 use crate::error::PluginError;
 use crate::fault::bounded;
 use crate::limits::{CHOICES_MAX, NAME_CHARS_MAX, PARAMETERS_MAX, TEXT_CHARS_MAX};
+use crate::name::is_words;
 use crate::parameters;
 
 /// The type of a parameter.
@@ -138,12 +139,7 @@ impl Check<'_> {
 
     /// Lower-case words, joined by `joint`.
     fn name(&self, what: &str, name: &str, joint: char) -> Result<(), PluginError> {
-        let good = |word: &str| {
-            word.starts_with(|first: char| first.is_ascii_lowercase() || first.is_ascii_digit())
-                && word.chars().all(|each| each.is_ascii_lowercase() || each.is_ascii_digit())
-        };
-        let starts = name.starts_with(|first: char| first.is_ascii_lowercase());
-        if starts && name.len() <= NAME_CHARS_MAX && name.split(joint).all(good) {
+        if is_words(name, joint) {
             return Ok(());
         }
         let expected = format!(

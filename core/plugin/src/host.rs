@@ -13,6 +13,7 @@ use crate::error::PluginError;
 use crate::fault::{Identity, bounded};
 use crate::instance::Prepared;
 use crate::limits::{FILE_BYTES_MAX, Limits};
+use crate::name::user_cache;
 use crate::plugin::Plugin;
 use crate::store::State;
 use crate::ticker::Ticker;
@@ -76,6 +77,15 @@ impl Host {
         let cache = options.cache.and_then(|folder| Cache::open(&folder, &engine));
         let limits = options.limits;
         Ok(Self { shared: Arc::new(Shared { engine, limits, ticker, linker, cache }) })
+    }
+
+    /// The same with the user's cache of compiled code, and the usual limits.
+    ///
+    /// # Errors
+    /// As [`Host::new`].
+    pub fn for_user() -> Result<Self, PluginError> {
+        let cache = user_cache().map(|cache| cache.join("plugins"));
+        Self::new(HostOptions { cache, ..HostOptions::default() })
     }
 
     /// The limits that hold for every plugin of this host.

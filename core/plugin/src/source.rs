@@ -11,13 +11,14 @@ use rectool_base::{
 use crate::builtin;
 use crate::error::PluginError;
 use crate::host::{Host, sha256_hex};
+use crate::name::is_plugin_name;
 use crate::parameters::Parameters;
 use crate::plugin::Plugin;
 
 /// Folders that may hold plugins, first come first served. Behind them come those in
 /// [`builtin::PLUGINS`].
 ///
-/// A folder holds plugin `name` as `name.wasm`, `name.wat`, or `name/name.wasm`.
+/// A folder holds plugin `name` as `name.wasm` or `name.wat`, or one of these in a folder `name`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchPath {
     folders: Vec<PathBuf>,
@@ -57,10 +58,11 @@ impl SearchPath {
     /// The file of plugin `name`.
     fn find(&self, name: &str) -> Option<PathBuf> {
         let inside = |folder: &PathBuf| {
-            [format!("{name}.wasm"), format!("{name}.wat"), format!("{name}/{name}.wasm")]
-                .map(|file| folder.join(file))
+            ["", &format!("{name}/")]
+                .map(|inside| [".wasm", ".wat"].map(|ending| format!("{inside}{name}{ending}")))
+                .map(|files| files.map(|file| folder.join(file)))
         };
-        self.folders.iter().flat_map(inside).find(|file| file.is_file())
+        self.folders.iter().flat_map(inside).flatten().find(|file| file.is_file())
     }
 
     /// Names and files of all plugins in the folders; a name that was found is not looked for again.
@@ -133,7 +135,7 @@ impl Plugins {
     /// Every plugin that can be named, and where it is. Files are not opened.
     pub fn list(&self) -> BTreeMap<String, Location> {
         let builtin =
-            builtin::PLUGINS.iter().map(|(name, _)| ((*name).to_owned(), Location::Builtin));
+            builtin::PLUGINS.iter().map(|builtin| (builtin.name.to_owned(), Location::Builtin));
         let files = self.path.list().into_iter();
         builtin.chain(files.map(|(name, file)| (name, Location::File(file)))).collect()
     }
@@ -146,13 +148,11 @@ impl Plugins {
         if let Some(plugin) = self.loaded().by_name.get(name) {
             return Ok(Arc::clone(plugin));
         }
-        let plain =
-            !name.is_empty() && name.chars().all(|each| each.is_alphanumeric() || each == '-');
-        let file = plain.then(|| self.path.find(name)).flatten();
-        let builtin = builtin::PLUGINS.iter().find(|(builtin, _)| *builtin == name);
+        let file = is_plugin_name(name).then(|| self.path.find(name)).flatten();
+        let builtin = builtin::find(name);
         let plugin = match (file, builtin) {
             (Some(file), _) => self.load(name, &file)?,
-            (None, Some((_, bytes))) => self.host.load_bytes(name, bytes.to_vec())?,
+            (None, Some(builtin)) => self.host.load_bytes(name, builtin.component.to_vec())?,
             (None, None) => {
                 let (name, known) = (name.to_owned(), self.list().into_keys().collect());
                 let searched = self.path.folders.clone();

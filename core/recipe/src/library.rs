@@ -1,12 +1,11 @@
 //! The plugins that a recipe can name, and what runs them.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use rectool_base::{
     ItemStatistics, Loss, PluginCall, PluginFault, PluginSource, Sampler, Schema, Transform,
 };
-use rectool_plugin::{Host, HostOptions, Location, Parameters, PluginError, Plugins, SearchPath};
+use rectool_plugin::{Host, Location, Parameters, PluginError, Plugins, SearchPath};
 
 use crate::run::RecipeOptions;
 
@@ -44,7 +43,7 @@ impl WasmLibrary {
         if let Some(plugins) = self.plugins.get() {
             return Ok(plugins);
         }
-        let host = Host::new(HostOptions { cache: cache_folder(), ..HostOptions::default() })?;
+        let host = Host::for_user()?;
         Ok(self.plugins.get_or_init(|| Plugins::new(host, self.path.clone())))
     }
 
@@ -52,16 +51,6 @@ impl WasmLibrary {
         let title = || format!("{} {}", call.name, call.version);
         self.plugins().map_err(|error| error.into_fault(kind, &title()))
     }
-}
-
-/// `$XDG_CACHE_HOME/rectool/plugins`: code that was compiled by an earlier run.
-fn cache_folder() -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.filter(|path| path.is_absolute()).or_else(|| {
-        let home = std::env::var_os("HOME").map(PathBuf::from);
-        home.map(|home| home.join(".cache"))
-    });
-    Some(cache?.join("rectool").join("plugins"))
 }
 
 impl Library for WasmLibrary {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::builtin::PLUGINS;
+use crate::builtin::{Builtin, PLUGINS};
 use crate::check::{Outcome, check};
 use crate::{Kind, cases};
 
@@ -15,11 +15,10 @@ fn folder() -> PathBuf {
 fn every_plugin_passes_its_checks() {
     let host = host();
     let mut failed = Vec::new();
-    for (name, bytes) in PLUGINS {
-        let plugin = host.load_bytes(name, bytes.to_vec()).unwrap();
+    for Builtin { name, component, cases } in PLUGINS {
+        let plugin = host.load_bytes(name, component.to_vec()).unwrap();
         assert_eq!(plugin.description().name, *name);
-        let text = std::fs::read_to_string(folder().join(name).join("cases.jsonl")).unwrap();
-        let cases = cases::read(plugin.kind(), &text).unwrap();
+        let cases = cases::read(plugin.kind(), cases).unwrap();
         assert!(cases.len() >= 4, "{name} has {} cases", cases.len());
         assert!(cases.iter().any(cases::Case::expects_error), "{name} has no case that fails");
         for verdict in check(&plugin, &cases) {
@@ -40,12 +39,12 @@ fn every_plugin_is_small_and_listed() {
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     folders.sort();
-    let listed: Vec<&str> = PLUGINS.iter().map(|(name, _)| *name).collect();
+    let listed: Vec<&str> = PLUGINS.iter().map(|builtin| builtin.name).collect();
     assert_eq!(folders, listed);
-    for (name, bytes) in PLUGINS {
-        assert!(bytes.len() <= 64 << 10, "{name}: {} bytes", bytes.len());
+    for Builtin { name, component, .. } in PLUGINS {
+        assert!(component.len() <= 64 << 10, "{name}: {} bytes", component.len());
     }
-    let bytes: usize = PLUGINS.iter().map(|(_, bytes)| bytes.len()).sum();
+    let bytes: usize = PLUGINS.iter().map(|builtin| builtin.component.len()).sum();
     assert!(bytes <= 1 << 20, "{bytes} bytes in all");
 }
 
@@ -54,7 +53,7 @@ fn there_are_plugins_of_every_kind() {
     let host = host();
     let kinds: Vec<Kind> = PLUGINS
         .iter()
-        .map(|(name, bytes)| host.load_bytes(name, bytes.to_vec()).unwrap().kind())
+        .map(|plugin| host.load_bytes(plugin.name, plugin.component.to_vec()).unwrap().kind())
         .collect();
     let count = |kind| kinds.iter().filter(|found| **found == kind).count();
     let counts = [Kind::Transform, Kind::Loss, Kind::Sampler].map(count);

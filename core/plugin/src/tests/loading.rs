@@ -135,9 +135,9 @@ fn wasi_is_answered_with_nothing() {
         transform.apply(&[schema], vec![column], place(1)).unwrap()
     };
     let Column::I64 { values, .. } = &run()[0] else { panic!("{:?}", run()) };
-    // No variables; time 0; a random number; nothing more there; opening fails with 8 (bad
+    // No variables; time 1; a random number; nothing more there; opening fails with 8 (bad
     // descriptor), writing 5 bytes succeeds.
-    assert_eq!((values[0], values[1]), (0, 0));
+    assert_eq!((values[0], values[1]), (0, 1));
     assert_ne!(values[2], 0);
     assert_eq!((values[5] & 0xffff_ffff, values[5] >> 32), (8, 0));
     assert_eq!(run()[0], Column::I64 { width: 6, values: values.clone() });

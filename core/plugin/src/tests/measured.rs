@@ -107,7 +107,7 @@ fn plugins_are_found_by_name() {
     let path = SearchPath::new().with(first.path().to_owned()).with(second.path().to_owned());
     let plugins = Plugins::new(host(), path.clone());
     let mut names: Vec<String> = plugins.list().into_keys().collect();
-    names.retain(|name| !crate::builtin::PLUGINS.iter().any(|(builtin, _)| builtin == name));
+    names.retain(|name| !crate::builtin::PLUGINS.iter().any(|builtin| builtin.name == *name));
     assert_eq!(names, ["double", "other", "wrong"]);
     assert_eq!(plugins.find("other").unwrap().title(), "other 1.0.0");
     let error = plugins.find("duoble").unwrap_err();
