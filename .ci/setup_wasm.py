@@ -15,6 +15,7 @@ import time
 # Rust for Wasm stands in where rustup has no wasm32 target.
 SYSTEM = [
     ("C, C++", ["clang", "wasm-ld"], ["clang", "lld"]),
+    ("JavaScript, AssemblyScript", ["node", "npm"], ["nodejs", "npm"]),
     ("Rust", ["/usr/bin/rustc", "/usr/bin/cargo", "wasm-ld"], ["rustc-web", "cargo-web", "rust-web-src", "lld"]),
 ]
 PIP = [
@@ -61,6 +62,7 @@ def rustup_target():
 
 
 def system_tools():
+    updated = False
     for languages, programs, packages in SYSTEM:
         missing = [program for program in programs if not shutil.which(program)]
         if not missing or (languages == "Rust" and rustup_target()):
@@ -70,6 +72,9 @@ def system_tools():
             continue
         sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
         environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        if not updated:
+            update = [*sudo, "apt-get", "update", "-q"]
+            updated = attempt(languages, update, env=environment, stdout=subprocess.DEVNULL)
         install = [*sudo, "apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
         attempt(languages, install, env=environment, stdout=subprocess.DEVNULL)
 
