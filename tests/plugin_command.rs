@@ -107,7 +107,8 @@ fn mistakes_are_named() {
     fails(&["new", "My_Plugin", "--lang", "c"], &["My_Plugin", "lower-case words"]);
     fails(&["new", "mine", "--lang", "wat", "--kind", "loss"], &["no template", "transform"]);
     fails(&["build", "nowhere"], &["plugin.toml", "rectool plugin new"]);
-    fails(&["run", "hash", "--logits", "1"], &["give `--data DIR`"]);
+    fails(&["run", "log1p", "--logits", "1"], &["give `--data DIR`"]);
+    fails(&["run", "log1p", "--data", "x", "--set", "negativ=zero"], &["mean `negative`?"]);
     fails(&["run", "bce", "--logits", "1,2", "--labels", "1"], &["2 and 1"]);
     dir.rectool(&["plugin", "new", "mine", "--lang", "c"]).expect_success();
     fails(&["new", "mine", "--lang", "c"], &["exists already"]);

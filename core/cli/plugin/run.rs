@@ -75,6 +75,7 @@ impl RunArgs {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
         let found = self.target.load()?;
         let parameters: Parameters = self.settings.iter().cloned().collect::<BTreeMap<_, _>>();
+        found.plugin.call(&parameters).map_err(Failure::usage)?;
         let text = match found.plugin.kind() {
             Kind::Transform => self.transform(&found, &parameters)?,
             Kind::Loss => self.loss(&found, &parameters)?,
