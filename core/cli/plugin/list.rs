@@ -10,9 +10,6 @@ use super::target::{host, search_path};
 use crate::failure::{Exit, Failure};
 use crate::output::print;
 
-/// Where a plugin is that no folder holds.
-const BUILTIN: &str = "comes with rectool";
-
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Folder of plugins to search before the usual ones
@@ -28,11 +25,7 @@ impl ListArgs {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
         let plugins = Plugins::new(host()?, search_path(&self.plugin_path));
         let mut rows = Vec::new();
-        for (name, place) in plugins.list() {
-            let found = match place {
-                Location::File(path) => path.display().to_string(),
-                Location::Builtin => BUILTIN.to_owned(),
-            };
+        for (name, found) in plugins.list() {
             rows.push(match plugins.find(&name) {
                 Ok(plugin) => Row {
                     name,
@@ -60,7 +53,7 @@ struct Row {
     kind: String,
     version: String,
     what: String,
-    found: String,
+    found: Location,
 }
 
 fn table(rows: &[Row]) -> String {
@@ -69,7 +62,7 @@ fn table(rows: &[Row]) -> String {
     for Row { name, kind, version, what, found } in rows {
         let _ = write!(text, "{name:<width$}  {kind:<9}  {version:<7}  {what}");
         // Where most come from goes without saying.
-        if found != BUILTIN {
+        if *found != Location::Builtin {
             let _ = write!(text, " ({found})");
         }
         text.push('\n');
@@ -80,6 +73,7 @@ fn table(rows: &[Row]) -> String {
 fn json(rows: &[Row]) -> String {
     let rows = rows.iter().map(|row| {
         let Row { name, kind, version, what, found } = row;
+        let found = found.to_string();
         serde_json::json!({ "name": name, "kind": kind, "version": version, "summary": what, "found": found })
     });
     let rows: Vec<_> = rows.collect();

@@ -102,6 +102,15 @@ pub enum Location {
     Builtin,
 }
 
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Builtin => f.write_str("comes with rectool"),
+        }
+    }
+}
+
 /// The plugins of a run, loaded when they are first named.
 pub struct Plugins {
     host: Host,

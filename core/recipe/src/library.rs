@@ -57,10 +57,7 @@ impl Library for WasmLibrary {
     fn find(&self, name: &str, parameters: &Parameters) -> Result<Found, PluginError> {
         let plugins = self.plugins()?;
         let plugin = plugins.find(name)?;
-        let origin = match plugins.list().remove(name) {
-            Some(Location::File(path)) => path.display().to_string(),
-            _ => "comes with rectool".to_owned(),
-        };
+        let origin = plugins.list().remove(name).unwrap_or(Location::Builtin).to_string();
         Ok(Found { call: plugin.call(parameters)?, kind: plugin.kind().name(), origin })
     }
 }
