@@ -21,18 +21,13 @@ use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, Pooling, TableOpt
 /// use std::sync::Arc;
 /// use rectool_comm::Solo;
 /// use rectool_embedding::{
-///     EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Layout, Mode, OptimizerOptions,
-///     Pooling, TableOptions,
+///     EmbeddingCollection, FeatureOptions, Ids, Layout, Mode, OptimizerOptions, Pooling,
+///     TableOptions,
 /// };
 ///
 /// # fn main() -> Result<(), rectool_embedding::EmbeddingError> {
-/// let city = TableOptions {
-///     name: "city".to_owned(),
-///     dim: 2,
-///     index: IndexKind::Hash,
-///     init: Init::Zero,
-///     optimizer: OptimizerOptions::Sgd { learning_rate: 0.5, weight_decay: 0.0 },
-/// };
+/// let sgd = OptimizerOptions::Sgd { learning_rate: 0.5, weight_decay: 0.0 };
+/// let city = TableOptions::new("city", 2, sgd);
 /// let home = FeatureOptions {
 ///     name: "home".to_owned(),
 ///     table: "city".to_owned(),

@@ -8,13 +8,11 @@ use crate::EmbeddingError;
 /// One embedding table.
 ///
 /// ```
-/// use rectool_embedding::{IndexKind, Init, OptimizerOptions, TableOptions};
+/// use rectool_embedding::{Init, OptimizerOptions, TableOptions};
+/// let sgd = OptimizerOptions::Sgd { learning_rate: 0.1, weight_decay: 0.0 };
 /// let table = TableOptions {
-///     name: "city".to_owned(),
-///     dim: 16,
-///     index: IndexKind::Hash,
 ///     init: Init::Uniform { bound: 0.01 },
-///     optimizer: OptimizerOptions::Sgd { learning_rate: 0.1, weight_decay: 0.0 },
+///     ..TableOptions::new("city", 16, sgd)
 /// };
 /// assert_eq!(table.optimizer.state_width(table.dim), 0);
 /// ```
@@ -170,6 +168,11 @@ impl OptimizerOptions {
 }
 
 impl TableOptions {
+    /// A table with a hash index whose rows begin as zeros. Other fields are set by struct update.
+    pub fn new(name: impl Into<String>, dim: usize, optimizer: OptimizerOptions) -> Self {
+        Self { name: name.into(), dim, index: IndexKind::Hash, init: Init::Zero, optimizer }
+    }
+
     /// Refuses numbers that no table can work with.
     pub(crate) fn check(&self) -> Result<(), EmbeddingError> {
         if !(1..=EMBEDDING_DIM_MAX).contains(&self.dim) {

@@ -261,11 +261,9 @@ impl DlrmSpec {
     /// Tables and features as the embedding engine takes them.
     pub fn tables(&self) -> (Vec<TableOptions>, Vec<FeatureOptions>) {
         let table = |table: &crate::TableSpec| TableOptions {
-            name: table.name.clone(),
-            dim: self.embedding_dim,
             index: table.index.clone(),
             init: table.init.clone(),
-            optimizer: self.embedding_optimizer.clone(),
+            ..TableOptions::new(&table.name, self.embedding_dim, self.embedding_optimizer.clone())
         };
         let feature = |feature: &crate::IdFeatureSpec| FeatureOptions {
             name: feature.name.clone(),

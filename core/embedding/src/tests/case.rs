@@ -37,7 +37,7 @@ pub(super) struct Batch {
 
 pub(super) fn table(name: &str, dim: usize, optimizer: OptimizerOptions) -> TableOptions {
     let init = Init::Uniform { bound: 0.5 };
-    TableOptions { name: name.to_owned(), dim, index: IndexKind::Hash, init, optimizer }
+    TableOptions { init, ..TableOptions::new(name, dim, optimizer) }
 }
 
 pub(super) fn feature(name: &str, table: &str) -> FeatureOptions {

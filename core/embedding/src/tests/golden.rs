@@ -6,8 +6,8 @@ use rectool_comm::Solo;
 use serde::Deserialize;
 
 use crate::{
-    EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Layout, Mode, OptimizerOptions,
-    Pooling, TableOptions,
+    EmbeddingCollection, FeatureOptions, Ids, IndexKind, Layout, Mode, OptimizerOptions, Pooling,
+    TableOptions,
 };
 
 #[derive(Deserialize)]
@@ -54,13 +54,8 @@ impl Case {
         let dim = self.start[0].len();
         let optimizer = self.optimizer();
         let state = vec![self.initial_accumulator; self.start.len() * optimizer.state_width(dim)];
-        let table = TableOptions {
-            name: "t".to_owned(),
-            dim,
-            index: IndexKind::Dense { rows: self.start.len() as u64 },
-            init: Init::Zero,
-            optimizer,
-        };
+        let index = IndexKind::Dense { rows: self.start.len() as u64 };
+        let table = TableOptions { index, ..TableOptions::new("t", dim, optimizer) };
         let feature = FeatureOptions { name: "f".into(), table: "t".into(), pooling: self.pooling };
         let mut tables =
             EmbeddingCollection::new(vec![table], vec![feature], 1, Arc::new(Solo)).unwrap();

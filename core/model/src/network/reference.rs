@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rectool_comm::Solo;
 use rectool_embedding::{
-    EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Mode, OptimizerOptions, Pooling,
+    EmbeddingCollection, FeatureOptions, Ids, IndexKind, Mode, OptimizerOptions, Pooling,
     TableOptions,
 };
 use serde::Deserialize;
@@ -98,11 +98,8 @@ fn spec(golden: &Golden) -> DlrmSpec {
 
 fn tables(golden: &Golden, spec: &DlrmSpec) -> EmbeddingCollection {
     let table = |(at, rows): (usize, &Vec<Vec<f32>>)| TableOptions {
-        name: at.to_string(),
-        dim: spec.embedding_dim,
         index: IndexKind::Dense { rows: rows.len() as u64 },
-        init: Init::Zero,
-        optimizer: spec.embedding_optimizer.clone(),
+        ..TableOptions::new(at.to_string(), spec.embedding_dim, spec.embedding_optimizer.clone())
     };
     let options = golden.start.tables.iter().enumerate().map(table).collect();
     let feature = |feature: &IdFeatureSpec| FeatureOptions {
