@@ -28,11 +28,7 @@ use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, Pooling, TableOpt
 /// # fn main() -> Result<(), rectool_embedding::EmbeddingError> {
 /// let sgd = OptimizerOptions::Sgd { learning_rate: 0.5, weight_decay: 0.0 };
 /// let city = TableOptions::new("city", 2, sgd);
-/// let home = FeatureOptions {
-///     name: "home".to_owned(),
-///     table: "city".to_owned(),
-///     pooling: Pooling::Sum,
-/// };
+/// let home = FeatureOptions::new("home", "city", Pooling::Sum);
 /// let mut tables = EmbeddingCollection::new(vec![city], vec![home], 1, Arc::new(Solo))?;
 ///
 /// let ids = Ids::Fixed { values: &[7, 9, 7], width: 1, at: 0 };

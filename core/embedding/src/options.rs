@@ -1,4 +1,4 @@
-//! What a user says about tables and features.
+//! What a user says about tables.
 
 use rectool_base::limits::EMBEDDING_DIM_MAX;
 use serde::{Deserialize, Serialize};
@@ -105,28 +105,6 @@ pub enum OptimizerOptions {
         #[serde(default)]
         weight_decay: f32,
     },
-}
-
-/// How the rows of a list of ids become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pooling {
-    /// Their sum.
-    Sum,
-    /// Their sum over their number.
-    Mean,
-}
-
-/// One feature: a column of ids, looked up in a table. Features may share a table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FeatureOptions {
-    /// Unique among the features.
-    pub name: String,
-    /// The table's name.
-    pub table: String,
-    /// How a list becomes one row; the same for a single id. An empty list gives zeros.
-    pub pooling: Pooling,
 }
 
 impl OptimizerOptions {

@@ -265,10 +265,8 @@ impl DlrmSpec {
             init: table.init.clone(),
             ..TableOptions::new(&table.name, self.embedding_dim, self.embedding_optimizer.clone())
         };
-        let feature = |feature: &crate::IdFeatureSpec| FeatureOptions {
-            name: feature.name.clone(),
-            table: feature.table.clone(),
-            pooling: feature.pooling,
+        let feature = |feature: &crate::IdFeatureSpec| {
+            FeatureOptions::new(&feature.name, &feature.table, feature.pooling)
         };
         let features = self.features.ids.iter().map(feature).collect();
         (self.tables.iter().map(table).collect(), features)

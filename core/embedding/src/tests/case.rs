@@ -41,7 +41,7 @@ pub(super) fn table(name: &str, dim: usize, optimizer: OptimizerOptions) -> Tabl
 }
 
 pub(super) fn feature(name: &str, table: &str) -> FeatureOptions {
-    FeatureOptions { name: name.to_owned(), table: table.to_owned(), pooling: Pooling::Sum }
+    FeatureOptions::new(name, table, Pooling::Sum)
 }
 
 pub(super) fn sgd(learning_rate: f32) -> OptimizerOptions {
@@ -66,10 +66,10 @@ impl Case {
             })
             .collect();
         let features: Vec<FeatureOptions> = (0..=stream.below(6))
-            .map(|f| FeatureOptions {
-                name: format!("feature {f}"),
-                table: tables[stream.below(tables.len() as u64) as usize].name.clone(),
-                pooling: [Pooling::Sum, Pooling::Mean][stream.below(2) as usize],
+            .map(|f| {
+                let table = &tables[stream.below(tables.len() as u64) as usize].name;
+                let pooling = [Pooling::Sum, Pooling::Mean][stream.below(2) as usize];
+                FeatureOptions::new(format!("feature {f}"), table, pooling)
             })
             .collect();
         let mut case = Self { tables, features, steps: Vec::new(), seed };

@@ -56,7 +56,7 @@ impl Case {
         let state = vec![self.initial_accumulator; self.start.len() * optimizer.state_width(dim)];
         let index = IndexKind::Dense { rows: self.start.len() as u64 };
         let table = TableOptions { index, ..TableOptions::new("t", dim, optimizer) };
-        let feature = FeatureOptions { name: "f".into(), table: "t".into(), pooling: self.pooling };
+        let feature = FeatureOptions::new("f", "t", self.pooling);
         let mut tables =
             EmbeddingCollection::new(vec![table], vec![feature], 1, Arc::new(Solo)).unwrap();
         let keys: Vec<u64> = (0..self.start.len() as u64).collect();

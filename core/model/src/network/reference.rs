@@ -102,10 +102,8 @@ fn tables(golden: &Golden, spec: &DlrmSpec) -> EmbeddingCollection {
         ..TableOptions::new(at.to_string(), spec.embedding_dim, spec.embedding_optimizer.clone())
     };
     let options = golden.start.tables.iter().enumerate().map(table).collect();
-    let feature = |feature: &IdFeatureSpec| FeatureOptions {
-        name: feature.name.clone(),
-        table: feature.table.clone(),
-        pooling: feature.pooling,
+    let feature = |feature: &IdFeatureSpec| {
+        FeatureOptions::new(&feature.name, &feature.table, feature.pooling)
     };
     let features = spec.features.ids.iter().map(feature).collect();
     let mut tables = EmbeddingCollection::new(options, features, 1, Arc::new(Solo)).unwrap();
