@@ -12,8 +12,8 @@ use crate::plan::Plan;
 use crate::pool::{FeatureValues, pool};
 use crate::prepare::{Phase, Prepared, Preparer};
 use crate::table::Table;
-use crate::update::{FeatureGradient, Gradients, Update, update};
-use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, Pooling, TableOptions};
+use crate::update::{Gradients, Update, update};
+use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, TableOptions};
 
 /// Embedding tables, each spread over all ranks by key, and the features that are looked up in them.
 ///
@@ -111,7 +111,7 @@ impl EmbeddingCollection {
 
     /// Writes the embedding of each feature and row to `out`; floats between them stay as they are.
     ///
-    /// Shapes: `out` [B, F, D] as `layout` says.
+    /// Shapes: `out` [B, F, D] as `layout` says, with [L, D] in the place of D for a sequence.
     ///
     /// # Errors
     /// If a shape does not fit, a table is full, or an exchange failed.
@@ -130,7 +130,7 @@ impl EmbeddingCollection {
         layout: &Layout,
     ) -> Result<(), EmbeddingError> {
         self.check_owner("forward", prepared)?;
-        layout.check(&self.plan.dims, prepared.rows, out.len())?;
+        layout.check(&self.plan.widths, prepared.rows, out.len())?;
         if self.comm.size() == 1 {
             let lookups = prepared.tables.iter_mut().map(|table| &mut table.local);
             resolve(&mut self.tables, lookups, mode)?;
@@ -152,7 +152,8 @@ impl EmbeddingCollection {
     /// Sums the gradients of each key and takes one step of its table's optimizer on its row.
     /// `rate` multiplies every table's learning rate.
     ///
-    /// Shapes: `gradient` [B, F, D] as `layout` says.
+    /// Shapes: `gradient` [B, F, D] as `layout` says, with [L, D] in the place of D for a sequence,
+    /// where gradients of the filling zeros are not read.
     ///
     /// # Errors
     /// If a shape does not fit, an exchange failed, or the batch did not last go through `forward`
@@ -172,7 +173,7 @@ impl EmbeddingCollection {
         rate: f32,
     ) -> Result<(), EmbeddingError> {
         self.check_owner("backward", prepared)?;
-        layout.check(&self.plan.dims, prepared.rows, gradient.len())?;
+        layout.check(&self.plan.widths, prepared.rows, gradient.len())?;
         self.check_trained(prepared)?;
         let gradients = gradients(&self.plan, prepared, gradient, layout);
         if self.comm.size() == 1 {
@@ -219,9 +220,14 @@ impl EmbeddingCollection {
         &self.plan.features
     }
 
-    /// Width D of each feature.
+    /// Width D of each feature's table.
     pub fn dims(&self) -> &[usize] {
         &self.plan.dims
+    }
+
+    /// Floats of each feature in a row of the batch: L * D for a sequence, otherwise D.
+    pub fn widths(&self) -> &[usize] {
+        &self.plan.widths
     }
 
     /// Rows in use over all tables and ranks.
@@ -274,16 +280,10 @@ impl EmbeddingCollection {
         features
             .map(|((options, (t, f)), dim)| {
                 let table = &prepared.tables[*t];
-                let place = &table.features[*f];
-                let (slots, starts) = if place.starts.is_empty() {
-                    let end = place.first + prepared.rows;
-                    (&table.local.distinct.slots[place.first..end], None)
-                } else {
-                    (table.local.distinct.slots.as_slice(), Some(place.starts.as_slice()))
-                };
-                let end = table.base + table.local.distinct.len() * dim;
-                let values = &prepared.values.as_slice()[table.base..end];
-                FeatureValues { dim: *dim, pooling: options.pooling, slots, starts, values }
+                let place = (&table.features[*f], prepared.rows);
+                let distinct = &table.local.distinct;
+                let values = &prepared.values.as_slice()[table.base..][..distinct.len() * dim];
+                FeatureValues::new((*dim, options.pooling), place, &distinct.slots, values)
             })
             .collect()
     }
@@ -302,14 +302,12 @@ fn gradients<'a>(
             values,
             row_stride: layout.row_stride,
             row_bits: table.row_bits,
-            features: features
+            offsets: features
                 .iter()
-                .zip(&table.features)
-                .map(|(feature, place)| FeatureGradient {
-                    offset: layout.offsets[*feature],
-                    means: (plan.features[*feature].pooling == Pooling::Mean)
-                        .then_some(place.starts.as_slice())
-                        .filter(|starts| !starts.is_empty()),
+                .flat_map(|feature| {
+                    let vectors = plan.features[*feature].pooling.vectors();
+                    let place = |vector| layout.offsets[*feature] + vector * plan.dims[*feature];
+                    (0..vectors).map(place)
                 })
                 .collect(),
         })

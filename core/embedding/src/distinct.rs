@@ -13,6 +13,8 @@ pub(crate) struct Distinct {
     starts: Vec<u32>,
     /// \[N\]: bags, in order of occurrence for each key.
     pub(crate) occurrences: Vec<u32>,
+    /// \[N\]: what the gradient of each of `occurrences` counts, or empty where all count 1.
+    pub(crate) scales: Vec<f32>,
 }
 
 /// Room for the search of a key's slot, kept by a thread from table to table.
@@ -107,6 +109,13 @@ impl Distinct {
         }
         // What is already there is overwritten by `place`.
         self.occurrences.resize(self.slots.len(), 0);
+        self.scales.clear();
+    }
+
+    /// As [`Distinct::place_begin`], for [`Distinct::place_scaled`].
+    pub(crate) fn place_scaled_begin(&mut self) {
+        self.place_begin();
+        self.scales.resize(self.slots.len(), 0.0);
     }
 
     /// Notes the bag of each of the occurrences `range`. All occurrences must be placed, in order.
@@ -116,6 +125,20 @@ impl Distinct {
         for (slot, bag) in self.slots[range].iter().zip(bags) {
             let next = &mut self.starts[*slot as usize + 1];
             self.occurrences[*next as usize] = bag;
+            *next += 1;
+        }
+    }
+
+    /// As [`Distinct::place`], with the scale of each occurrence.
+    pub(crate) fn place_scaled(
+        &mut self,
+        range: Range<usize>,
+        bags: impl Iterator<Item = (u32, f32)>,
+    ) {
+        for (slot, (bag, scale)) in self.slots[range].iter().zip(bags) {
+            let next = &mut self.starts[*slot as usize + 1];
+            self.occurrences[*next as usize] = bag;
+            self.scales[*next as usize] = scale;
             *next += 1;
         }
     }

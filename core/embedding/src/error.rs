@@ -18,6 +18,17 @@ pub enum EmbeddingError {
         /// Its width D.
         found: usize,
     },
+    /// A sequence of no ids or of too many.
+    #[error(
+        "feature `{feature}`: the sequence's `length` is {found}, expected 1 to {}",
+        rectool_base::limits::SEQUENCE_LENGTH_MAX
+    )]
+    Length {
+        /// The feature.
+        feature: String,
+        /// Its length L.
+        found: usize,
+    },
     /// A feature names a table that is not there.
     #[error("feature `{feature}` uses table `{table}`, which is not defined")]
     UnknownTable {
@@ -63,6 +74,20 @@ pub enum EmbeddingError {
         id: i64,
         /// Rows V of the table.
         rows: u64,
+    },
+    /// A weight that nothing can be pooled with.
+    #[error("feature `{feature}`, row {row} of the batch: {what} is {found}, expected {expected}")]
+    Weight {
+        /// The feature.
+        feature: String,
+        /// Row of the global batch.
+        row: usize,
+        /// A weight of that row, or what they are divided by.
+        what: &'static str,
+        /// Its value.
+        found: f64,
+        /// What fits.
+        expected: &'static str,
     },
     /// Ids whose shape does not fit the batch.
     #[error("ids of {what}: found {found}, expected {expected}")]
@@ -171,6 +196,9 @@ impl Hint for EmbeddingError {
             ),
             Self::IdOutOfRange { .. } => {
                 Some("raise the table's `rows`, use a `hash` table, or map the ids".to_owned())
+            }
+            Self::Weight { .. } => {
+                Some("leave ids without a usable weight out, or give them the weight 0".to_owned())
             }
             Self::Full { .. } | Self::Memory { .. } => {
                 Some("use more ranks, or split the table".to_owned())

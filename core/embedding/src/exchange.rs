@@ -10,7 +10,7 @@ use crate::parallel::for_each;
 use crate::plan::Plan;
 use crate::prepare::{Prepared, PreparedTable};
 use crate::table::Table;
-use crate::update::{Collect, FeatureGradient, Gradients, Update, collect};
+use crate::update::{Collect, Gradients, Update, collect};
 
 /// Buffers kept from step to step.
 #[derive(Default)]
@@ -163,7 +163,7 @@ impl Exchange {
                     values: self.asked.as_slice(),
                     row_stride: table.layout.dim,
                     row_bits: u32::BITS,
-                    features: vec![FeatureGradient { offset: base, means: None }],
+                    offsets: vec![base],
                 };
                 Update::new(table, &prepared.asked, gradients, rate)
             })

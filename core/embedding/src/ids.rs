@@ -20,6 +20,8 @@ pub enum Ids<'a> {
         offsets: &'a [u32],
         /// The ids.
         values: &'a [i64],
+        /// How often each of `values` counts, or nothing where all count once.
+        weights: Option<&'a [f32]>,
     },
 }
 
@@ -41,7 +43,7 @@ impl Ids<'_> {
                     );
                 }
             }
-            Self::List { offsets, values } => {
+            Self::List { offsets, values, weights } => {
                 if offsets.len() != rows + 1 {
                     return refuse(
                         format!("{} offsets", offsets.len()),
@@ -57,6 +59,12 @@ impl Ids<'_> {
                         format!("{} as the last offset says", offsets[rows]),
                     );
                 }
+                if let Some(weights) = weights.filter(|weights| weights.len() != values.len()) {
+                    return refuse(
+                        format!("{} weights", weights.len()),
+                        format!("{}, one for each value", values.len()),
+                    );
+                }
             }
         }
         Ok(())
@@ -64,7 +72,7 @@ impl Ids<'_> {
 }
 
 /// Where the embeddings of B rows lie in a buffer: those of feature f of row r at
-/// `r * row_stride + offsets[f]`, D long. Gradients lie in the same way.
+/// `r * row_stride + offsets[f]`, D long, or L * D for a sequence. Gradients lie in the same way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Floats from one row to the next.
@@ -74,7 +82,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The features one after another without gaps, given each one's width.
+    /// The features one after another without gaps, given each one's width: that of
+    /// [`crate::EmbeddingCollection::widths`].
     ///
     /// ```
     /// let layout = rectool_embedding::Layout::packed([16, 16, 8]);
@@ -90,22 +99,22 @@ impl Layout {
         Self { row_stride, offsets }
     }
 
-    /// Refuses a layout that does not fit features of widths `dims`, or a buffer too small for it.
+    /// Refuses a layout that does not fit features of these widths, or a buffer too small for it.
     pub(crate) fn check(
         &self,
-        dims: &[usize],
+        widths: &[usize],
         rows: usize,
         buffer: usize,
     ) -> Result<(), EmbeddingError> {
         let refuse = |what, found, expected| Err(EmbeddingError::Layout { what, found, expected });
-        if self.offsets.len() != dims.len() {
-            return refuse("offsets", self.offsets.len(), format!("{} features", dims.len()));
+        if self.offsets.len() != widths.len() {
+            return refuse("offsets", self.offsets.len(), format!("{} features", widths.len()));
         }
         let mut end = 0;
-        for (&offset, dim) in self.offsets.iter().zip(dims) {
-            let feature_end = offset.saturating_add(*dim);
+        for (&offset, width) in self.offsets.iter().zip(widths) {
+            let feature_end = offset.saturating_add(*width);
             if feature_end > self.row_stride {
-                let expected = format!("{dim} floats before the stride of {}", self.row_stride);
+                let expected = format!("{width} floats before the stride of {}", self.row_stride);
                 return refuse("offset", offset, expected);
             }
             end = end.max(feature_end);

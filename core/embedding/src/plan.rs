@@ -23,8 +23,10 @@ pub(crate) struct Plan {
     pub(crate) features_of: Vec<Vec<usize>>,
     /// \[F\]: each feature's table, and its position among the table's features.
     pub(crate) place_of: Vec<(usize, usize)>,
-    /// \[F\]: each feature's width.
+    /// \[F\]: the width D of each feature's table.
     pub(crate) dims: Vec<usize>,
+    /// \[F\]: floats of each feature in a row of the batch.
+    pub(crate) widths: Vec<usize>,
     pub(crate) placement: Placement,
     spare: Mutex<Vec<Prepared>>,
     scratch: Mutex<Vec<Scratch>>,
@@ -46,6 +48,7 @@ impl Plan {
         unique("tables", tables.iter().map(|table| table.name.as_str()))?;
         unique("features", features.iter().map(|feature| feature.name.as_str()))?;
         tables.iter().try_for_each(TableOptions::check)?;
+        features.iter().try_for_each(FeatureOptions::check)?;
         let mut features_of = vec![Vec::new(); tables.len()];
         let mut place_of = Vec::with_capacity(features.len());
         for (feature, options) in features.iter().enumerate() {
@@ -56,10 +59,13 @@ impl Plan {
             place_of.push((table, features_of[table].len()));
             features_of[table].push(feature);
         }
+        let dims: Vec<usize> = place_of.iter().map(|(table, _)| tables[*table].dim).collect();
+        let lengths = features.iter().map(|feature| feature.pooling.vectors());
         Ok(Self {
             identity: NEXT.fetch_add(1, Ordering::Relaxed),
             fingerprint: hash_text(&format!("{seed} {tables:?} {features:?}")) as u64,
-            dims: place_of.iter().map(|(table, _)| tables[*table].dim).collect(),
+            widths: dims.iter().zip(lengths).map(|(dim, length)| dim * length).collect(),
+            dims,
             tables,
             features,
             features_of,

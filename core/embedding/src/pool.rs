@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::lookup::ROWS_AHEAD;
 use crate::parallel::for_each;
+use crate::prepare::PreparedFeature;
 use crate::simd::prefetch;
 use crate::width::{RowKernel, Width, run_rows};
 use crate::{Layout, Pooling};
@@ -12,13 +13,47 @@ use crate::{Layout, Pooling};
 /// One feature of a batch.
 pub(crate) struct FeatureValues<'a> {
     pub(crate) dim: usize,
-    pub(crate) pooling: Pooling,
-    /// Position of each occurrence's key in `values`: \[B\] for single ids.
+    pub(crate) bags: Bags<'a>,
+    /// Position of each occurrence's key in `values`.
     pub(crate) slots: &'a [u32],
-    /// [B + 1] positions in `slots`, for lists.
-    pub(crate) starts: Option<&'a [u32]>,
     /// [U, D] of the feature's table.
     pub(crate) values: &'a [f32],
+}
+
+/// Which occurrences make up the rows of a feature, and how. `starts` are [B + 1] positions in
+/// `slots`; `scales` say what each occurrence counts, or are empty where all count 1.
+#[derive(Clone, Copy)]
+pub(crate) enum Bags<'a> {
+    /// One each.
+    Single,
+    /// Lists, whose sums are divided.
+    Pooled { starts: &'a [u32], pooling: Pooling },
+    /// Lists, whose scales are divided already.
+    Weighted { starts: &'a [u32], scales: &'a [f32] },
+    /// Lists, or single ids where there are no `starts`, one after another in room for `length`.
+    Sequence { starts: Option<&'a [u32]>, scales: &'a [f32], length: usize },
+}
+
+impl<'a> FeatureValues<'a> {
+    /// `slots` are those of the feature's table.
+    pub(crate) fn new(
+        (dim, pooling): (usize, Pooling),
+        (feature, rows): (&'a PreparedFeature, usize),
+        slots: &'a [u32],
+        values: &'a [f32],
+    ) -> Self {
+        let PreparedFeature { first, starts, scales } = feature;
+        let count = starts.last().map_or(rows, |count| *count as usize);
+        let lists = (!starts.is_empty()).then_some(starts.as_slice());
+        let bags = match (pooling, lists) {
+            (Pooling::Sequence { length: 1, .. }, None) => Bags::Single,
+            (Pooling::Sequence { length, .. }, starts) => Bags::Sequence { starts, scales, length },
+            (_, None) => Bags::Single,
+            (_, Some(starts)) if scales.is_empty() => Bags::Pooled { starts, pooling },
+            (_, Some(starts)) => Bags::Weighted { starts, scales },
+        };
+        Self { dim, bags, slots: &slots[*first..first + count], values }
+    }
 }
 
 /// Rows of a task.
@@ -59,13 +94,35 @@ impl RowKernel for Block<'_> {
     fn run<W: Width>(self, width: W) {
         for (row, out) in self.rows.zip(self.out.chunks_mut(self.stride)) {
             for (feature, offset) in self.features {
-                let out = &mut out[*offset..*offset + width.get()];
-                match feature.starts {
-                    None => copy(feature, width, row, out),
-                    Some(starts) => {
-                        sum(feature, width, starts[row] as usize..starts[row + 1] as usize, out);
+                feature.write(width, row, &mut out[*offset..]);
+            }
+        }
+    }
+}
+
+impl FeatureValues<'_> {
+    /// Writes the feature's vectors of `row` to the start of `out`.
+    #[inline(always)]
+    fn write<W: Width>(&self, width: W, row: usize, out: &mut [f32]) {
+        let list = |starts: &[u32]| starts[row] as usize..starts[row + 1] as usize;
+        match self.bags {
+            Bags::Single => copy(self, width, row, &mut out[..width.get()]),
+            Bags::Pooled { starts, pooling } => {
+                let (list, out) = (list(starts), &mut out[..width.get()]);
+                sum(self, width, list.clone(), &[], out);
+                if pooling != Pooling::Sum && list.len() > 1 {
+                    let divisor = pooling.divisor(list.len());
+                    for sum in out {
+                        *sum /= divisor;
                     }
                 }
+            }
+            Bags::Weighted { starts, scales } => {
+                sum(self, width, list(starts), scales, &mut out[..width.get()]);
+            }
+            Bags::Sequence { starts, scales, length } => {
+                let list = starts.map_or(row..row + 1, list);
+                sequence(self, width, list, scales, &mut out[..length * width.get()]);
             }
         }
     }
@@ -83,8 +140,14 @@ fn copy<W: Width>(feature: &FeatureValues<'_>, width: W, row: usize, out: &mut [
 }
 
 #[inline(always)]
-fn sum<W: Width>(feature: &FeatureValues<'_>, width: W, list: Range<usize>, out: &mut [f32]) {
-    let FeatureValues { slots, values, pooling, .. } = *feature;
+fn sum<W: Width>(
+    feature: &FeatureValues<'_>,
+    width: W,
+    list: Range<usize>,
+    scales: &[f32],
+    out: &mut [f32],
+) {
+    let FeatureValues { slots, values, .. } = *feature;
     if list.is_empty() {
         out.fill(0.0);
     }
@@ -92,18 +155,45 @@ fn sum<W: Width>(feature: &FeatureValues<'_>, width: W, list: Range<usize>, out:
         ask(slots, at + ROWS_AHEAD, values, width);
         let from = slots[at] as usize * width.get();
         let value = &values[from..from + width.get()];
-        if at == list.start {
-            out.copy_from_slice(value);
-        } else {
-            for (sum, x) in out.iter_mut().zip(value) {
-                *sum += *x;
+        match scales.get(at) {
+            None if at == list.start => out.copy_from_slice(value),
+            None => {
+                for (sum, x) in out.iter_mut().zip(value) {
+                    *sum += *x;
+                }
+            }
+            Some(scale) => {
+                for (sum, x) in out.iter_mut().zip(value) {
+                    let x = *x * scale;
+                    *sum = if at == list.start { x } else { *sum + x };
+                }
             }
         }
     }
-    if pooling == Pooling::Mean && list.len() > 1 {
-        let count = list.len() as f32;
-        for sum in out {
-            *sum /= count;
+}
+
+#[inline(always)]
+fn sequence<W: Width>(
+    feature: &FeatureValues<'_>,
+    width: W,
+    list: Range<usize>,
+    scales: &[f32],
+    out: &mut [f32],
+) {
+    let FeatureValues { slots, values, .. } = *feature;
+    let (filled, rest) = out.split_at_mut(list.len() * width.get());
+    rest.fill(0.0);
+    for (at, out) in list.zip(filled.chunks_exact_mut(width.get())) {
+        ask(slots, at + ROWS_AHEAD, values, width);
+        let from = slots[at] as usize * width.get();
+        let value = &values[from..from + width.get()];
+        match scales.get(at) {
+            None => out.copy_from_slice(value),
+            Some(scale) => {
+                for (out, x) in out.iter_mut().zip(value) {
+                    *out = *x * scale;
+                }
+            }
         }
     }
 }

@@ -3,12 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::distinct::{Distinct, Scratch};
+use crate::distinct::Distinct;
 use crate::floats::Floats;
+use crate::occurrences::TableBatch;
 use crate::parallel::try_for_each;
 use crate::plan::Plan;
 use crate::table::Table;
-use crate::{EmbeddingError, Ids, IndexKind};
+use crate::{EmbeddingError, Ids};
 
 /// Prepares batches for one collection, also from other threads while the collection is in use.
 #[derive(Clone)]
@@ -40,8 +41,8 @@ pub(crate) enum Phase {
 pub(crate) struct PreparedTable {
     /// In the order of the table's features.
     pub(crate) features: Vec<PreparedFeature>,
-    /// Bags per feature are `1 << row_bits`: the bag of row r of the table's feature f is
-    /// `f << row_bits | r`.
+    /// The bag of row r of the table's vector v is `v << row_bits | r`; each feature of the table has
+    /// [`crate::Pooling::vectors`] of them, in turn.
     pub(crate) row_bits: u32,
     /// The keys of this rank's batch, grouped by owner.
     pub(crate) local: Lookups,
@@ -63,13 +64,14 @@ pub(crate) struct Lookups {
     pub(crate) rows: Vec<u32>,
 }
 
-/// Where a feature's occurrences lie among those of its table.
+/// A feature's occurrences among those of its table.
 #[derive(Default)]
 pub(crate) struct PreparedFeature {
     pub(crate) first: usize,
-    /// [B + 1]: where each row's list begins, counted from the table's first occurrence; empty for
-    /// single ids.
+    /// [B + 1]: where each row's list begins, counted from `first`; empty for single ids.
     pub(crate) starts: Vec<u32>,
+    /// What each occurrence counts: its weight over the divisor of its list. Empty without weights.
+    pub(crate) scales: Vec<f32>,
 }
 
 impl Prepared {
@@ -127,7 +129,7 @@ impl Preparer {
     /// position of the first row in the global batch, for messages.
     ///
     /// # Errors
-    /// If a shape does not fit, or an id is outside of a dense table.
+    /// If a shape does not fit, an id is outside of a dense table, or a weight is not a number.
     ///
     /// # Determinism
     /// Keys are in order of first occurrence, features first, then rows.
@@ -152,9 +154,10 @@ impl Preparer {
         prepared.rows = rows;
         prepared.phase = Phase::Prepared;
         let tasks = prepared.tables.iter_mut().enumerate().collect();
-        let batch = TableBatch { plan, ids, rows, row_first };
-        let result =
-            try_for_each(tasks, |(t, table)| plan.with_scratch(|s| batch.prepare(t, table, s)));
+        let result = try_for_each(tasks, |(t, table)| {
+            let batch = TableBatch { plan, ids, t, rows, row_first };
+            plan.with_scratch(|scratch| batch.prepare(table, scratch))
+        });
         match result {
             Ok(()) => Ok(prepared),
             Err(error) => {
@@ -163,128 +166,4 @@ impl Preparer {
             }
         }
     }
-}
-
-/// A batch that is being prepared.
-struct TableBatch<'a> {
-    plan: &'a Plan,
-    ids: &'a [Ids<'a>],
-    rows: usize,
-    row_first: usize,
-}
-
-impl TableBatch<'_> {
-    fn prepare(
-        &self,
-        t: usize,
-        table: &mut PreparedTable,
-        scratch: &mut Scratch,
-    ) -> Result<(), EmbeddingError> {
-        let index = &self.plan.tables[t].index;
-        let occurrences = self.lay_out(t, table)?;
-        let features = &self.plan.features_of[t];
-        let keys_below = match *index {
-            IndexKind::Dense { rows } => Some(rows),
-            IndexKind::Hash => None,
-        };
-        if let Some(rows) = keys_below {
-            features.iter().try_for_each(|feature| self.check_ids(*feature, rows))?;
-        }
-        let distinct = &mut table.local.distinct;
-        let mut finder = distinct.begin(scratch, occurrences, keys_below);
-        for feature in features {
-            match self.ids[*feature] {
-                Ids::Fixed { values, width, at } => {
-                    finder.add(values.iter().skip(at).step_by(width).map(|id| *id as u64));
-                }
-                Ids::List { offsets, values } => {
-                    finder.add(listed(offsets, values).iter().map(|id| *id as u64));
-                }
-            }
-        }
-        let placement = &self.plan.placement;
-        if placement.ranks() > 1 {
-            let owner = |key| placement.owner(index, key);
-            distinct.group(scratch, &mut table.groups, placement.ranks(), owner);
-        }
-        distinct.place_begin();
-        for (f, feature) in table.features.iter().enumerate() {
-            let bag = (f as u32) << table.row_bits;
-            let bags = bag..bag + self.rows as u32;
-            if feature.starts.is_empty() {
-                distinct.place(feature.first..feature.first + self.rows, bags);
-            } else {
-                let range = feature.first..feature.starts[self.rows] as usize;
-                let lengths = feature.starts.windows(2).map(|ends| (ends[1] - ends[0]) as usize);
-                let bags = bags.zip(lengths).flat_map(|(bag, n)| std::iter::repeat_n(bag, n));
-                distinct.place(range, bags);
-            }
-        }
-        Ok(())
-    }
-
-    /// Numbers the occurrences and bags of a table; returns how many occurrences there are.
-    fn lay_out(&self, t: usize, table: &mut PreparedTable) -> Result<usize, EmbeddingError> {
-        let mut occurrences = 0;
-        for (feature, place) in self.plan.features_of[t].iter().zip(&mut table.features) {
-            place.first = occurrences;
-            place.starts.clear();
-            occurrences += match self.ids[*feature] {
-                Ids::Fixed { .. } => self.rows,
-                Ids::List { offsets, values } => listed(offsets, values).len(),
-            };
-            if occurrences >= u32::MAX as usize {
-                return Err(self.too_many(t, format!("{occurrences} or more")));
-            }
-            if let Ids::List { offsets, .. } = self.ids[*feature] {
-                let shift = |offset: &u32| offset - offsets[0] + place.first as u32;
-                place.starts.extend(offsets.iter().map(shift));
-            }
-        }
-        table.row_bits = self.rows.next_power_of_two().trailing_zeros();
-        if (table.features.len() as u128) << table.row_bits > u128::from(u32::MAX) {
-            let found = format!("{} features of {} rows", table.features.len(), self.rows);
-            return Err(self.too_many(t, found));
-        }
-        Ok(occurrences)
-    }
-
-    fn too_many(&self, t: usize, found: String) -> EmbeddingError {
-        EmbeddingError::Ids {
-            what: format!("table `{}`", self.plan.tables[t].name),
-            found,
-            expected: format!("fewer than {} in one batch", u32::MAX),
-        }
-    }
-
-    /// Refuses ids that are not below `table_rows`.
-    fn check_ids(&self, feature: usize, table_rows: u64) -> Result<(), EmbeddingError> {
-        let bad = |id: &i64| *id as u64 >= table_rows;
-        let (row, id) = match self.ids[feature] {
-            Ids::Fixed { values, width, at } => {
-                let mut column = values.iter().skip(at).step_by(width);
-                let Some(row) = column.position(bad) else { return Ok(()) };
-                (row, values[row * width + at])
-            }
-            Ids::List { offsets, values } => {
-                let ids = listed(offsets, values);
-                let Some(place) = ids.iter().position(bad) else { return Ok(()) };
-                let at = offsets[0] + place as u32;
-                (offsets.partition_point(|offset| *offset <= at) - 1, ids[place])
-            }
-        };
-        let options = &self.plan.features[feature];
-        Err(EmbeddingError::IdOutOfRange {
-            feature: options.name.clone(),
-            table: options.table.clone(),
-            row: self.row_first + row,
-            id,
-            rows: table_rows,
-        })
-    }
-}
-
-/// The ids that `offsets` speak of.
-fn listed<'a>(offsets: &[u32], values: &'a [i64]) -> &'a [i64] {
-    &values[offsets[0] as usize..offsets[offsets.len() - 1] as usize]
 }

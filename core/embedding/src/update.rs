@@ -18,51 +18,42 @@ use crate::width::{RowKernel, Width, run_rows};
 pub(crate) struct Gradients<'a> {
     pub(crate) values: &'a [f32],
     pub(crate) row_stride: usize,
-    /// A bag is `feature << row_bits | row`.
+    /// A bag is `vector << row_bits | row`.
     pub(crate) row_bits: u32,
-    /// In the order of the table's features.
-    pub(crate) features: Vec<FeatureGradient<'a>>,
-}
-
-pub(crate) struct FeatureGradient<'a> {
-    /// Of row 0 in `values`.
-    pub(crate) offset: usize,
-    /// [B + 1], if the rows are means over lists: each id gets its share.
-    pub(crate) means: Option<&'a [u32]>,
+    /// Of row 0 in `values`, for each vector of a row: those of the table's features in turn, L for
+    /// a sequence, otherwise 1.
+    pub(crate) offsets: Vec<usize>,
 }
 
 impl Gradients<'_> {
+    /// Where the gradient of a bag begins.
     #[inline(always)]
-    fn place(&self, bag: u32) -> (&FeatureGradient<'_>, usize) {
-        let feature = (u64::from(bag) >> self.row_bits) as usize;
+    fn place(&self, bag: u32) -> usize {
+        let vector = (u64::from(bag) >> self.row_bits) as usize;
         let row = (u64::from(bag) & ((1 << self.row_bits) - 1)) as usize;
-        (&self.features[feature], row)
+        row * self.row_stride + self.offsets[vector]
     }
 
     #[inline(always)]
     fn prefetch(&self, bag: u32, count: usize) {
-        let (feature, row) = self.place(bag);
-        let at = row * self.row_stride + feature.offset;
-        prefetch(self.values.as_ptr().wrapping_add(at), count);
+        prefetch(self.values.as_ptr().wrapping_add(self.place(bag)), count);
     }
 
     /// Adds the gradient of a bag to `sum`, or sets it.
     #[inline(always)]
-    fn add<const FIRST: bool>(&self, bag: u32, sum: &mut [f32]) {
-        let (feature, row) = self.place(bag);
-        let at = row * self.row_stride + feature.offset;
+    fn add<const FIRST: bool>(&self, bag: u32, scale: Option<&f32>, sum: &mut [f32]) {
+        let at = self.place(bag);
         let values = &self.values[at..at + sum.len()];
-        match feature.means {
+        match scale {
             None if FIRST => sum.copy_from_slice(values),
             None => {
                 for (sum, g) in sum.iter_mut().zip(values) {
                     *sum += *g;
                 }
             }
-            Some(starts) => {
-                let share = 1.0 / (starts[row + 1] - starts[row]) as f32;
+            Some(scale) => {
                 for (sum, g) in sum.iter_mut().zip(values) {
-                    *sum = if FIRST { *g * share } else { *sum + *g * share };
+                    *sum = if FIRST { *g * scale } else { *sum + *g * scale };
                 }
             }
         }
@@ -93,7 +84,7 @@ impl<S: Sink> RowKernel for Sum<'_, S> {
     fn run<W: Width>(mut self, width: W) {
         let mut row = width.row();
         let sum = &mut row.as_mut()[..width.get()];
-        let bags = &self.distinct.occurrences;
+        let Distinct { occurrences: bags, scales, .. } = self.distinct;
         for u in self.keys.clone() {
             if u + KEYS_AHEAD < self.keys.end {
                 self.sink.ask(u + KEYS_AHEAD);
@@ -105,9 +96,9 @@ impl<S: Sink> RowKernel for Sum<'_, S> {
                     self.gradients.prefetch(*bag, width.get());
                 }
                 if at == first {
-                    self.gradients.add::<true>(bags[at], sum);
+                    self.gradients.add::<true>(bags[at], scales.get(at), sum);
                 } else {
-                    self.gradients.add::<false>(bags[at], sum);
+                    self.gradients.add::<false>(bags[at], scales.get(at), sum);
                 }
             }
             self.sink.take(u, sum);

@@ -171,7 +171,7 @@ impl InputPlan {
         let feature = |plan: &IdColumn| match &batch.columns[plan.column] {
             Column::I64 { width, values } => Ids::Fixed { values, width: *width, at: plan.at },
             Column::I64List(jagged) => {
-                Ids::List { offsets: &jagged.offsets, values: &jagged.values }
+                Ids::List { offsets: &jagged.offsets, values: &jagged.values, weights: None }
             }
             _ => unreachable!("the plan was checked against the schema of this batch"),
         };

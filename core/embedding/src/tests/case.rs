@@ -8,8 +8,8 @@ use rectool_base::Stream;
 use rectool_comm::Comm;
 
 use crate::{
-    EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Layout, Mode, OptimizerOptions,
-    Pooling, TableOptions,
+    EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Keep, Layout, Mode,
+    OptimizerOptions, Pooling, TableOptions,
 };
 
 /// Rows of a dense table of a case, and the bound of all its ids.
@@ -20,6 +20,8 @@ pub(super) const ROWS: u64 = 40;
 pub(super) struct Case {
     pub(super) tables: Vec<TableOptions>,
     pub(super) features: Vec<FeatureOptions>,
+    /// \[F\]: whether the lists of a feature have weights.
+    pub(super) weighted: Vec<bool>,
     pub(super) steps: Vec<Batch>,
     pub(super) seed: u64,
 }
@@ -31,6 +33,8 @@ pub(super) struct Batch {
     pub(super) ids: Vec<Vec<Vec<i64>>>,
     /// \[F\]: whether a feature has one id per row.
     pub(super) single: Vec<bool>,
+    /// \[F\]\[B\]: the weights of the ids of each feature and row, if it has any.
+    pub(super) weights: Vec<Option<Vec<Vec<f32>>>>,
     /// [B, stride].
     pub(super) gradient: Vec<f32>,
 }
@@ -68,11 +72,12 @@ impl Case {
         let features: Vec<FeatureOptions> = (0..=stream.below(6))
             .map(|f| {
                 let table = &tables[stream.below(tables.len() as u64) as usize].name;
-                let pooling = [Pooling::Sum, Pooling::Mean][stream.below(2) as usize];
+                let pooling = pooling(&mut stream);
                 FeatureOptions::new(format!("feature {f}"), table, pooling)
             })
             .collect();
-        let mut case = Self { tables, features, steps: Vec::new(), seed };
+        let weighted = features.iter().map(|_| stream.below(2) == 0).collect();
+        let mut case = Self { tables, features, weighted, steps: Vec::new(), seed };
         let single: Vec<bool> = case.features.iter().map(|_| stream.below(2) == 0).collect();
         for _ in 0..3 {
             let batch = case.draw_batch(&mut stream, rows_max, &single);
@@ -97,9 +102,18 @@ impl Case {
                     .collect()
             })
             .collect();
+        let ids: Vec<Vec<Vec<i64>>> = ids;
+        let lists = ids.iter().zip(single).zip(&self.features).zip(&self.weighted);
+        let weights = lists
+            .map(|(((lists, single), feature), weighted)| {
+                (*weighted && !single).then(|| {
+                    lists.iter().map(|ids| weights(stream, feature.pooling, ids.len())).collect()
+                })
+            })
+            .collect();
         let floats = rows * self.layout().row_stride;
         let gradient = (0..floats).map(|_| stream.next_normal()).collect();
-        Batch { rows, ids, single: single.to_vec(), gradient }
+        Batch { rows, ids, single: single.to_vec(), weights, gradient }
     }
 
     /// With the features in reverse order and gaps around them.
@@ -108,7 +122,7 @@ impl Case {
         let mut offsets = Vec::new();
         for feature in self.features.iter().rev() {
             offsets.insert(0, row_stride);
-            row_stride += self.dim(&feature.table) + 2;
+            row_stride += self.dim(&feature.table) * feature.pooling.vectors() + 2;
         }
         Layout { row_stride, offsets }
     }
@@ -152,6 +166,30 @@ pub(super) fn rate(step: usize) -> f32 {
     1.0 / (step + 1) as f32
 }
 
+/// Lists have up to 4 ids: some sequences cut them and some have room left.
+pub(super) fn pooling(stream: &mut Stream) -> Pooling {
+    let keep = [Keep::First, Keep::Last][stream.below(2) as usize];
+    match stream.below(4) {
+        0 => Pooling::Sum,
+        1 => Pooling::Mean,
+        2 => Pooling::SqrtN,
+        _ => Pooling::Sequence { length: 1 + stream.below(5) as usize, keep },
+    }
+}
+
+/// One list in four has only zeros. Those of a mean are not negative, so that their sum, a divisor,
+/// does not lose its digits.
+fn weights(stream: &mut Stream, pooling: Pooling, count: usize) -> Vec<f32> {
+    let all_zero = stream.below(4) == 0;
+    let mut weight = || match stream.below(4) {
+        _ if all_zero => 0.0,
+        0 => 0.0,
+        1 if pooling != Pooling::Mean => -0.5 - stream.next_f32(),
+        _ => 0.25 + stream.next_f32(),
+    };
+    (0..count).map(|_| weight()).collect()
+}
+
 fn optimizer(stream: &mut Stream) -> OptimizerOptions {
     let weight_decay = [0.0, 0.1][stream.below(2) as usize];
     let (learning_rate, epsilon, initial_accumulator) = (0.2, 1e-8, 0.1);
@@ -191,6 +229,8 @@ impl Batch {
                 }
             }
         }
+        let weights: Vec<Option<Vec<f32>>> =
+            self.weights.iter().map(|lists| Some(lists.as_ref()?.concat())).collect();
         let ids: Vec<Ids<'_>> = (0..width)
             .map(|f| {
                 if self.single[f] {
@@ -198,7 +238,8 @@ impl Batch {
                     Ids::Fixed { values, width, at: f }
                 } else {
                     let (offsets, values) = &lists[f];
-                    Ids::List { offsets: &offsets[share.start..=share.end], values }
+                    let (offsets, weights) = (&offsets[share.start..=share.end], &weights[f]);
+                    Ids::List { offsets, values, weights: weights.as_deref() }
                 }
             })
             .collect();

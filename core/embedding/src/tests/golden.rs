@@ -68,7 +68,7 @@ impl Case {
                 offsets.push(offsets.last().unwrap() + bag.len() as u32);
             }
             let values = bags.concat();
-            let ids = [Ids::List { offsets: &offsets, values: &values }];
+            let ids = [Ids::List { offsets: &offsets, values: &values, weights: None }];
             let mut prepared = tables.prepare(&ids, bags.len(), 0).unwrap();
             let mut out = vec![0.0; bags.len() * dim];
             tables.forward(&mut prepared, Mode::Train, &mut out, &layout).unwrap();

@@ -66,7 +66,7 @@ fn ids_out_of_range_are_named() {
     let collection = build(vec![dense], vec![feature("a", "t"), feature("b", "t")]).unwrap();
     let matrix = [0, 1, 2, -1, 4, 5];
     let fixed = |at| Ids::Fixed { values: &matrix, width: 2, at };
-    let list = Ids::List { offsets: &[1, 1, 3, 4], values: &[9, 0, 1, 7] };
+    let list = Ids::List { offsets: &[1, 1, 3, 4], values: &[9, 0, 1, 7], weights: None };
     let error = collection.prepare(&[fixed(0), fixed(1)], 3, 100).err().unwrap();
     let text = "feature `b`, row 101 of the batch: id -1 is not in 0..5 of table `t`";
     assert_eq!(error.to_string(), text);
@@ -87,7 +87,7 @@ fn ids_of_another_shape_are_refused() {
         fixed(&[1, 2], 1, 1),
         "ids of feature `a`: found column 1, expected one of 1 columns"
     );
-    let list = |offsets, values| prepare(Ids::List { offsets, values });
+    let list = |offsets, values| prepare(Ids::List { offsets, values, weights: None });
     assert!(list(&[0, 1], &[1]).contains("found 2 offsets, expected 3 for 2 rows"));
     assert!(list(&[0, 2, 1], &[1, 2]).contains("found offsets that fall"));
     assert!(list(&[0, 1, 3], &[1, 2]).contains("found 2 values, expected 3"));

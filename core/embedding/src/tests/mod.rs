@@ -5,5 +5,6 @@ mod checkpoint;
 mod golden;
 mod inputs;
 mod oracle;
+mod pooling;
 mod sharded;
 mod single;

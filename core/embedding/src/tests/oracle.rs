@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rectool_base::{Stream, hash_text};
 
 use super::case::{Batch, Case, Content, rate};
-use crate::{Init, OptimizerOptions, Pooling, TableOptions};
+use crate::{Init, Keep, OptimizerOptions, Pooling, TableOptions};
 
 /// Values, state.
 type Row = (Vec<f64>, Vec<f64>);
@@ -43,19 +43,19 @@ impl<'a> Oracle<'a> {
         for (f, lists) in batch.ids.iter().enumerate() {
             let t = self.table_of(f);
             let options = &self.case.tables[t];
-            for (r, ids) in lists.iter().enumerate() {
-                let mut sum = vec![0.0; options.dim];
-                for id in ids {
+            for r in 0..lists.len() {
+                let at = r * layout.row_stride + layout.offsets[f];
+                let mut sums = vec![0.0; options.dim * self.case.features[f].pooling.vectors()];
+                for Term { vector, id, scale } in self.case.terms(batch, f, r) {
                     let row = self
                         .rows
-                        .entry((t, *id as u64))
-                        .or_insert_with(|| initial(options, self.case.seed, *id as u64));
-                    sum.iter_mut().zip(&row.0).for_each(|(sum, x)| *sum += x);
+                        .entry((t, id as u64))
+                        .or_insert_with(|| initial(options, self.case.seed, id as u64));
+                    let sum = &mut sums[vector * options.dim..];
+                    sum.iter_mut().zip(&row.0).for_each(|(sum, x)| *sum += scale * x);
                 }
-                let share = share(self.case.features[f].pooling, ids.len());
-                let at = r * layout.row_stride + layout.offsets[f];
-                for (out, sum) in out[at..].iter_mut().zip(sum) {
-                    *out = (sum * share) as f32;
+                for (out, sum) in out[at..].iter_mut().zip(sums) {
+                    *out = sum as f32;
                 }
             }
         }
@@ -68,13 +68,12 @@ impl<'a> Oracle<'a> {
         for (f, lists) in batch.ids.iter().enumerate() {
             let t = self.table_of(f);
             let dim = self.case.tables[t].dim;
-            for (r, ids) in lists.iter().enumerate() {
-                let share = share(self.case.features[f].pooling, ids.len());
-                let at = r * layout.row_stride + layout.offsets[f];
-                for id in ids {
-                    let sum = sums.entry((t, *id as u64)).or_insert_with(|| vec![0.0; dim]);
+            for r in 0..lists.len() {
+                for Term { vector, id, scale } in self.case.terms(batch, f, r) {
+                    let at = r * layout.row_stride + layout.offsets[f] + vector * dim;
+                    let sum = sums.entry((t, id as u64)).or_insert_with(|| vec![0.0; dim]);
                     let gradient = &batch.gradient[at..at + dim];
-                    sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += f64::from(*g) * share);
+                    sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += f64::from(*g) * scale);
                 }
             }
         }
@@ -85,8 +84,43 @@ impl<'a> Oracle<'a> {
     }
 }
 
-fn share(pooling: Pooling, count: usize) -> f64 {
-    if pooling == Pooling::Mean && count > 0 { 1.0 / count as f64 } else { 1.0 }
+/// One id's part of a row: `scale` times its embedding is added to vector `vector`.
+struct Term {
+    vector: usize,
+    id: i64,
+    scale: f64,
+}
+
+impl Case {
+    fn terms(&self, batch: &Batch, f: usize, r: usize) -> Vec<Term> {
+        let ids = &batch.ids[f][r];
+        let weights: Vec<f64> = match &batch.weights[f] {
+            Some(weights) => weights[r].iter().map(|weight| f64::from(*weight)).collect(),
+            None => vec![1.0; ids.len()],
+        };
+        let pooling = self.features[f].pooling;
+        let divisor = match pooling {
+            Pooling::Sum | Pooling::Sequence { .. } => 1.0,
+            Pooling::Mean => weights.iter().sum::<f64>(),
+            Pooling::SqrtN => weights.iter().map(|weight| weight.powi(2)).sum::<f64>().sqrt(),
+        };
+        let mut terms: Vec<Term> = (ids.iter().zip(weights))
+            .map(|(id, weight)| {
+                let scale = if divisor == 0.0 { 0.0 } else { weight / divisor };
+                Term { vector: 0, id: *id, scale }
+            })
+            .collect();
+        if let Pooling::Sequence { length, keep } = pooling {
+            match keep {
+                Keep::First => terms.truncate(length),
+                Keep::Last => {
+                    terms.drain(..terms.len().saturating_sub(length));
+                }
+            }
+            terms.iter_mut().enumerate().for_each(|(at, term)| term.vector = at);
+        }
+        terms
+    }
 }
 
 pub(super) fn initial(options: &TableOptions, seed: u64, key: u64) -> Row {

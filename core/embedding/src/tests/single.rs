@@ -7,7 +7,7 @@ use rectool_comm::Solo;
 
 use super::case::{Case, ROWS, assert_close, assert_contents_close, content, feature, sgd, table};
 use super::oracle::{Oracle, initial};
-use crate::{EmbeddingCollection, Ids, IndexKind, Init, Layout, Mode, OptimizerOptions, Pooling};
+use crate::{EmbeddingCollection, Ids, IndexKind, Init, Layout, Mode, OptimizerOptions};
 
 fn solo(case: &Case) -> EmbeddingCollection {
     case.collection(Arc::new(Solo))
@@ -181,24 +181,5 @@ fn every_64_bit_key_has_a_row_of_its_own() {
     for (n, key) in keys.iter().enumerate() {
         let sum: f32 = (0..9).filter(|m| keys[*m] == *key).map(|m| m as f32).sum();
         assert_eq!(after[2 * n], before[2 * n] - sum, "key {key}");
-    }
-}
-
-#[test]
-fn an_empty_list_gives_zeros_and_no_gradient() {
-    for pooling in [Pooling::Sum, Pooling::Mean] {
-        let mut options = feature("f", "t");
-        options.pooling = pooling;
-        let tables = vec![table("t", 2, sgd(1.0))];
-        let mut collection =
-            EmbeddingCollection::new(tables, vec![options], 5, Arc::new(Solo)).unwrap();
-        let layout = Layout::packed([2]);
-        let ids = [Ids::List { offsets: &[0, 0, 0], values: &[] }];
-        let mut batch = collection.prepare(&ids, 2, 0).unwrap();
-        let mut out = [1.0; 4];
-        collection.forward(&mut batch, Mode::Train, &mut out, &layout).unwrap();
-        assert_eq!(out, [0.0; 4]);
-        collection.backward(&mut batch, &[f32::NAN; 4], &layout, 1.0).unwrap();
-        assert_eq!(collection.rows_total().unwrap(), 0);
     }
 }

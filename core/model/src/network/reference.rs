@@ -140,8 +140,10 @@ fn replay(compute: Compute) {
     for (step, batch) in golden.batches.iter().enumerate() {
         let rows = batch.targets.len();
         let bags: Vec<(Vec<u32>, Vec<i64>)> = batch.ids.iter().map(|bags| flat(bags)).collect();
-        let ids: Vec<Ids<'_>> =
-            bags.iter().map(|(offsets, values)| Ids::List { offsets, values }).collect();
+        let ids: Vec<Ids<'_>> = bags
+            .iter()
+            .map(|(offsets, values)| Ids::List { offsets, values, weights: None })
+            .collect();
         let mut prepared = tables.prepare(&ids, rows, 0).unwrap();
         network.begin(rows).unwrap();
         network.dense_mut().copy_from_slice(&batch.dense.concat());

@@ -1,0 +1,280 @@
+//! From the ids of one table's features to numbered occurrences, bags and scales.
+
+use std::iter::{repeat, repeat_n};
+use std::ops::Range;
+
+use crate::distinct::{Distinct, Scratch};
+use crate::plan::Plan;
+use crate::prepare::{PreparedFeature, PreparedTable};
+use crate::{EmbeddingError, Ids, IndexKind, Pooling};
+
+/// The part of a batch that one table sees.
+pub(crate) struct TableBatch<'a> {
+    pub(crate) plan: &'a Plan,
+    /// \[F\], of all tables.
+    pub(crate) ids: &'a [Ids<'a>],
+    /// The table.
+    pub(crate) t: usize,
+    pub(crate) rows: usize,
+    /// Position of the first row in the global batch.
+    pub(crate) row_first: usize,
+}
+
+/// The lists of one feature, cut to the ids that are looked up.
+#[derive(Clone, Copy)]
+struct Lists<'a> {
+    offsets: &'a [u32],
+    values: &'a [i64],
+    pooling: Pooling,
+}
+
+impl<'a> Lists<'a> {
+    /// Positions in `values` of each row's ids.
+    fn rows(self) -> impl Iterator<Item = Range<usize>> + 'a {
+        let Self { offsets, pooling, .. } = self;
+        offsets.windows(2).map(move |ends| pooling.kept(ends[0] as usize..ends[1] as usize))
+    }
+
+    /// All ids, if they lie without gaps.
+    fn whole(self) -> Option<&'a [i64]> {
+        let Self { offsets, values, pooling } = self;
+        let all = offsets[0] as usize..offsets[offsets.len() - 1] as usize;
+        (!matches!(pooling, Pooling::Sequence { .. })).then(|| &values[all])
+    }
+}
+
+impl TableBatch<'_> {
+    /// Finds the table's distinct keys and where each one occurs.
+    pub(crate) fn prepare(
+        &self,
+        table: &mut PreparedTable,
+        scratch: &mut Scratch,
+    ) -> Result<(), EmbeddingError> {
+        let index = &self.plan.tables[self.t].index;
+        let occurrences = self.lay_out(table)?;
+        let features = &self.plan.features_of[self.t];
+        let keys_below = match *index {
+            IndexKind::Dense { rows } => Some(rows),
+            IndexKind::Hash => None,
+        };
+        if let Some(rows) = keys_below {
+            features.iter().try_for_each(|feature| self.check_ids(*feature, rows))?;
+        }
+        let distinct = &mut table.local.distinct;
+        let mut finder = distinct.begin(scratch, occurrences, keys_below);
+        for feature in features {
+            if let Ids::Fixed { values, width, at } = self.ids[*feature] {
+                finder.add(values.iter().skip(at).step_by(width).map(|id| *id as u64));
+            }
+            let Some(lists) = self.lists(*feature) else { continue };
+            if let Some(ids) = lists.whole() {
+                finder.add(ids.iter().map(|id| *id as u64));
+            } else {
+                let ids = lists.rows().flat_map(|list| &lists.values[list]);
+                finder.add(ids.map(|id| *id as u64));
+            }
+        }
+        let placement = &self.plan.placement;
+        if placement.ranks() > 1 {
+            let owner = |key| placement.owner(index, key);
+            distinct.group(scratch, &mut table.groups, placement.ranks(), owner);
+        }
+        self.place(table);
+        Ok(())
+    }
+
+    fn lists(&self, feature: usize) -> Option<Lists<'_>> {
+        let pooling = self.plan.features[feature].pooling;
+        match self.ids[feature] {
+            Ids::Fixed { .. } => None,
+            Ids::List { offsets, values, .. } => Some(Lists { offsets, values, pooling }),
+        }
+    }
+
+    /// Numbers the occurrences and bags of the table; returns how many occurrences there are.
+    fn lay_out(&self, table: &mut PreparedTable) -> Result<usize, EmbeddingError> {
+        let mut occurrences: usize = 0;
+        let mut vectors: usize = 0;
+        for (feature, place) in self.plan.features_of[self.t].iter().zip(&mut table.features) {
+            place.first = occurrences;
+            place.starts.clear();
+            place.scales.clear();
+            vectors += self.plan.features[*feature].pooling.vectors();
+            let count = match self.lists(*feature) {
+                None => self.rows,
+                Some(lists) => {
+                    let mut end = 0;
+                    place.starts.reserve(self.rows + 1);
+                    place.starts.push(0);
+                    for list in lists.rows() {
+                        end += list.len() as u32;
+                        place.starts.push(end);
+                    }
+                    self.scale(*feature, place)?;
+                    end as usize
+                }
+            };
+            occurrences += count;
+            if occurrences >= u32::MAX as usize {
+                return Err(self.too_many(format!("{occurrences} or more")));
+            }
+        }
+        table.row_bits = self.rows.next_power_of_two().trailing_zeros();
+        if (vectors as u128) << table.row_bits > u128::from(u32::MAX) {
+            return Err(self.too_many(format!("{vectors} vectors of {} rows", self.rows)));
+        }
+        Ok(occurrences)
+    }
+
+    /// Divides the weights of each list, if there are any.
+    fn scale(&self, feature: usize, place: &mut PreparedFeature) -> Result<(), EmbeddingError> {
+        let Ids::List { weights: Some(weights), .. } = self.ids[feature] else { return Ok(()) };
+        let options = &self.plan.features[feature];
+        let refuse = |row, what, found, expected| EmbeddingError::Weight {
+            feature: options.name.clone(),
+            row: self.row_first + row,
+            what,
+            found,
+            expected,
+        };
+        let lists = self.lists(feature).into_iter().flat_map(Lists::rows);
+        for (row, list) in lists.enumerate() {
+            let weights = &weights[list];
+            if let Some(weight) = weights.iter().find(|weight| !weight.is_finite()) {
+                return Err(refuse(row, "a weight", f64::from(*weight), "a finite number"));
+            }
+            let divisor = options.pooling.divisor_weighted(weights);
+            let scale = |weight: &f32| match divisor {
+                0.0 => 0.0,
+                _ => (f64::from(*weight) / divisor) as f32,
+            };
+            let first = place.scales.len();
+            place.scales.extend(weights.iter().map(scale));
+            if place.scales[first..].iter().any(|scale| !scale.is_finite()) {
+                let expected = "0, or far enough from it to divide the weights";
+                return Err(refuse(row, "the sum of the weights", divisor, expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the bag of every occurrence, and its scale in tables where some are not 1.
+    fn place(&self, table: &mut PreparedTable) {
+        let PreparedTable { features: places, row_bits, local, .. } = table;
+        let distinct = &mut local.distinct;
+        let features = || self.plan.features_of[self.t].iter().map(|f| &self.plan.features[*f]);
+        let scaled = features().zip(&*places).any(|(options, place)| {
+            let divided = matches!(options.pooling, Pooling::Mean | Pooling::SqrtN);
+            !place.scales.is_empty() || divided && !place.starts.is_empty()
+        });
+        if scaled {
+            distinct.place_scaled_begin();
+        } else {
+            distinct.place_begin();
+        }
+        let mut vectors = 0;
+        for (options, place) in features().zip(&*places) {
+            let bags =
+                BagNumbers { first: vectors << *row_bits, row_bits: *row_bits, rows: self.rows };
+            vectors += options.pooling.vectors() as u32;
+            if scaled {
+                bags.place_scaled(distinct, place, options.pooling);
+            } else {
+                bags.place(distinct, place, options.pooling);
+            }
+        }
+    }
+
+    fn too_many(&self, found: String) -> EmbeddingError {
+        EmbeddingError::Ids {
+            what: format!("table `{}`", self.plan.tables[self.t].name),
+            found,
+            expected: format!("fewer than {} in one batch", u32::MAX),
+        }
+    }
+
+    /// Refuses ids that are not below `table_rows`.
+    fn check_ids(&self, feature: usize, table_rows: u64) -> Result<(), EmbeddingError> {
+        let bad = |id: &i64| *id as u64 >= table_rows;
+        let wrong = match (self.ids[feature], self.lists(feature)) {
+            (Ids::Fixed { values, width, at }, _) => {
+                let mut column = values.iter().skip(at).step_by(width);
+                column.position(bad).map(|row| (row, values[row * width + at]))
+            }
+            (Ids::List { .. }, Some(lists))
+                if lists.whole().is_none_or(|ids| ids.iter().any(bad)) =>
+            {
+                let wrong = |list: Range<usize>| lists.values[list].iter().copied().find(bad);
+                lists.rows().enumerate().find_map(|(row, list)| Some((row, wrong(list)?)))
+            }
+            _ => None,
+        };
+        let Some((row, id)) = wrong else { return Ok(()) };
+        let options = &self.plan.features[feature];
+        Err(EmbeddingError::IdOutOfRange {
+            feature: options.name.clone(),
+            table: options.table.clone(),
+            row: self.row_first + row,
+            id,
+            rows: table_rows,
+        })
+    }
+}
+
+/// The bags of one feature.
+struct BagNumbers {
+    /// That of row 0 in the feature's first vector.
+    first: u32,
+    row_bits: u32,
+    /// Rows B of the batch.
+    rows: usize,
+}
+
+impl BagNumbers {
+    fn place(&self, distinct: &mut Distinct, feature: &PreparedFeature, pooling: Pooling) {
+        let singles = feature.first..feature.first + self.rows;
+        match feature.starts.last() {
+            None => distinct.place(singles, self.of_rows()),
+            Some(count) => {
+                let range = feature.first..feature.first + *count as usize;
+                distinct.place(range, self.of_lists(&feature.starts, pooling));
+            }
+        }
+    }
+
+    fn place_scaled(&self, distinct: &mut Distinct, feature: &PreparedFeature, pooling: Pooling) {
+        let singles = feature.first..feature.first + self.rows;
+        let Some(count) = feature.starts.last() else {
+            return distinct.place_scaled(singles, self.of_rows().zip(repeat(1.0)));
+        };
+        let range = feature.first..feature.first + *count as usize;
+        let bags = self.of_lists(&feature.starts, pooling);
+        if feature.scales.is_empty() {
+            let shares =
+                lengths(&feature.starts).flat_map(|n| repeat_n(1.0 / pooling.divisor(n), n));
+            distinct.place_scaled(range, bags.zip(shares));
+        } else {
+            distinct.place_scaled(range, bags.zip(feature.scales.iter().copied()));
+        }
+    }
+
+    /// Of single ids.
+    fn of_rows(&self) -> Range<u32> {
+        self.first..self.first + self.rows as u32
+    }
+
+    /// Of listed ids: the row's, or the next vector of the row for each id of a sequence.
+    fn of_lists(&self, starts: &[u32], pooling: Pooling) -> impl Iterator<Item = u32> {
+        let step = match pooling {
+            Pooling::Sequence { .. } => 1 << self.row_bits,
+            Pooling::Sum | Pooling::Mean | Pooling::SqrtN => 0,
+        };
+        let lists = self.of_rows().zip(lengths(starts));
+        lists.flat_map(move |(bag, n)| (0..n as u32).map(move |at| bag + at * step))
+    }
+}
+
+/// The number of ids in each list.
+fn lengths(starts: &[u32]) -> impl Iterator<Item = usize> {
+    starts.windows(2).map(|ends| (ends[1] - ends[0]) as usize)
+}
