@@ -7,3 +7,4 @@ mod inputs;
 mod oracle;
 mod sharded;
 mod single;
+mod storage;
