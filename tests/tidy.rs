@@ -132,7 +132,7 @@ fn only_named_files_hold_unsafe_code() {
         "core/model/src/kernel/",
         "core/embedding/src/simd.rs",
         "core/embedding/src/slab.rs",
-        "core/embedding/src/update.rs",
+        "core/embedding/src/step.rs",
         "core/comm/src/mpi/",
         "core/data/src/shard.rs",
         "core/plugin/src/cache.rs",

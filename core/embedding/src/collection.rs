@@ -11,8 +11,9 @@ use crate::placement::Placement;
 use crate::plan::Plan;
 use crate::pool::{FeatureValues, pool};
 use crate::prepare::{Phase, Prepared, Preparer};
+use crate::step::{Tick, Update, update};
 use crate::table::Table;
-use crate::update::{Gradients, Update, update};
+use crate::update::Gradients;
 use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, TableOptions};
 
 /// Embedding tables, each spread over all ranks by key, and the features that are looked up in them.
@@ -49,6 +50,8 @@ pub struct EmbeddingCollection {
     pub(crate) tables: Vec<Table>,
     /// Counts the times the rows were dropped.
     generation: u64,
+    /// Counts the updates.
+    pub(crate) steps: u64,
     exchange: Exchange,
 }
 
@@ -88,7 +91,7 @@ impl EmbeddingCollection {
             .map(|table| Table::new(table.clone(), buckets.clone(), seed))
             .collect::<Result<_, _>>()?;
         let (plan, exchange) = (Arc::new(plan), Exchange::default());
-        Ok(Self { plan, comm, tables, generation: 0, exchange })
+        Ok(Self { plan, comm, tables, generation: 0, steps: 0, exchange })
     }
 
     /// A handle that prepares batches on other threads.
@@ -176,18 +179,20 @@ impl EmbeddingCollection {
         layout.check(&self.plan.widths, prepared.rows, gradient.len())?;
         self.check_trained(prepared)?;
         let gradients = gradients(&self.plan, prepared, gradient, layout);
+        let tick = Tick { step: self.steps + 1, rate };
         if self.comm.size() == 1 {
             let parts = self.tables.iter_mut().zip(&prepared.tables).zip(gradients);
             let updates: Vec<Update<'_>> = parts
                 .map(|((table, prepared), gradients)| {
-                    Update::new(table, &prepared.local, gradients, rate)
+                    Update::new(table, &prepared.local, gradients, tick)
                 })
                 .collect();
             update(&updates);
         } else {
             self.exchange.gradients(&*self.comm, &self.tables, prepared, &gradients)?;
-            update(&self.exchange.updates(&mut self.tables, prepared, rate));
+            update(&self.exchange.updates(&mut self.tables, prepared, tick));
         }
+        self.steps = tick.step;
         prepared.phase = Phase::Updated;
         Ok(())
     }
@@ -247,10 +252,11 @@ impl EmbeddingCollection {
         self.tables.iter().map(Table::bytes).sum()
     }
 
-    /// Drops every row: all have their initial values again. Batches on their way cannot go on to
-    /// `backward`.
+    /// Drops every row and begins at step 0: all have their initial values again. Batches on their
+    /// way cannot go on to `backward`.
     pub fn clear(&mut self) {
         self.generation += 1;
+        self.steps = 0;
         for_each(self.tables.iter_mut().collect(), Table::clear);
     }
 

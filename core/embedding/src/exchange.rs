@@ -9,8 +9,9 @@ use crate::lookup::{Gather, Pick, gather};
 use crate::parallel::for_each;
 use crate::plan::Plan;
 use crate::prepare::{Prepared, PreparedTable};
+use crate::step::{Tick, Update};
 use crate::table::Table;
-use crate::update::{Collect, Gradients, Update, collect};
+use crate::update::{Collect, Gradients, collect};
 
 /// Buffers kept from step to step.
 #[derive(Default)]
@@ -153,7 +154,7 @@ impl Exchange {
         &'a self,
         tables: &'a mut [Table],
         prepared: &'a Prepared,
-        rate: f32,
+        tick: Tick,
     ) -> Vec<Update<'a>> {
         let bases = asked_bases(tables, &prepared.tables);
         let parts = tables.iter_mut().zip(&prepared.tables).zip(bases);
@@ -165,7 +166,7 @@ impl Exchange {
                     row_bits: u32::BITS,
                     offsets: vec![base],
                 };
-                Update::new(table, &prepared.asked, gradients, rate)
+                Update::new(table, &prepared.asked, gradients, tick)
             })
             .collect()
     }

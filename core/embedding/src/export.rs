@@ -1,9 +1,10 @@
 //! Rows out of and into the tables, for checkpoints.
 
+use crate::row::{self, Header, RowContent, RowLayout};
 use crate::table::Table;
 use crate::{EmbeddingCollection, EmbeddingError, IndexKind};
 
-/// Some rows of a table.
+/// Some rows of a table. Values are `f32` whatever the table's storage, which loses nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     /// \[n\].
@@ -12,6 +13,10 @@ pub struct Rows {
     pub values: Vec<f32>,
     /// [n, S], the optimizer's state.
     pub state: Vec<f32>,
+    /// \[n\]: the step of each row's last update, at most `u32::MAX`; 0 before the first.
+    pub last_seen: Vec<u32>,
+    /// \[n\]: how many batches updated each row, at most `u32::MAX`.
+    pub counts: Vec<u32>,
 }
 
 /// The rows of a table that this rank owns and that were ever trained on, by (bucket, key), some at
@@ -43,12 +48,14 @@ impl Iterator for Export<'_> {
             keys: Vec::with_capacity(count),
             values: Vec::with_capacity(count * layout.dim),
             state: Vec::with_capacity(count * layout.state),
+            last_seen: Vec::with_capacity(count),
+            counts: Vec::with_capacity(count),
         };
         for (key, row) in self.entries.by_ref().take(count) {
-            let (values, state) = self.table.slab.row(row).split_at(layout.dim);
+            let header = self.table.read(row, &mut rows.values, &mut rows.state);
             rows.keys.push(key);
-            rows.values.extend_from_slice(values);
-            rows.state.extend_from_slice(state);
+            rows.last_seen.push(header.last_seen);
+            rows.counts.push(header.count);
         }
         Some(rows)
     }
@@ -61,49 +68,80 @@ impl EmbeddingCollection {
     /// # Errors
     /// If there is no such table.
     pub fn export(&self, table: usize, rows_max: usize) -> Result<Export<'_>, EmbeddingError> {
+        self.export_where(table, rows_max, |_| true)
+    }
+
+    /// As [`EmbeddingCollection::export`], those rows that were updated after step `step`.
+    ///
+    /// # Errors
+    /// If there is no such table.
+    pub fn export_since(
+        &self,
+        table: usize,
+        step: u64,
+        rows_max: usize,
+    ) -> Result<Export<'_>, EmbeddingError> {
+        self.export_where(table, rows_max, |header| u64::from(header.last_seen) > step)
+    }
+
+    fn export_where(
+        &self,
+        table: usize,
+        rows_max: usize,
+        keep: impl Fn(Header) -> bool,
+    ) -> Result<Export<'_>, EmbeddingError> {
         let tables = self.tables.len();
         let table =
             self.tables.get(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
-        let entries = table.index.sorted(&table.options.index).into_iter();
-        Ok(Export { table, entries, rows_max: rows_max.max(1) })
+        let mut entries = table.index.sorted(&table.options.index);
+        entries.retain(|(_, row)| keep(row::header(table.slab.row(*row))));
+        Ok(Export { table, entries: entries.into_iter(), rows_max: rows_max.max(1) })
     }
 
-    /// Sets the rows of `keys` in table `table`; keys that other ranks own are skipped, so every rank
-    /// can be given all rows.
-    ///
-    /// Shapes: `keys` \[n\], `values` [n, D], `state` [n, S].
+    /// Sets rows of table `table`; keys that other ranks own are skipped, so every rank can be given
+    /// all rows.
     ///
     /// # Errors
     /// If there is no such table, a shape does not fit, a key is outside of a dense table, or the
     /// table is full. Rows before a key that is refused stay set.
-    pub fn import(
-        &mut self,
-        table: usize,
-        keys: &[u64],
-        values: &[f32],
-        state: &[f32],
-    ) -> Result<(), EmbeddingError> {
+    pub fn import(&mut self, table: usize, rows: &Rows) -> Result<(), EmbeddingError> {
         let tables = self.tables.len();
         let rank = self.comm.rank();
         let table =
             self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
-        let layout = table.layout;
+        let RowLayout { dim, state, .. } = table.layout;
         let name = &table.options.name;
-        check_length(name, "values", values.len(), (keys.len(), layout.dim))?;
-        check_length(name, "state", state.len(), (keys.len(), layout.state))?;
-        if let IndexKind::Dense { rows } = table.options.index
-            && let Some(key) = keys.iter().find(|key| **key >= rows)
+        let count = rows.keys.len();
+        check_length(name, "values", rows.values.len(), (count, dim))?;
+        check_length(name, "state", rows.state.len(), (count, state))?;
+        check_length(name, "last_seen", rows.last_seen.len(), (count, 1))?;
+        check_length(name, "counts", rows.counts.len(), (count, 1))?;
+        if let IndexKind::Dense { rows: rows_max } = table.options.index
+            && let Some(key) = rows.keys.iter().find(|key| **key >= rows_max)
         {
-            return Err(EmbeddingError::Key { table: name.clone(), key: *key, rows });
+            return Err(EmbeddingError::Key { table: name.clone(), key: *key, rows: rows_max });
         }
-        for (n, key) in keys.iter().enumerate() {
+        for (n, key) in rows.keys.iter().enumerate() {
             if self.plan.placement.owner(&table.options.index, *key) != rank {
                 continue;
             }
-            let row_values = &values[n * layout.dim..][..layout.dim];
-            table.set(*key, row_values, &state[n * layout.state..][..layout.state])?;
+            let header = Header { last_seen: rows.last_seen[n], count: rows.counts[n] };
+            let values = &rows.values[n * dim..][..dim];
+            let state = &rows.state[n * state..][..state];
+            table.set(*key, RowContent { header, values, state })?;
         }
         Ok(())
+    }
+
+    /// Steps taken so far: the calls of `backward`. A row's `last_seen` and the bias correction of
+    /// Adam count in these.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Goes on from `steps` steps, as after a load.
+    pub fn set_steps(&mut self, steps: u64) {
+        self.steps = steps;
     }
 }
 

@@ -3,9 +3,11 @@
 use crate::index::ABSENT;
 use crate::parallel::{for_each, try_for_each};
 use crate::prepare::Lookups;
+use crate::row::{values, words_to_state};
+use crate::storage::{Bf16, Element, F16};
 use crate::table::Table;
 use crate::width::{RowKernel, Width, run_rows};
-use crate::{EmbeddingError, Mode};
+use crate::{EmbeddingError, Mode, Storage};
 
 /// Rows ahead of the one in hand for which memory is asked.
 pub(crate) const ROWS_AHEAD: usize = 16;
@@ -82,30 +84,52 @@ impl RowKernel for Gather<'_> {
     #[inline(always)]
     fn run<W: Width>(self, width: W) {
         let Self { table, lookups, pick, out } = self;
-        match pick {
-            Pick::From(first) => copy_rows(table, lookups, width, out, |i| first + i),
-            Pick::Listed(slots) => copy_rows(table, lookups, width, out, |i| slots[i] as usize),
+        let copy = CopyRows { table, lookups, width, out };
+        match table.layout.storage {
+            Storage::F32 => copy.pick::<f32>(pick),
+            Storage::Bf16 => copy.pick::<Bf16>(pick),
+            Storage::F16 => copy.pick::<F16>(pick),
         }
     }
 }
 
-#[inline(always)]
-fn copy_rows<W: Width>(
-    table: &Table,
-    lookups: &Lookups,
+/// A part of a buffer that is filled with the values of some keys of rows of one width.
+struct CopyRows<'a, W> {
+    table: &'a Table,
+    lookups: &'a Lookups,
     width: W,
-    out: &mut [f32],
-    pick: impl Fn(usize) -> usize,
-) {
-    let count = out.len() / width.get();
-    for (i, out) in out.chunks_exact_mut(width.get()).enumerate() {
-        if i + ROWS_AHEAD < count {
-            table.slab.prefetch(lookups.rows[pick(i + ROWS_AHEAD)], width.get());
+    out: &'a mut [f32],
+}
+
+impl<W: Width> CopyRows<'_, W> {
+    #[inline(always)]
+    fn pick<E: Element>(self, pick: Pick<'_>) {
+        match pick {
+            Pick::From(first) => self.copy::<E>(|i| first + i),
+            Pick::Listed(slots) => self.copy::<E>(|i| slots[i] as usize),
         }
-        let u = pick(i);
-        match lookups.rows[u] {
-            ABSENT => table.initial_values(lookups.distinct.keys[u], out),
-            row => out.copy_from_slice(&table.slab.row(row)[..width.get()]),
+    }
+
+    #[inline(always)]
+    fn copy<E: Element>(self, pick: impl Fn(usize) -> usize) {
+        let Self { table, lookups, width, out } = self;
+        let dim = width.get();
+        let count = out.len() / dim;
+        for (i, out) in out.chunks_exact_mut(dim).enumerate() {
+            if i + ROWS_AHEAD < count {
+                let words = words_to_state::<E>(dim);
+                table.slab.prefetch(lookups.rows[pick(i + ROWS_AHEAD)], words);
+            }
+            let u = pick(i);
+            match lookups.rows[u] {
+                ABSENT => table.initial_values(lookups.distinct.keys[u], out),
+                row => {
+                    let values = values::<E>(table.slab.row(row), dim);
+                    for (out, value) in out.iter_mut().zip(values) {
+                        *out = value.widen();
+                    }
+                }
+            }
         }
     }
 }

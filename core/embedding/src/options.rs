@@ -3,7 +3,7 @@
 use rectool_base::limits::EMBEDDING_DIM_MAX;
 use serde::{Deserialize, Serialize};
 
-use crate::EmbeddingError;
+use crate::{EmbeddingError, OptimizerOptions, Storage};
 
 /// One embedding table.
 ///
@@ -29,6 +29,9 @@ pub struct TableOptions {
     pub init: Init,
     /// How gradients change a row.
     pub optimizer: OptimizerOptions,
+    /// Format of the values in memory.
+    #[serde(default)]
+    pub storage: Storage,
 }
 
 /// How keys find their rows.
@@ -66,89 +69,18 @@ pub enum Init {
     },
 }
 
-/// How gradients change a row. `weight_decay` λ adds λ·w to the gradient of the rows that a batch
-/// touches. η is `learning_rate` times the rate of the step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum OptimizerOptions {
-    /// w ← w − η·g.
-    Sgd {
-        /// η before the schedule.
-        learning_rate: f32,
-        /// λ.
-        #[serde(default)]
-        weight_decay: f32,
-    },
-    /// One accumulator per value: a ← a + g², w ← w − η·g / (√a + ε).
-    Adagrad {
-        /// η before the schedule.
-        learning_rate: f32,
-        /// ε.
-        epsilon: f32,
-        /// a of an untouched row.
-        #[serde(default)]
-        initial_accumulator: f32,
-        /// λ.
-        #[serde(default)]
-        weight_decay: f32,
-    },
-    /// One accumulator per row: a ← a + mean of g² over D, w ← w − η·g / (√a + ε).
-    RowWiseAdagrad {
-        /// η before the schedule.
-        learning_rate: f32,
-        /// ε.
-        epsilon: f32,
-        /// a of an untouched row.
-        #[serde(default)]
-        initial_accumulator: f32,
-        /// λ.
-        #[serde(default)]
-        weight_decay: f32,
-    },
-}
-
-impl OptimizerOptions {
-    /// State floats S that a row of width `dim` carries.
-    pub fn state_width(&self, dim: usize) -> usize {
-        match self {
-            Self::Sgd { .. } => 0,
-            Self::Adagrad { .. } => dim,
-            Self::RowWiseAdagrad { .. } => 1,
-        }
-    }
-
-    /// State of a row that was never updated.
-    pub(crate) fn initial_state(&self) -> f32 {
-        match self {
-            Self::Sgd { .. } => 0.0,
-            Self::Adagrad { initial_accumulator, .. }
-            | Self::RowWiseAdagrad { initial_accumulator, .. } => *initial_accumulator,
-        }
-    }
-
-    /// Option names, values and whether they must be above zero.
-    fn numbers(&self) -> Vec<(&'static str, f32)> {
-        match *self {
-            Self::Sgd { learning_rate, weight_decay } => {
-                vec![("learning_rate", learning_rate), ("weight_decay", weight_decay)]
-            }
-            Self::Adagrad { learning_rate, epsilon, initial_accumulator, weight_decay }
-            | Self::RowWiseAdagrad { learning_rate, epsilon, initial_accumulator, weight_decay } => {
-                vec![
-                    ("learning_rate", learning_rate),
-                    ("epsilon", epsilon),
-                    ("initial_accumulator", initial_accumulator),
-                    ("weight_decay", weight_decay),
-                ]
-            }
-        }
-    }
-}
-
 impl TableOptions {
-    /// A table with a hash index whose rows begin as zeros. Other fields are set by struct update.
+    /// A table with a hash index and 32-bit values that begin as zeros. Other fields are set by
+    /// struct update.
     pub fn new(name: impl Into<String>, dim: usize, optimizer: OptimizerOptions) -> Self {
-        Self { name: name.into(), dim, index: IndexKind::Hash, init: Init::Zero, optimizer }
+        Self {
+            name: name.into(),
+            dim,
+            index: IndexKind::Hash,
+            init: Init::Zero,
+            optimizer,
+            storage: Storage::F32,
+        }
     }
 
     /// Refuses numbers that no table can work with.

@@ -1,11 +1,14 @@
 //! The optimizer steps of one row.
 
-/// How a row takes one step. `gradient` may be overwritten. η is already in the rule. `step` must be
-/// `#[inline(always)]`.
+/// How a row takes one step. `gradient` may be overwritten. η is already in the rule; `missed` steps
+/// left the row out since its last one. `step` must be `#[inline(always)]`.
 ///
-/// Shapes: `values` and `gradient` \[D\], `state` \[S\].
+/// Shapes: `values` and `gradient` \[D\], `state` at least \[S\].
 pub(crate) trait Rule: Copy + Send + Sync {
-    fn step(self, values: &mut [f32], state: &mut [f32], gradient: &mut [f32]);
+    /// Whether the step is worth compiling for each common width: it takes long.
+    const UNROLLED: bool = false;
+
+    fn step(self, values: &mut [f32], state: &mut [f32], gradient: &mut [f32], missed: u32);
 }
 
 #[derive(Clone, Copy)]
@@ -15,8 +18,10 @@ pub(crate) struct Sgd {
 }
 
 impl Rule for Sgd {
+    const UNROLLED: bool = true;
+
     #[inline(always)]
-    fn step(self, values: &mut [f32], _: &mut [f32], gradient: &mut [f32]) {
+    fn step(self, values: &mut [f32], _: &mut [f32], gradient: &mut [f32], _: u32) {
         decay(self.weight_decay, values, gradient);
         for (w, g) in values.iter_mut().zip(gradient) {
             *w -= self.rate * *g;
@@ -32,8 +37,10 @@ pub(crate) struct Adagrad {
 }
 
 impl Rule for Adagrad {
+    const UNROLLED: bool = true;
+
     #[inline(always)]
-    fn step(self, values: &mut [f32], state: &mut [f32], gradient: &mut [f32]) {
+    fn step(self, values: &mut [f32], state: &mut [f32], gradient: &mut [f32], _: u32) {
         decay(self.weight_decay, values, gradient);
         for ((w, a), g) in values.iter_mut().zip(state).zip(gradient) {
             *a += *g * *g;
@@ -50,8 +57,10 @@ pub(crate) struct RowWiseAdagrad {
 }
 
 impl Rule for RowWiseAdagrad {
+    const UNROLLED: bool = true;
+
     #[inline(always)]
-    fn step(self, values: &mut [f32], state: &mut [f32], gradient: &mut [f32]) {
+    fn step(self, values: &mut [f32], state: &mut [f32], gradient: &mut [f32], _: u32) {
         decay(self.weight_decay, values, gradient);
         state[0] += sum_of_squares(gradient) / gradient.len() as f32;
         let rate = self.rate / (state[0].sqrt() + self.epsilon);
@@ -99,7 +108,7 @@ mod tests {
     impl<R: Rule> Kernel for Step<'_, R> {
         #[inline(always)]
         fn run(self) {
-            self.0.step(self.1, self.2, self.3);
+            self.0.step(self.1, self.2, self.3, 0);
         }
     }
 

@@ -5,22 +5,8 @@ use std::marker::PhantomData;
 
 use memmap2::MmapMut;
 
+use crate::row::RowLayout;
 use crate::simd::prefetch;
-
-/// What a row holds: D values, then S floats of optimizer state.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RowLayout {
-    pub(crate) dim: usize,
-    pub(crate) state: usize,
-}
-
-impl RowLayout {
-    /// Floats of a row.
-    #[inline(always)]
-    pub(crate) fn width(self) -> usize {
-        self.dim + self.state
-    }
-}
 
 /// A chunk of 32 MiB holds many huge pages, and a table of a terabyte has few chunks.
 const CHUNK_BYTES_MIN: usize = 32 << 20;
@@ -32,25 +18,26 @@ const HUGE_SCATTERED_BYTES_MAX: usize = 1 << 30;
 /// The rows of a table, addressed by number. Memory that no row was written to is not claimed, to
 /// within a page.
 pub(crate) struct Slab {
-    layout: RowLayout,
+    /// 4-byte words from one row to the next.
+    stride: usize,
     /// log2 of the rows of a chunk.
     shift: u32,
     /// Whether to ask for huge pages, with which rows are found 15 to 40 % faster (2 threads, 38,000
     /// rows of 17 floats out of 6.9 million).
     huge: bool,
-    /// Zeroed memory of `width << shift` floats each.
+    /// Zeroed memory of `stride << shift` words each.
     chunks: Vec<Option<MmapMut>>,
 }
 
 impl Slab {
     /// `rows_max`, if known, keeps the chunk of a small table small; otherwise rows come in order.
     pub(crate) fn new(layout: RowLayout, rows_max: Option<usize>) -> Self {
-        let row_bytes = layout.width() * size_of::<f32>();
+        let row_bytes = layout.bytes();
         let rows = CHUNK_BYTES_MIN.div_ceil(row_bytes);
         let rows = rows.min(rows_max.unwrap_or(rows)).max(1).next_power_of_two();
         let scattered_bytes = rows_max.unwrap_or(0).saturating_mul(row_bytes);
         let huge = scattered_bytes <= HUGE_SCATTERED_BYTES_MAX;
-        Self { layout, shift: rows.trailing_zeros(), huge, chunks: Vec::new() }
+        Self { stride: layout.stride(), shift: rows.trailing_zeros(), huge, chunks: Vec::new() }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -60,7 +47,7 @@ impl Slab {
     #[inline(always)]
     fn place(&self, row: u32) -> (usize, usize) {
         let within = row as usize & ((1 << self.shift) - 1);
-        ((row >> self.shift) as usize, within * self.layout.width())
+        ((row >> self.shift) as usize, within * self.stride)
     }
 
     /// The row, for reading.
@@ -68,20 +55,20 @@ impl Slab {
     /// # Panics
     /// If it was never opened with [`Slab::open`].
     #[inline(always)]
-    pub(crate) fn row(&self, row: u32) -> &[f32] {
+    pub(crate) fn row(&self, row: u32) -> &[u32] {
         let (chunk, start) = self.place(row);
         let chunk = self.chunks[chunk].as_ref().expect("a row is opened before it is read");
-        &bytemuck::cast_slice(chunk)[start..start + self.layout.width()]
+        &bytemuck::cast_slice(chunk)[start..start + self.stride]
     }
 
     /// The row, for writing.
     ///
     /// # Panics
     /// As [`Slab::row`].
-    pub(crate) fn row_mut(&mut self, row: u32) -> &mut [f32] {
+    pub(crate) fn row_mut(&mut self, row: u32) -> &mut [u32] {
         let (chunk, start) = self.place(row);
         let chunk = self.chunks[chunk].as_mut().expect("a row is opened before it is written");
-        &mut bytemuck::cast_slice_mut(chunk)[start..start + self.layout.width()]
+        &mut bytemuck::cast_slice_mut(chunk)[start..start + self.stride]
     }
 
     /// Makes room for the row.
@@ -94,19 +81,19 @@ impl Slab {
             self.chunks.resize_with(chunk + 1, || None);
         }
         if self.chunks[chunk].is_none() {
-            let floats = self.layout.width() << self.shift;
-            self.chunks[chunk] = Some(claim(floats * size_of::<f32>(), self.huge)?);
+            let words = self.stride << self.shift;
+            self.chunks[chunk] = Some(claim(words * size_of::<u32>(), self.huge)?);
         }
         Ok(())
     }
 
-    /// Asks the memory for the first `count` floats of the row, if there is such a row.
+    /// Asks the memory for the first `count` words of the row, if there is such a row.
     #[inline(always)]
     pub(crate) fn prefetch(&self, row: u32, count: usize) {
         let (chunk, start) = self.place(row);
         if let Some(Some(chunk)) = self.chunks.get(chunk) {
-            let floats: &[f32] = bytemuck::cast_slice(chunk);
-            prefetch(floats.as_ptr().wrapping_add(start), count);
+            let words: &[f32] = bytemuck::cast_slice(chunk);
+            prefetch(words.as_ptr().wrapping_add(start), count);
         }
     }
 
@@ -117,7 +104,7 @@ impl Slab {
             None => std::ptr::null_mut(),
         };
         let starts = self.chunks.iter_mut().map(start).collect();
-        SharedRows { width: self.layout.width(), shift: self.shift, starts, slab: PhantomData }
+        SharedRows { stride: self.stride, shift: self.shift, starts, slab: PhantomData }
     }
 }
 
@@ -136,10 +123,10 @@ fn claim(bytes: usize, huge: bool) -> io::Result<MmapMut> {
 
 /// Rows of a [`Slab`] that is borrowed as a whole.
 pub(crate) struct SharedRows<'a> {
-    width: usize,
+    stride: usize,
     shift: u32,
-    /// First float of each chunk; null where there is none.
-    starts: Vec<*mut f32>,
+    /// First word of each chunk; null where there is none.
+    starts: Vec<*mut u32>,
     slab: PhantomData<&'a mut Slab>,
 }
 
@@ -158,7 +145,7 @@ impl SharedRows<'_> {
     pub(crate) fn prefetch(&self, row: u32) {
         let within = row as usize & ((1 << self.shift) - 1);
         let start = self.starts[(row >> self.shift) as usize];
-        prefetch(start.wrapping_add(within * self.width), self.width);
+        prefetch(start.wrapping_add(within * self.stride).cast(), self.stride);
     }
 
     /// The row, for writing.
@@ -171,32 +158,34 @@ impl SharedRows<'_> {
     #[inline(always)]
     #[expect(unsafe_code, reason = "threads write to different rows of one slab")]
     #[expect(clippy::mut_from_ref, reason = "the caller keeps to different rows")]
-    pub(crate) unsafe fn row_mut(&self, row: u32) -> &mut [f32] {
+    pub(crate) unsafe fn row_mut(&self, row: u32) -> &mut [u32] {
         let start = self.starts[(row >> self.shift) as usize];
         assert!(!start.is_null(), "row {row} was never opened");
         let within = row as usize & ((1 << self.shift) - 1);
-        // SAFETY: a chunk holds `width << shift` floats and `within` is below `1 << shift`, so the
+        // SAFETY: a chunk holds `stride << shift` words and `within` is below `1 << shift`, so the
         // row lies inside of it; the slab is borrowed mutably for the life of `self`; that no one
         // else holds this row is the caller's part.
-        unsafe { std::slice::from_raw_parts_mut(start.add(within * self.width), self.width) }
+        unsafe { std::slice::from_raw_parts_mut(start.add(within * self.stride), self.stride) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Storage;
 
     #[test]
     fn rows_keep_their_place_across_chunks() {
-        let mut slab = Slab::new(RowLayout { dim: 3, state: 1 }, Some(4));
+        let layout = RowLayout { dim: 1, state: 1, storage: Storage::F32 };
+        let mut slab = Slab::new(layout, Some(4));
         let rows = [0, 3, 4, 17, 1_000];
         for row in rows {
             slab.open(row).unwrap();
-            slab.row_mut(row).fill(row as f32);
+            slab.row_mut(row).fill(row);
         }
         for row in rows {
-            assert_eq!(slab.row(row), [row as f32; 4]);
+            assert_eq!(slab.row(row), [row; 4]);
         }
-        assert_eq!(slab.row(1_001), [0.0; 4]);
+        assert_eq!(slab.row(1_001), [0; 4]);
     }
 }

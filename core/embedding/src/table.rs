@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use rectool_base::{Stream, hash_text};
-
 use crate::index::{ABSENT, Index};
-use crate::slab::{RowLayout, Slab};
-use crate::{EmbeddingError, Init, TableOptions};
+use crate::initial::Initial;
+use crate::row::{self, Header, RowContent, RowLayout, RowMut};
+use crate::slab::Slab;
+use crate::storage::{Bf16, Element, F16, Rounding, RowBits};
+use crate::{EmbeddingError, Storage, TableOptions};
 
 pub(crate) struct Table {
     pub(crate) options: TableOptions,
@@ -23,8 +24,11 @@ impl Table {
         buckets: Range<u32>,
         seed: u64,
     ) -> Result<Self, EmbeddingError> {
-        let layout =
-            RowLayout { dim: options.dim, state: options.optimizer.state_width(options.dim) };
+        let layout = RowLayout {
+            dim: options.dim,
+            state: options.optimizer.state_width(options.dim),
+            storage: options.storage,
+        };
         let index = Index::new(&options.index, buckets).ok_or_else(|| {
             let rows = match options.index {
                 crate::IndexKind::Dense { rows } => rows,
@@ -33,12 +37,7 @@ impl Table {
             EmbeddingError::Full { table: options.name.clone(), rows }
         })?;
         let slab = Slab::new(layout, index.rows_max());
-        let initial = Initial {
-            init: options.init.clone(),
-            seed,
-            table: hash_text(&options.name) as u64,
-            state: options.optimizer.initial_state(),
-        };
+        let initial = Initial::new(&options, seed);
         Ok(Self { options, layout, index, slab, initial })
     }
 
@@ -48,32 +47,50 @@ impl Table {
         keys: &[u64],
         rows: &mut [u32],
     ) -> Result<(), EmbeddingError> {
+        let mut values = vec![0.0; self.layout.dim];
+        let mut state = vec![0.0; self.layout.state];
         for (key, row) in keys.iter().zip(rows) {
             if *row == ABSENT {
                 *row = self.insert(*key)?;
-                let content = self.slab.row_mut(*row);
-                let (values, state) = content.split_at_mut(self.layout.dim);
-                self.initial.values(*key, values);
-                state.fill(self.initial.state);
+                self.initial.values(*key, &mut values);
+                self.options.optimizer.initial_state(&values, &mut state);
+                let header = Header::default();
+                self.write(*key, *row, RowContent { header, values: &values, state: &state });
             }
         }
         Ok(())
     }
 
     /// Sets the row of `key`, which gets one if it has none.
-    pub(crate) fn set(
-        &mut self,
-        key: u64,
-        values: &[f32],
-        state: &[f32],
-    ) -> Result<(), EmbeddingError> {
+    pub(crate) fn set(&mut self, key: u64, content: RowContent<'_>) -> Result<(), EmbeddingError> {
         let mut row = [ABSENT];
         self.index.find(&[key], &mut row);
         let row = if row[0] == ABSENT { self.insert(key)? } else { row[0] };
-        let content = self.slab.row_mut(row);
-        content[..values.len()].copy_from_slice(values);
-        content[values.len()..].copy_from_slice(state);
+        self.write(key, row, content);
         Ok(())
+    }
+
+    fn write(&mut self, key: u64, row: u32, content: RowContent<'_>) {
+        let words = self.slab.row_mut(row);
+        let bits = self.initial.rounding.row(key, u64::from(content.header.last_seen));
+        match self.layout.storage {
+            Storage::F32 => fill::<f32>(words, content, bits),
+            Storage::Bf16 => fill::<Bf16>(words, content, bits),
+            Storage::F16 => fill::<F16>(words, content, bits),
+        }
+    }
+
+    /// The header of a row; its values and state are appended to the buffers.
+    pub(crate) fn read(&self, row: u32, values: &mut Vec<f32>, state: &mut Vec<f32>) -> Header {
+        let words = self.slab.row(row);
+        let dim = self.layout.dim;
+        match self.layout.storage {
+            Storage::F32 => values.extend_from_slice(row::values::<f32>(words, dim)),
+            Storage::Bf16 => values.extend(row::values::<Bf16>(words, dim).iter().map(widen)),
+            Storage::F16 => values.extend(row::values::<F16>(words, dim).iter().map(widen)),
+        }
+        state.extend_from_slice(row::state(words, self.layout));
+        row::header(words)
     }
 
     /// Gives a row to a key that has none, once there is memory for it; its content is to come.
@@ -96,6 +113,11 @@ impl Table {
         }
     }
 
+    /// The source of the random bits that round this table's values.
+    pub(crate) fn rounding(&self) -> Rounding {
+        self.initial.rounding
+    }
+
     /// The values of a row that was never updated.
     pub(crate) fn initial_values(&self, key: u64, values: &mut [f32]) {
         self.initial.values(key, values);
@@ -108,29 +130,19 @@ impl Table {
 
     /// Memory of the rows in use and of the index.
     pub(crate) fn bytes(&self) -> usize {
-        self.index.len() * self.layout.width() * size_of::<f32>() + self.index.bytes()
+        self.index.len() * self.layout.bytes() + self.index.bytes()
     }
 }
 
-/// What an untouched row holds.
-struct Initial {
-    init: Init,
-    seed: u64,
-    /// Hash of the table's name.
-    table: u64,
-    state: f32,
+fn widen<E: Element>(value: &E) -> f32 {
+    value.widen()
 }
 
-impl Initial {
-    /// The value of column j is the j-th draw of the stream at [table, key].
-    fn values(&self, key: u64, values: &mut [f32]) {
-        let mut stream = Stream::new(self.seed, &[self.table, key]);
-        match self.init {
-            Init::Zero => values.fill(0.0),
-            Init::Uniform { bound } => {
-                values.fill_with(|| (2.0 * stream.next_f32() - 1.0) * bound);
-            }
-            Init::Normal { std } => values.fill_with(|| stream.next_normal() * std),
-        }
+fn fill<E: Element>(words: &mut [u32], content: RowContent<'_>, bits: RowBits) {
+    let row = RowMut::<E>::new(words, content.values.len());
+    *row.header = content.header;
+    for (column, (to, from)) in row.values.iter_mut().zip(content.values).enumerate() {
+        *to = E::narrow(*from, bits.column(column as u32));
     }
+    row.state[..content.state.len()].copy_from_slice(content.state);
 }

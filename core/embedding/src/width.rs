@@ -62,6 +62,12 @@ impl<K: RowKernel, W: Width> Kernel for AtWidth<K, W> {
     }
 }
 
+/// Runs `kernel` compiled for rows of any width and for this processor: a sixth of the code of
+/// [`run_rows`].
+pub(crate) fn run_rows_any(dim: usize, kernel: impl RowKernel) {
+    dispatch(AtWidth(kernel, Any(dim)));
+}
+
 /// Runs `kernel` compiled for rows of width `dim` and for this processor.
 pub(crate) fn run_rows(dim: usize, kernel: impl RowKernel) {
     match dim {

@@ -9,7 +9,7 @@ use rectool_comm::Comm;
 
 use crate::{
     EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Keep, Layout, Mode,
-    OptimizerOptions, Pooling, TableOptions,
+    OptimizerOptions, Pooling, Rows, Storage, TableOptions,
 };
 
 /// Rows of a dense table of a case, and the bound of all its ids.
@@ -42,6 +42,17 @@ pub(super) struct Batch {
 pub(super) fn table(name: &str, dim: usize, optimizer: OptimizerOptions) -> TableOptions {
     let init = Init::Uniform { bound: 0.5 };
     TableOptions { init, ..TableOptions::new(name, dim, optimizer) }
+}
+
+/// Rows that were never updated.
+pub(super) fn rows(keys: &[u64], values: &[f32], state: &[f32]) -> Rows {
+    Rows {
+        keys: keys.to_vec(),
+        values: values.to_vec(),
+        state: state.to_vec(),
+        last_seen: vec![0; keys.len()],
+        counts: vec![0; keys.len()],
+    }
 }
 
 pub(super) fn feature(name: &str, table: &str) -> FeatureOptions {
@@ -84,6 +95,11 @@ impl Case {
             case.steps.push(batch);
         }
         case
+    }
+
+    pub(super) fn stored(mut self, storage: Storage) -> Self {
+        self.tables.iter_mut().for_each(|table| table.storage = storage);
+        self
     }
 
     fn draw_batch(&self, stream: &mut Stream, rows_max: u64, single: &[bool]) -> Batch {

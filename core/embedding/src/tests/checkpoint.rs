@@ -1,12 +1,15 @@
 //! Rows out of some ranks and into others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rectool_comm::{Solo, on_ranks};
 
-use super::case::{Case, Content, content, feature, sgd, share, table};
+use super::case::{Case, Content, content, feature, rows, sgd, share, table};
 use crate::placement::bucket;
-use crate::{BUCKETS, EmbeddingCollection, EmbeddingError, IndexKind, Rows};
+use crate::{
+    BUCKETS, EmbeddingCollection, EmbeddingError, Ids, IndexKind, Layout, Mode, Rows, Storage,
+};
 
 #[test]
 fn rows_move_between_any_numbers_of_ranks() {
@@ -29,7 +32,7 @@ fn rows_move_between_any_numbers_of_ranks() {
             for (tables, _) in &parts {
                 for (t, rows) in tables.iter().enumerate() {
                     for part in rows {
-                        collection.import(t, &part.keys, &part.values, &part.state).unwrap();
+                        collection.import(t, part).unwrap();
                     }
                 }
             }
@@ -45,18 +48,60 @@ fn rows_move_between_any_numbers_of_ranks() {
 
 #[test]
 fn training_goes_on_after_a_load_as_if_nothing_had_happened() {
-    let case = Case::draw(8, 60);
+    for storage in [Storage::F32, Storage::Bf16, Storage::F16] {
+        goes_on_after_a_load(&Case::draw(8, 60).stored(storage));
+    }
+}
+
+fn goes_on_after_a_load(case: &Case) {
     let mut whole = case.collection(Arc::new(Solo));
     case.train(&mut whole, |rows| 0..rows);
     let mut loaded = case.collection(Arc::new(Solo));
+    loaded.set_steps(whole.steps());
     for t in 0..case.tables.len() {
         for part in whole.export(t, 1_000).unwrap() {
-            loaded.import(t, &part.keys, &part.values, &part.state).unwrap();
+            loaded.import(t, &part).unwrap();
         }
     }
     let outputs = case.train(&mut whole, |rows| 0..rows);
     assert_eq!(format!("{outputs:?}"), format!("{:?}", case.train(&mut loaded, |rows| 0..rows)));
     assert_eq!(content(&whole), content(&loaded));
+}
+
+#[test]
+fn headers_tell_when_and_how_often_a_row_was_updated() {
+    let mut collection = EmbeddingCollection::new(
+        vec![table("t", 1, sgd(0.1))],
+        vec![feature("f", "t")],
+        1,
+        Arc::new(Solo),
+    )
+    .unwrap();
+    collection.set_steps(40);
+    for ids in [[7, 8, 7], [8, 8, 9], [8, 7, 8]] {
+        let ids = [Ids::Fixed { values: &ids, width: 1, at: 0 }];
+        let mut batch = collection.prepare(&ids, 3, 0).unwrap();
+        let layout = Layout::packed([1]);
+        collection.forward(&mut batch, Mode::Train, &mut [0.0; 3], &layout).unwrap();
+        collection.backward(&mut batch, &[1.0; 3], &layout, 1.0).unwrap();
+    }
+    assert_eq!(collection.steps(), 43);
+    let seen = |collection: &EmbeddingCollection, since| -> BTreeMap<u64, (u32, u32)> {
+        let parts = collection.export_since(0, since, 2).unwrap();
+        let seen =
+            |rows: Rows| rows.keys.into_iter().zip(rows.last_seen.into_iter().zip(rows.counts));
+        parts.flat_map(seen).collect()
+    };
+    let all = [(7, (43, 2)), (8, (43, 3)), (9, (42, 1))];
+    assert_eq!(seen(&collection, 0), BTreeMap::from(all));
+    assert_eq!(seen(&collection, 42), BTreeMap::from([all[0], all[1]]));
+    assert!(seen(&collection, 43).is_empty());
+    assert_eq!(collection.export_since(0, 41, 5).unwrap().rows(), 3);
+    let rows: Vec<Rows> = collection.export(0, 5).unwrap().collect();
+    collection.clear();
+    assert_eq!(collection.steps(), 0);
+    collection.import(0, &rows[0]).unwrap();
+    assert_eq!(seen(&collection, 0), BTreeMap::from(all));
 }
 
 #[test]
@@ -69,7 +114,7 @@ fn parts_are_in_the_order_of_bucket_and_key() {
                 .unwrap();
         let mut keys: Vec<u64> = (0..3 * u64::from(BUCKETS)).step_by(7).collect();
         let values: Vec<f32> = keys.iter().map(|key| *key as f32).collect();
-        collection.import(0, &keys, &values, &[]).unwrap();
+        collection.import(0, &rows(&keys, &values, &[])).unwrap();
         keys.sort_by_key(|key| (bucket(&index, *key), *key));
         let export = collection.export(0, 100).unwrap();
         assert_eq!(export.rows(), keys.len());
@@ -91,20 +136,30 @@ fn rows_that_do_not_fit_are_refused() {
             .unwrap();
     let refused = |result: Result<(), EmbeddingError>| result.unwrap_err().to_string();
     assert_eq!(
-        refused(collection.import(0, &[1], &[0.0; 3], &[])),
+        refused(collection.import(0, &rows(&[1], &[0.0; 3], &[]))),
         "table `t`: cannot load rows: values: found 3, expected 2"
     );
     assert_eq!(
-        refused(collection.import(0, &[1], &[0.0; 2], &[0.0])),
+        refused(collection.import(0, &rows(&[1], &[0.0; 2], &[0.0]))),
         "table `t`: cannot load rows: state: found 1, expected 0"
     );
     assert_eq!(
-        refused(collection.import(0, &[10], &[0.0; 2], &[])),
+        refused(collection.import(0, &rows(&[10], &[0.0; 2], &[]))),
         "table `t`: cannot load rows: key outside of 0..rows: found 10, expected below 10"
     );
     assert_eq!(
-        refused(collection.import(1, &[], &[], &[])),
+        refused(collection.import(1, &rows(&[], &[], &[]))),
         "there is no table 1, expected below 1"
+    );
+    let short = Rows { last_seen: vec![], ..rows(&[1], &[0.0; 2], &[]) };
+    assert_eq!(
+        refused(collection.import(0, &short)),
+        "table `t`: cannot load rows: last_seen: found 0, expected 1"
+    );
+    let short = Rows { counts: vec![1, 2], ..rows(&[1], &[0.0; 2], &[]) };
+    assert_eq!(
+        refused(collection.import(0, &short)),
+        "table `t`: cannot load rows: counts: found 2, expected 1"
     );
     assert!(collection.export(1, 5).is_err());
     assert_eq!(collection.rows_total().unwrap(), 0);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rectool_comm::Solo;
 use serde::Deserialize;
 
+use super::case::rows;
 use crate::{
     EmbeddingCollection, FeatureOptions, Ids, IndexKind, Layout, Mode, OptimizerOptions, Pooling,
     TableOptions,
@@ -60,7 +61,7 @@ impl Case {
         let mut tables =
             EmbeddingCollection::new(vec![table], vec![feature], 1, Arc::new(Solo)).unwrap();
         let keys: Vec<u64> = (0..self.start.len() as u64).collect();
-        tables.import(0, &keys, &self.start.concat(), &state).unwrap();
+        tables.import(0, &rows(&keys, &self.start.concat(), &state)).unwrap();
         let layout = Layout::packed([dim]);
         for (step, bags) in self.ids.iter().enumerate() {
             let mut offsets = vec![0];

@@ -163,7 +163,7 @@ fn options_survive_json() {
     assert_eq!(serde_json::from_str::<Vec<FeatureOptions>>(&text).unwrap(), case.features);
     let json = r#"{"kind": "row_wise_adagrad", "learning_rate": 0.1, "epsilon": 1e-8}"#;
     let optimizer: OptimizerOptions = serde_json::from_str(json).unwrap();
-    assert_eq!((optimizer.state_width(16), optimizer.initial_state()), (1, 0.0));
+    assert_eq!(optimizer.state_width(16), 1);
     let typo = r#"{"kind": "sgd", "lerning_rate": 0.1}"#;
     assert!(serde_json::from_str::<OptimizerOptions>(typo).is_err());
     assert!(serde_json::from_str::<IndexKind>(r#"{"kind": "dense", "rows": 5}"#).is_ok());

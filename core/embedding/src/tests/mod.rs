@@ -8,3 +8,4 @@ mod oracle;
 mod pooling;
 mod sharded;
 mod single;
+mod storage;

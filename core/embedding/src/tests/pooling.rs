@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rectool_base::Hint;
 use rectool_comm::Solo;
 
-use super::case::{Batch, Case, content, sgd, table};
+use super::case::{Batch, Case, content, rows, sgd, table};
 use crate::{EmbeddingCollection, FeatureOptions, Ids, IndexKind, Keep, Layout, Mode, Pooling};
 
 /// Table `t`, of width 2 and step size 1, where id i has the row [i, 10 i]; feature `f` of it.
@@ -18,7 +18,7 @@ fn collection(pooling: Pooling) -> EmbeddingCollection {
         EmbeddingCollection::new(vec![options], vec![feature], 1, Arc::new(Solo)).unwrap();
     let keys: Vec<u64> = (0..10).collect();
     let values: Vec<f32> = (0..10).flat_map(|id| [id as f32, 10.0 * id as f32]).collect();
-    collection.import(0, &keys, &values, &[]).unwrap();
+    collection.import(0, &rows(&keys, &values, &[])).unwrap();
     collection
 }
 
@@ -173,13 +173,13 @@ proptest! {
         let mut probed = case.collection(Arc::new(Solo));
         for ((t, key), (after, _)) in content(&trained) {
             let mut row = vec![0.0; after.len()];
-            probed.import(t, &[key], &row, &[]).unwrap();
+            probed.import(t, &rows(&[key], &row, &[])).unwrap();
             let base = loss(&mut probed, &case, batch);
             let start = super::oracle::initial(&case.tables[t], case.seed, key).0;
             for j in [0, after.len() / 2, after.len() - 1] {
                 // The loss is linear in a row, so that a step need not be small.
                 row[j] = 1.0;
-                probed.import(t, &[key], &row, &[]).unwrap();
+                probed.import(t, &rows(&[key], &row, &[])).unwrap();
                 let slope = loss(&mut probed, &case, batch) - base;
                 let taken = start[j] - f64::from(after[j]);
                 prop_assert!((slope - taken).abs() < 2e-4, "{slope}, {taken}");

@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef, FixedSizeListArray, Float32Array, RecordBatch
 use arrow_ipc::reader::FileReader;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use rectool_embedding::EmbeddingCollection;
+use rectool_embedding::{EmbeddingCollection, Rows};
 
 use crate::ModelError;
 
@@ -104,10 +104,11 @@ pub(super) fn read(
     }
     for batch in reader {
         let batch = batch.map_err(unreadable)?;
-        let keys = batch.column(0).as_primitive::<UInt64Type>();
-        let values = floats(batch.column(1));
-        let state = batch.columns().get(2).map(floats).unwrap_or_default();
-        tables.import(table, keys.values(), values, state)?;
+        let keys = batch.column(0).as_primitive::<UInt64Type>().values().to_vec();
+        let (last_seen, counts) = (vec![0; keys.len()], vec![0; keys.len()]);
+        let values = floats(batch.column(1)).to_vec();
+        let state = batch.columns().get(2).map(floats).unwrap_or_default().to_vec();
+        tables.import(table, &Rows { keys, values, state, last_seen, counts })?;
     }
     Ok(())
 }

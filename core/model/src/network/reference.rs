@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rectool_comm::Solo;
 use rectool_embedding::{
-    EmbeddingCollection, FeatureOptions, Ids, IndexKind, Mode, OptimizerOptions, Pooling,
+    EmbeddingCollection, FeatureOptions, Ids, IndexKind, Mode, OptimizerOptions, Pooling, Rows,
     TableOptions,
 };
 use serde::Deserialize;
@@ -109,7 +109,9 @@ fn tables(golden: &Golden, spec: &DlrmSpec) -> EmbeddingCollection {
     let mut tables = EmbeddingCollection::new(options, features, 1, Arc::new(Solo)).unwrap();
     for (at, rows) in golden.start.tables.iter().enumerate() {
         let keys: Vec<u64> = (0..rows.len() as u64).collect();
-        tables.import(at, &keys, &rows.concat(), &[]).unwrap();
+        let (last_seen, counts) = (vec![0; keys.len()], vec![0; keys.len()]);
+        let (values, state) = (rows.concat(), Vec::new());
+        tables.import(at, &Rows { keys, values, state, last_seen, counts }).unwrap();
     }
     tables
 }
