@@ -47,7 +47,7 @@ pub use collection::{EmbeddingCollection, TableInfo};
 pub use error::EmbeddingError;
 pub use export::{Export, Rows};
 pub use ids::{Ids, Layout, Mode};
-pub use optimizer::OptimizerOptions;
+pub use optimizer::{Decay, OptimizerOptions};
 pub use options::{FeatureOptions, IndexKind, Init, Pooling, TableOptions};
 pub use placement::BUCKETS;
 pub use prepare::{Prepared, Preparer};

@@ -7,4 +7,6 @@ mod inputs;
 mod oracle;
 mod sharded;
 mod single;
+mod steps;
 mod storage;
+mod torch;
