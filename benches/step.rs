@@ -77,7 +77,7 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> DlrmSpec {
     let (embedding_optimizer, dense_optimizer) = if flags.text("--optimizer") == Some("sgd") {
         let momentum = 0.0;
         (
-            OptimizerOptions::Sgd { learning_rate, weight_decay },
+            OptimizerOptions::Sgd { learning_rate, momentum, weight_decay },
             DenseOptimizerOptions::Sgd { learning_rate, momentum, weight_decay },
         )
     } else {

@@ -124,6 +124,92 @@ def embedding_optimizers():
     write("embedding_optimizers.json", written)
 
 
+def table_optimizers():
+    """A table of 5 rows of 3 values through 6 steps of torch's own optimizers.
+
+    By `how` the optimizer sees the table:
+    * "rows": each row is a parameter, without a gradient where a step leaves it out;
+    * "sparse": one parameter with sparse gradients;
+    * "dense": one parameter; a row left out has a gradient of zero. `values_count` says whether the
+      values are to be compared: dense Adam also moves rows that are left out, so that only the
+      moments of touched rows are the same unless every step touches all rows.
+    Row-wise Adam has no counterpart in torch: its formula is written out. `gradients` are those of
+    `ids`, one row each; a repeated id's are summed. After each step come the values of all rows and
+    the state of the touched ones, [2, D] or [1, D] each.
+    """
+    rate, l2 = 0.0625, 0.125
+    adam = {"learning_rate": rate, "beta1": 0.75, "beta2": 0.9375, "epsilon": 2.0**-9}
+    some = [[0, 1, 1], [2, 0, 4], [1, 1, 1], [3, 1, 0], [4, 0, 2], [2, 3, 1]]
+    every = [[4, 3, 2, 1, 0, row] for row in (0, 1, 1, 4, 2, 3)]
+    torch_adam = {"lr": rate, "betas": (0.75, 0.9375), "eps": 2.0**-9}
+    cases = [
+        ({"kind": "sgd", "learning_rate": rate, "momentum": 0.875, "weight_decay": l2}, "rows", some,
+         lambda p: torch.optim.SGD(p, lr=rate, momentum=0.875, weight_decay=l2)),
+        ({"kind": "adagrad", "learning_rate": rate, "epsilon": 2.0**-9, "initial_accumulator": 0.25,
+          "weight_decay": l2}, "rows", some,
+         lambda p: torch.optim.Adagrad(p, lr=rate, eps=2.0**-9, initial_accumulator_value=0.25,
+                                       weight_decay=l2)),
+        ({"kind": "adam", "decay": "lazy", **adam}, "sparse", some,
+         lambda p: torch.optim.SparseAdam(p, **torch_adam)),
+        ({"kind": "adam", "decay": "exact", "weight_decay": l2, **adam}, "dense", every,
+         lambda p: torch.optim.Adam(p, weight_decay=l2, **torch_adam)),
+        ({"kind": "adam_w", "decay": "exact", "weight_decay": l2, **adam}, "dense", every,
+         lambda p: torch.optim.AdamW(p, weight_decay=l2, **torch_adam)),
+        ({"kind": "adam", "decay": "exact", **adam}, "dense", some,
+         lambda p: torch.optim.Adam(p, **torch_adam)),
+        ({"kind": "row_wise_adam", "decay": "exact", "weight_decay": l2, **adam}, "formula", every,
+         None),
+    ]
+    generator = torch.Generator().manual_seed(4)
+    written = []
+    for options, how, steps, make in cases:
+        start = draws(generator, 5, 3)
+        gradients = draws(generator, len(steps), len(steps[0]), 3)
+        table = start.clone()
+        params = [nn.Parameter(r.clone()) for r in table] if how == "rows" else [nn.Parameter(table)]
+        optimizer = make(params) if make else None
+        second = torch.zeros(5, 1).double()
+        first = torch.zeros(5, 3).double()
+        after, states = [], []
+        for at, (ids, gradient) in enumerate(zip(steps, gradients)):
+            touched = sorted(set(ids))
+            total = torch.zeros(5, 3).double().index_add(0, torch.tensor(ids), gradient)
+            if how == "rows":
+                for row, param in enumerate(params):
+                    param.grad = total[row].clone() if row in touched else None
+            elif how == "sparse":
+                index = torch.tensor([touched])
+                params[0].grad = torch.sparse_coo_tensor(index, total[touched], (5, 3))
+            else:
+                params[0].grad = total
+            if optimizer:
+                optimizer.step()
+            else:
+                with torch.no_grad():
+                    step = total + l2 * params[0]
+                    first = 0.75 * first + 0.25 * step
+                    second = 0.9375 * second + 0.0625 * (step * step).mean(dim=1, keepdim=True)
+                    root = (second / (1 - 0.9375 ** (at + 1))).sqrt() + 2.0**-9
+                    params[0] -= rate * first / (1 - 0.75 ** (at + 1)) / root
+            after.append(numbers(torch.stack([p.detach() for p in params]) if how == "rows"
+                                 else params[0]))
+            names = ("momentum_buffer", "sum", "exp_avg", "exp_avg_sq")
+            if how == "rows":
+                kept = [optimizer.state[params[row]] for row in touched]
+                states.append([numbers([one[n] for n in names if n in one][0]) for one in kept])
+            elif optimizer:
+                kept = optimizer.state[params[0]]
+                states.append([numbers(kept["exp_avg"][row]) + numbers(kept["exp_avg_sq"][row])
+                               for row in touched])
+            else:
+                states.append([numbers(first[row]) + numbers(second[row]) for row in touched])
+        written.append({"options": options, "how": how,
+                        "values_count": how != "dense" or steps is every,
+                        "start": numbers(start), "ids": steps, "gradients": numbers(gradients),
+                        "after": after, "states": states})
+    write("table_optimizers.json", written)
+
+
 def bce():
     logits = [-200.0, -88.0, -20.0, -7.5, -1.0, -0.125, 0.0, 0.0009765625, 0.5, 3.0, 16.5, 90.0, 200.0]
     logits = torch.tensor([z for z in logits for _ in range(3)], dtype=torch.float64, requires_grad=True)
@@ -252,6 +338,7 @@ def layers(tables, bottom, top):
 if __name__ == "__main__":
     dense_optimizers()
     embedding_optimizers()
+    table_optimizers()
     bce()
     interaction()
     dlrm_reference()

@@ -27,8 +27,7 @@ use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, TableOptions};
 /// };
 ///
 /// # fn main() -> Result<(), rectool_embedding::EmbeddingError> {
-/// let sgd = OptimizerOptions::Sgd { learning_rate: 0.5, weight_decay: 0.0 };
-/// let city = TableOptions::new("city", 2, sgd);
+/// let city = TableOptions::new("city", 2, OptimizerOptions::sgd(0.5));
 /// let home = FeatureOptions::new("home", "city", Pooling::Sum);
 /// let mut tables = EmbeddingCollection::new(vec![city], vec![home], 1, Arc::new(Solo))?;
 ///

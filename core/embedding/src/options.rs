@@ -3,16 +3,16 @@
 use rectool_base::limits::EMBEDDING_DIM_MAX;
 use serde::{Deserialize, Serialize};
 
+use crate::optimizer::{Allowed, Number};
 use crate::{EmbeddingError, OptimizerOptions, Storage};
 
 /// One embedding table.
 ///
 /// ```
 /// use rectool_embedding::{Init, OptimizerOptions, TableOptions};
-/// let sgd = OptimizerOptions::Sgd { learning_rate: 0.1, weight_decay: 0.0 };
 /// let table = TableOptions {
 ///     init: Init::Uniform { bound: 0.01 },
-///     ..TableOptions::new("city", 16, sgd)
+///     ..TableOptions::new("city", 16, OptimizerOptions::sgd(0.1))
 /// };
 /// assert_eq!(table.optimizer.state_width(table.dim), 0);
 /// ```
@@ -32,6 +32,9 @@ pub struct TableOptions {
     /// Format of the values in memory.
     #[serde(default)]
     pub storage: Storage,
+    /// Longest norm of a row's summed gradient: a longer one is shortened to it, before weight decay.
+    #[serde(default)]
+    pub clip_norm: Option<f32>,
 }
 
 /// How keys find their rows.
@@ -80,6 +83,7 @@ impl TableOptions {
             init: Init::Zero,
             optimizer,
             storage: Storage::F32,
+            clip_norm: None,
         }
     }
 
@@ -93,12 +97,15 @@ impl TableOptions {
         }
         let init = match self.init {
             Init::Zero => None,
-            Init::Uniform { bound } => Some(("bound", bound)),
-            Init::Normal { std } => Some(("std", std)),
+            Init::Uniform { bound } => Some(("bound", bound, Allowed::NotNegative)),
+            Init::Normal { std } => Some(("std", std, Allowed::NotNegative)),
         };
-        for (option, value) in init.into_iter().chain(self.optimizer.numbers()) {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(self.refuse(option, &value, "a finite number, 0 or above"));
+        let clip = self.clip_norm.map(|norm| ("clip_norm", norm, Allowed::Positive));
+        let own = init.into_iter().chain(clip);
+        let own = own.map(|(option, value, allowed)| Number { option, value, allowed });
+        for number in own.chain(self.optimizer.numbers()) {
+            if let Some(expected) = number.refusal() {
+                return Err(self.refuse(number.option, &number.value, expected));
             }
         }
         match self.optimizer {

@@ -7,7 +7,9 @@ use crate::distinct::Distinct;
 use crate::parallel::for_each;
 use crate::prepare::Lookups;
 use crate::row::{RowLayout, RowMut};
-use crate::rule::{Adagrad, RowWiseAdagrad, Rule, Sgd};
+use crate::rule::{
+    Adagrad, Adam, Ftrl, Moments, MomentumSgd, RowWiseAdagrad, RowWiseAdam, Rule, Sgd, clip,
+};
 use crate::slab::SharedRows;
 use crate::storage::{Bf16, Element, F16, Rounding};
 use crate::table::Table;
@@ -28,6 +30,7 @@ pub(crate) struct Tick {
 pub(crate) struct Update<'a> {
     layout: RowLayout,
     optimizer: &'a OptimizerOptions,
+    clip_norm: Option<f32>,
     tick: Tick,
     rounding: Rounding,
     distinct: &'a Distinct,
@@ -86,6 +89,7 @@ impl<'a> Update<'a> {
         Self {
             layout: table.layout,
             optimizer: &table.options.optimizer,
+            clip_norm: table.options.clip_norm,
             tick,
             rounding: table.rounding(),
             distinct: &lookups.distinct,
@@ -96,17 +100,41 @@ impl<'a> Update<'a> {
     }
 
     fn run(&self, keys: Range<usize>) {
+        use OptimizerOptions as O;
+        let eta = |learning_rate: f32| learning_rate * self.tick.rate;
         match *self.optimizer {
-            OptimizerOptions::Sgd { learning_rate, weight_decay } => {
-                self.run_rule(keys, Sgd { rate: learning_rate * self.tick.rate, weight_decay });
+            O::Sgd { learning_rate, momentum, weight_decay } => {
+                let rate = eta(learning_rate);
+                if momentum > 0.0 {
+                    self.run_rule(keys, MomentumSgd { rate, momentum, weight_decay });
+                } else {
+                    self.run_rule(keys, Sgd { rate, weight_decay });
+                }
             }
-            OptimizerOptions::Adagrad { learning_rate, epsilon, weight_decay, .. } => {
-                let rate = learning_rate * self.tick.rate;
-                self.run_rule(keys, Adagrad { rate, epsilon, weight_decay });
+            O::Adagrad { learning_rate, epsilon, weight_decay, .. } => {
+                self.run_rule(keys, Adagrad { rate: eta(learning_rate), epsilon, weight_decay });
             }
-            OptimizerOptions::RowWiseAdagrad { learning_rate, epsilon, weight_decay, .. } => {
-                let rate = learning_rate * self.tick.rate;
+            O::RowWiseAdagrad { learning_rate, epsilon, weight_decay, .. } => {
+                let rate = eta(learning_rate);
                 self.run_rule(keys, RowWiseAdagrad { rate, epsilon, weight_decay });
+            }
+            O::Adam { learning_rate, beta1, beta2, epsilon, weight_decay, decay } => {
+                let moments = Moments { beta1, beta2, epsilon, decay };
+                let adam = Adam::new(moments, eta(learning_rate), self.tick.step);
+                self.run_rule(keys, adam.with_l2(weight_decay));
+            }
+            O::AdamW { learning_rate, beta1, beta2, epsilon, weight_decay, decay } => {
+                let moments = Moments { beta1, beta2, epsilon, decay };
+                let adam = Adam::new(moments, eta(learning_rate), self.tick.step);
+                self.run_rule(keys, adam.with_shrink(eta(learning_rate) * weight_decay));
+            }
+            O::RowWiseAdam { learning_rate, beta1, beta2, epsilon, weight_decay, decay } => {
+                let moments = Moments { beta1, beta2, epsilon, decay };
+                let adam = Adam::new(moments, eta(learning_rate), self.tick.step);
+                self.run_rule(keys, RowWiseAdam(adam.with_l2(weight_decay)));
+            }
+            O::Ftrl { learning_rate, beta, l1, l2 } => {
+                self.run_rule(keys, Ftrl { rate: learning_rate, beta, l1, l2 });
             }
         }
     }
@@ -148,7 +176,7 @@ impl<R: Rule, E: Element> Sink for Step<'_, R, E> {
 
     #[inline(always)]
     fn take(&mut self, u: usize, sum: &mut [f32], spare: &mut [f32]) {
-        let Update { slab, rows, distinct, rounding, tick, .. } = self.update;
+        let Update { slab, rows, distinct, rounding, tick, clip_norm, .. } = self.update;
         #[expect(unsafe_code, reason = "threads write to different rows of one slab")]
         // SAFETY: the keys of a batch are distinct and so are their rows; each key belongs to one
         // task, and this reference ends before the task's next key.
@@ -156,6 +184,9 @@ impl<R: Rule, E: Element> Sink for Step<'_, R, E> {
         let RowMut { header, values, state } = RowMut::<E>::new(words, sum.len());
         let missed = header.missed(self.now);
         header.stamp(self.now);
+        if let Some(norm_max) = clip_norm {
+            clip(*norm_max, sum);
+        }
         self.rule.step(E::floats(values, spare), state, sum, missed);
         if size_of::<E>() < size_of::<f32>() {
             E::settle(values, spare, rounding.row(distinct.keys[u], tick.step));

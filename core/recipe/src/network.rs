@@ -81,9 +81,7 @@ impl Model {
         let loss = loss_of(&mut options)?;
         let plain: Plain = options.rest()?;
         plain.check(&options)?;
-        let embedding_optimizer: OptimizerOptions = of_tables
-            .of_embeddings()
-            .map_err(|why| options.refuse("embedding_optimizer", why, None))?;
+        let embedding_optimizer = of_tables.of_embeddings();
         let dense_optimizer: DenseOptimizerOptions =
             of_layers.of_layers().map_err(|why| options.refuse("dense_optimizer", why, None))?;
         let spec = DlrmSpec {

@@ -1,6 +1,6 @@
 //! Optimizers and learning-rate schedules as scripts write them.
 
-use rectool_embedding::OptimizerOptions;
+use rectool_embedding::{Decay, OptimizerOptions};
 use rectool_model::{DecayShape, DenseOptimizerOptions, Schedule};
 use rhai::Map;
 use serde::Deserialize;
@@ -131,40 +131,48 @@ impl Optimizer {
         }
     }
 
-    /// As the fused optimizer of embedding tables, or why it cannot be one.
-    pub(crate) fn of_embeddings(self) -> Result<OptimizerOptions, &'static str> {
+    /// As the fused optimizer of embedding tables. Adam is that of sparse rows: a step leaves the
+    /// moments of rows it does not touch as they are.
+    pub(crate) fn of_embeddings(self) -> OptimizerOptions {
+        let decay = Decay::Lazy;
         match self {
-            Self::Sgd(Sgd { momentum, .. }) if momentum > 0.0 => {
-                Err("is sgd with momentum, which embedding tables do not have")
-            }
-            Self::Sgd(Sgd { learning_rate, weight_decay, .. }) => {
-                Ok(OptimizerOptions::Sgd { learning_rate, weight_decay })
+            Self::Sgd(Sgd { learning_rate, momentum, weight_decay }) => {
+                OptimizerOptions::Sgd { learning_rate, momentum, weight_decay }
             }
             Self::Adagrad(Adagrad {
                 learning_rate,
                 epsilon,
                 initial_accumulator,
                 weight_decay,
-            }) => Ok(OptimizerOptions::Adagrad {
+            }) => OptimizerOptions::Adagrad {
                 learning_rate,
                 epsilon,
                 initial_accumulator,
                 weight_decay,
-            }),
+            },
             Self::RowwiseAdagrad(Adagrad {
                 learning_rate,
                 epsilon,
                 initial_accumulator,
                 weight_decay,
-            }) => Ok(OptimizerOptions::RowWiseAdagrad {
+            }) => OptimizerOptions::RowWiseAdagrad {
                 learning_rate,
                 epsilon,
                 initial_accumulator,
                 weight_decay,
-            }),
-            Self::Adam(_) | Self::AdamW(_) => {
-                Err("is adam, which embedding tables do not have; expected sgd, adagrad or \
-                     rowwise_adagrad")
+            },
+            Self::Adam(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
+                OptimizerOptions::Adam { learning_rate, beta1, beta2, epsilon, weight_decay, decay }
+            }
+            Self::AdamW(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
+                OptimizerOptions::AdamW {
+                    learning_rate,
+                    beta1,
+                    beta2,
+                    epsilon,
+                    weight_decay,
+                    decay,
+                }
             }
         }
     }

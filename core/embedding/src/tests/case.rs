@@ -8,7 +8,7 @@ use rectool_base::Stream;
 use rectool_comm::Comm;
 
 use crate::{
-    EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Keep, Layout, Mode,
+    Decay, EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Keep, Layout, Mode,
     OptimizerOptions, Pooling, Rows, Storage, TableOptions,
 };
 
@@ -60,7 +60,7 @@ pub(super) fn feature(name: &str, table: &str) -> FeatureOptions {
 }
 
 pub(super) fn sgd(learning_rate: f32) -> OptimizerOptions {
-    OptimizerOptions::Sgd { learning_rate, weight_decay: 0.0 }
+    OptimizerOptions::sgd(learning_rate)
 }
 
 impl Case {
@@ -77,6 +77,9 @@ impl Case {
                 if stream.below(2) == 0 {
                     options.init = Init::Normal { std: 0.3 };
                 }
+                if stream.below(4) == 0 {
+                    options.clip_norm = Some(0.7);
+                }
                 options
             })
             .collect();
@@ -90,7 +93,7 @@ impl Case {
         let weighted = features.iter().map(|_| stream.below(2) == 0).collect();
         let mut case = Self { tables, features, weighted, steps: Vec::new(), seed };
         let single: Vec<bool> = case.features.iter().map(|_| stream.below(2) == 0).collect();
-        for _ in 0..3 {
+        for _ in 0..4 {
             let batch = case.draw_batch(&mut stream, rows_max, &single);
             case.steps.push(batch);
         }
@@ -207,19 +210,20 @@ fn weights(stream: &mut Stream, pooling: Pooling, count: usize) -> Vec<f32> {
 }
 
 fn optimizer(stream: &mut Stream) -> OptimizerOptions {
+    use OptimizerOptions as O;
     let weight_decay = [0.0, 0.1][stream.below(2) as usize];
     let (learning_rate, epsilon, initial_accumulator) = (0.2, 1e-8, 0.1);
-    match stream.below(3) {
-        0 => OptimizerOptions::Sgd { learning_rate, weight_decay },
-        1 => {
-            OptimizerOptions::Adagrad { learning_rate, epsilon, initial_accumulator, weight_decay }
-        }
-        _ => OptimizerOptions::RowWiseAdagrad {
-            learning_rate,
-            epsilon,
-            initial_accumulator,
-            weight_decay,
-        },
+    let (beta1, beta2) = (0.75, 0.9375);
+    let decay = [Decay::Lazy, Decay::Exact][stream.below(2) as usize];
+    match stream.below(8) {
+        0 => O::Sgd { learning_rate, momentum: 0.0, weight_decay },
+        1 => O::Sgd { learning_rate, momentum: 0.5, weight_decay },
+        2 => O::Adagrad { learning_rate, epsilon, initial_accumulator, weight_decay },
+        3 => O::Adam { learning_rate, beta1, beta2, epsilon: 1e-2, weight_decay, decay },
+        4 => O::AdamW { learning_rate, beta1, beta2, epsilon: 1e-2, weight_decay, decay },
+        5 => O::RowWiseAdam { learning_rate, beta1, beta2, epsilon: 1e-2, weight_decay, decay },
+        6 => O::Ftrl { learning_rate, beta: 0.5, l1: 0.1, l2: weight_decay },
+        _ => O::RowWiseAdagrad { learning_rate, epsilon, initial_accumulator, weight_decay },
     }
 }
 

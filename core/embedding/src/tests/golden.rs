@@ -34,7 +34,7 @@ impl Case {
         let (learning_rate, weight_decay) = (self.learning_rate, self.weight_decay);
         let (epsilon, initial_accumulator) = (self.epsilon, self.initial_accumulator);
         match self.kind.as_str() {
-            "sgd" => OptimizerOptions::Sgd { learning_rate, weight_decay },
+            "sgd" => OptimizerOptions::Sgd { learning_rate, momentum: 0.0, weight_decay },
             "adagrad" => OptimizerOptions::Adagrad {
                 learning_rate,
                 epsilon,

@@ -44,6 +44,51 @@ fn options_out_of_range_are_refused() {
         weight_decay: 0.0,
     };
     assert!(refused(table("t", 1, adagrad)).contains("`epsilon` is 0, expected above 0"));
+    let clipped = TableOptions { clip_norm: Some(0.0), ..table("t", 1, sgd(0.1)) };
+    let text = "table `t`: `clip_norm` is 0, expected a finite number above 0";
+    assert_eq!(refused(clipped), text);
+}
+
+#[test]
+fn optimizer_options_out_of_range_are_refused() {
+    let cases = [
+        (
+            r#"{"kind": "sgd", "learning_rate": 1, "momentum": 1}"#,
+            "`momentum` is 1, expected at least 0 and below 1",
+        ),
+        (
+            r#"{"kind": "sgd", "learning_rate": 1, "weight_decay": -1}"#,
+            "`weight_decay` is -1, expected a finite number, 0 or above",
+        ),
+        (
+            r#"{"kind": "adam", "learning_rate": 1, "beta1": -0.5}"#,
+            "`beta1` is -0.5, expected at least 0 and below 1",
+        ),
+        (
+            r#"{"kind": "adam_w", "learning_rate": 1, "beta2": 1}"#,
+            "`beta2` is 1, expected at least 0 and below 1",
+        ),
+        (
+            r#"{"kind": "row_wise_adam", "learning_rate": 1, "epsilon": 0}"#,
+            "`epsilon` is 0, expected a finite number above 0",
+        ),
+        (
+            r#"{"kind": "ftrl", "learning_rate": 0}"#,
+            "`learning_rate` is 0, expected a finite number above 0",
+        ),
+        (
+            r#"{"kind": "ftrl", "learning_rate": 1, "beta": 0}"#,
+            "`beta` is 0, expected a finite number above 0",
+        ),
+        (
+            r#"{"kind": "ftrl", "learning_rate": 1, "l1": -2}"#,
+            "`l1` is -2, expected a finite number, 0 or above",
+        ),
+    ];
+    for (json, expected) in cases {
+        let optimizer: OptimizerOptions = serde_json::from_str(json).unwrap();
+        assert_eq!(refused(table("t", 1, optimizer)), format!("table `t`: {expected}"));
+    }
 }
 
 #[test]

@@ -8,4 +8,6 @@ mod oracle;
 mod pooling;
 mod sharded;
 mod single;
+mod steps;
 mod storage;
+mod torch;

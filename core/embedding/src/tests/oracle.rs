@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use rectool_base::{Stream, hash_text};
 
 use super::case::{Batch, Case, Content, rate};
+use super::steps::take_step;
 use crate::{Init, Keep, OptimizerOptions, Pooling, TableOptions};
 
-/// Values, state.
-type Row = (Vec<f64>, Vec<f64>);
+pub(super) struct Row {
+    pub(super) values: Vec<f64>,
+    pub(super) state: Vec<f64>,
+    /// Step of the last update.
+    last: Option<u64>,
+}
 
 pub(super) struct Oracle<'a> {
     case: &'a Case,
@@ -25,11 +30,11 @@ impl<'a> Oracle<'a> {
         let mut outputs = Vec::new();
         for (step, batch) in self.case.steps.iter().enumerate() {
             outputs.push(self.forward(batch));
-            self.backward(batch, f64::from(rate(step)));
+            self.backward(batch, step as u64 + 1, f64::from(rate(step)));
         }
         let narrow = |values: Vec<f64>| values.into_iter().map(|x| x as f32).collect();
         let rows = self.rows.into_iter();
-        (outputs, rows.map(|(at, (values, state))| (at, (narrow(values), narrow(state)))).collect())
+        (outputs, rows.map(|(at, row)| (at, (narrow(row.values), narrow(row.state)))).collect())
     }
 
     fn table_of(&self, feature: usize) -> usize {
@@ -52,7 +57,7 @@ impl<'a> Oracle<'a> {
                         .entry((t, id as u64))
                         .or_insert_with(|| initial(options, self.case.seed, id as u64));
                     let sum = &mut sums[vector * options.dim..];
-                    sum.iter_mut().zip(&row.0).for_each(|(sum, x)| *sum += scale * x);
+                    sum.iter_mut().zip(&row.values).for_each(|(sum, x)| *sum += scale * x);
                 }
                 for (out, sum) in out[at..].iter_mut().zip(sums) {
                     *out = sum as f32;
@@ -62,7 +67,7 @@ impl<'a> Oracle<'a> {
         out
     }
 
-    fn backward(&mut self, batch: &Batch, rate: f64) {
+    fn backward(&mut self, batch: &Batch, step: u64, rate: f64) {
         let layout = self.case.layout();
         let mut sums: BTreeMap<(usize, u64), Vec<f64>> = BTreeMap::new();
         for (f, lists) in batch.ids.iter().enumerate() {
@@ -77,9 +82,18 @@ impl<'a> Oracle<'a> {
                 }
             }
         }
-        for (at, gradient) in sums {
-            let (values, state) = self.rows.get_mut(&at).unwrap();
-            step(&self.case.tables[at.0].optimizer, rate, (values, state), &gradient);
+        for (at, mut gradient) in sums {
+            let row = self.rows.get_mut(&at).unwrap();
+            let options = &self.case.tables[at.0];
+            let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt();
+            if let Some(norm_max) = options.clip_norm.map(f64::from).filter(|max| norm > *max) {
+                for g in &mut gradient {
+                    *g *= norm_max / norm;
+                }
+            }
+            let missed = row.last.map_or(0, |last| step - last - 1) as i32;
+            row.last = Some(step);
+            take_step(&options.optimizer, rate, (step as i32, missed), row, &gradient);
         }
     }
 }
@@ -130,45 +144,21 @@ pub(super) fn initial(options: &TableOptions, seed: u64, key: u64) -> Row {
         Init::Uniform { bound } => f64::from((2.0 * stream.next_f32() - 1.0) * bound),
         Init::Normal { std } => f64::from(stream.next_normal() * std),
     };
-    let values = (0..options.dim).map(draw).collect();
+    let values: Vec<f64> = (0..options.dim).map(draw).collect();
     let state = match options.optimizer {
-        OptimizerOptions::Sgd { .. } => vec![],
         OptimizerOptions::Adagrad { initial_accumulator, .. } => {
             vec![f64::from(initial_accumulator); options.dim]
         }
         OptimizerOptions::RowWiseAdagrad { initial_accumulator, .. } => {
             vec![f64::from(initial_accumulator)]
         }
+        OptimizerOptions::Ftrl { learning_rate, beta, l1, l2 } => {
+            let [rate, beta, l1, l2] = [learning_rate, beta, l1, l2].map(f64::from);
+            let z =
+                |w: &f64| if *w == 0.0 { 0.0 } else { -w * (beta / rate + l2) - l1 * w.signum() };
+            values.iter().map(z).chain(std::iter::repeat_n(0.0, options.dim)).collect()
+        }
+        _ => vec![0.0; options.optimizer.state_width(options.dim)],
     };
-    (values, state)
-}
-
-fn step(
-    optimizer: &OptimizerOptions,
-    rate: f64,
-    (values, state): (&mut [f64], &mut [f64]),
-    gradient: &[f64],
-) {
-    let (OptimizerOptions::Sgd { learning_rate, weight_decay }
-    | OptimizerOptions::Adagrad { learning_rate, weight_decay, .. }
-    | OptimizerOptions::RowWiseAdagrad { learning_rate, weight_decay, .. }) = *optimizer;
-    let rate = f64::from(learning_rate) * rate;
-    let decayed: Vec<f64> =
-        gradient.iter().zip(values.iter()).map(|(g, w)| g + f64::from(weight_decay) * w).collect();
-    let mean = decayed.iter().map(|g| g * g).sum::<f64>() / decayed.len() as f64;
-    for (j, g) in decayed.iter().enumerate() {
-        values[j] -= match *optimizer {
-            OptimizerOptions::Sgd { .. } => rate * g,
-            OptimizerOptions::Adagrad { epsilon, .. } => {
-                state[j] += g * g;
-                rate * g / (state[j].sqrt() + f64::from(epsilon))
-            }
-            OptimizerOptions::RowWiseAdagrad { epsilon, .. } => {
-                if j == 0 {
-                    state[0] += mean;
-                }
-                rate * g / (state[0].sqrt() + f64::from(epsilon))
-            }
-        };
-    }
+    Row { values, state, last: None }
 }

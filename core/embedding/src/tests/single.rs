@@ -67,7 +67,7 @@ fn any_number_of_threads_gives_the_same_bytes() {
 /// (-1, 1, 0) in one batch.
 fn one_step(optimizer: OptimizerOptions) -> (Vec<f64>, Vec<f32>, Vec<f32>) {
     let options = table("t", 3, optimizer);
-    let start = initial(&options, 9, 4).0;
+    let start = initial(&options, 9, 4).values;
     let mut collection =
         EmbeddingCollection::new(vec![options], vec![feature("f", "t")], 9, Arc::new(Solo))
             .unwrap();
@@ -115,8 +115,11 @@ fn evaluation_reads_initial_values_and_changes_nothing() {
     for index in [IndexKind::Hash, IndexKind::Dense { rows: 100 }] {
         let mut options = table("t", 4, sgd(0.1));
         options.index = index;
-        let expected: Vec<f32> =
-            [7, 99].iter().flat_map(|key| initial(&options, 3, *key).0).map(|x| x as f32).collect();
+        let expected: Vec<f32> = [7, 99]
+            .iter()
+            .flat_map(|key| initial(&options, 3, *key).values)
+            .map(|x| x as f32)
+            .collect();
         let mut collection =
             EmbeddingCollection::new(vec![options], vec![feature("f", "t")], 3, Arc::new(Solo))
                 .unwrap();
@@ -139,7 +142,8 @@ fn initial_values_have_the_asked_spread() {
     let spread = |init| {
         let mut options = table("t", 16, sgd(0.1));
         options.init = init;
-        let values: Vec<f64> = (0..1_000).flat_map(|key| initial(&options, 1, key).0).collect();
+        let values: Vec<f64> =
+            (0..1_000).flat_map(|key| initial(&options, 1, key).values).collect();
         let mut collection =
             EmbeddingCollection::new(vec![options], vec![feature("f", "t")], 1, Arc::new(Solo))
                 .unwrap();

@@ -85,7 +85,7 @@ fn spec(golden: &Golden) -> DlrmSpec {
         top_mlp: hidden(&golden.start.top),
         interaction: Interaction::Dot,
         dropout: 0.0,
-        embedding_optimizer: OptimizerOptions::Sgd { learning_rate: sgd, weight_decay: 0.0 },
+        embedding_optimizer: OptimizerOptions::sgd(sgd),
         loss: crate::LossSpec::Bce,
         dense_optimizer: DenseOptimizerOptions::Sgd {
             learning_rate: sgd,

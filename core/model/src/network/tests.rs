@@ -47,10 +47,7 @@ fn spec(case: &Case) -> DlrmSpec {
         top_mlp: vec![8, 4],
         interaction: case.interaction,
         dropout: case.dropout,
-        embedding_optimizer: rectool_embedding::OptimizerOptions::Sgd {
-            learning_rate: 0.1,
-            weight_decay: 0.0,
-        },
+        embedding_optimizer: rectool_embedding::OptimizerOptions::sgd(0.1),
         loss: crate::LossSpec::Bce,
         dense_optimizer: DenseOptimizerOptions::Sgd {
             learning_rate: 0.1,

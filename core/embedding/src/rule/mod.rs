@@ -1,5 +1,15 @@
 //! The optimizer steps of one row.
 
+mod adagrad;
+mod adam;
+mod ftrl;
+mod sgd;
+
+pub(crate) use adagrad::{Adagrad, RowWiseAdagrad};
+pub(crate) use adam::{Adam, Moments, RowWiseAdam};
+pub(crate) use ftrl::Ftrl;
+pub(crate) use sgd::{MomentumSgd, Sgd};
+
 /// How a row takes one step. `gradient` may be overwritten. η is already in the rule; `missed` steps
 /// left the row out since its last one. `step` must be `#[inline(always)]`.
 ///
@@ -11,70 +21,23 @@ pub(crate) trait Rule: Copy + Send + Sync {
     fn step(self, values: &mut [f32], state: &mut [f32], gradient: &mut [f32], missed: u32);
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct Sgd {
-    pub(crate) rate: f32,
-    pub(crate) weight_decay: f32,
-}
-
-impl Rule for Sgd {
-    const UNROLLED: bool = true;
-
-    #[inline(always)]
-    fn step(self, values: &mut [f32], _: &mut [f32], gradient: &mut [f32], _: u32) {
-        decay(self.weight_decay, values, gradient);
-        for (w, g) in values.iter_mut().zip(gradient) {
-            *w -= self.rate * *g;
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct Adagrad {
-    pub(crate) rate: f32,
-    pub(crate) epsilon: f32,
-    pub(crate) weight_decay: f32,
-}
-
-impl Rule for Adagrad {
-    const UNROLLED: bool = true;
-
-    #[inline(always)]
-    fn step(self, values: &mut [f32], state: &mut [f32], gradient: &mut [f32], _: u32) {
-        decay(self.weight_decay, values, gradient);
-        for ((w, a), g) in values.iter_mut().zip(state).zip(gradient) {
-            *a += *g * *g;
-            *w -= self.rate * *g / (a.sqrt() + self.epsilon);
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-pub(crate) struct RowWiseAdagrad {
-    pub(crate) rate: f32,
-    pub(crate) epsilon: f32,
-    pub(crate) weight_decay: f32,
-}
-
-impl Rule for RowWiseAdagrad {
-    const UNROLLED: bool = true;
-
-    #[inline(always)]
-    fn step(self, values: &mut [f32], state: &mut [f32], gradient: &mut [f32], _: u32) {
-        decay(self.weight_decay, values, gradient);
-        state[0] += sum_of_squares(gradient) / gradient.len() as f32;
-        let rate = self.rate / (state[0].sqrt() + self.epsilon);
-        for (w, g) in values.iter_mut().zip(gradient) {
-            *w -= rate * *g;
-        }
-    }
-}
-
 #[inline(always)]
 fn decay(weight_decay: f32, values: &[f32], gradient: &mut [f32]) {
     if weight_decay != 0.0 {
         for (g, w) in gradient.iter_mut().zip(values) {
             *g += weight_decay * *w;
+        }
+    }
+}
+
+/// Shortens a gradient to `norm_max`, if it is longer.
+#[inline(always)]
+pub(crate) fn clip(norm_max: f32, gradient: &mut [f32]) {
+    let squares = sum_of_squares(gradient);
+    if squares > norm_max * norm_max {
+        let share = norm_max / squares.sqrt();
+        for g in gradient {
+            *g *= share;
         }
     }
 }
@@ -101,6 +64,7 @@ mod tests {
     use rectool_base::Stream;
 
     use super::*;
+    use crate::Decay;
     use crate::simd::{Kernel, dispatch};
 
     struct Step<'a, R>(R, &'a mut [f32], &'a mut [f32], &'a mut [f32]);
@@ -108,7 +72,8 @@ mod tests {
     impl<R: Rule> Kernel for Step<'_, R> {
         #[inline(always)]
         fn run(self) {
-            self.0.step(self.1, self.2, self.3, 0);
+            clip(0.5, self.3);
+            self.0.step(self.1, self.2, self.3, 3);
         }
     }
 
@@ -132,8 +97,29 @@ mod tests {
         let (rate, epsilon, weight_decay) = (0.3, 1e-8, 0.01);
         for dim in [1, 7, 8, 16, 37, 128] {
             same_bytes(Sgd { rate, weight_decay }, dim, 0);
+            same_bytes(MomentumSgd { rate, momentum: 0.9, weight_decay }, dim, dim);
             same_bytes(Adagrad { rate, epsilon, weight_decay }, dim, dim);
             same_bytes(RowWiseAdagrad { rate, epsilon, weight_decay }, dim, 1);
+            for decay in [Decay::Lazy, Decay::Exact] {
+                let moments = Moments { beta1: 0.9, beta2: 0.99, epsilon, decay };
+                let adam = Adam::new(moments, rate, 7).with_l2(weight_decay);
+                same_bytes(adam, dim, 2 * dim);
+                same_bytes(Adam::new(moments, rate, 7).with_shrink(weight_decay), dim, 2 * dim);
+                same_bytes(RowWiseAdam(adam), dim, dim + 1);
+            }
+            same_bytes(Ftrl { rate, beta: 1.0, l1: 0.1, l2: 0.1 }, dim, 2 * dim);
         }
+    }
+
+    #[test]
+    fn a_gradient_is_clipped_to_its_norm() {
+        let mut gradient = [3.0, 0.0, -4.0];
+        clip(5.0, &mut gradient);
+        assert_eq!(gradient, [3.0, 0.0, -4.0]);
+        clip(1.0, &mut gradient);
+        assert!((gradient[0] - 0.6).abs() < 1e-6 && (gradient[2] + 0.8).abs() < 1e-6);
+        let mut gradient = [0.0; 3];
+        clip(1.0, &mut gradient);
+        assert_eq!(gradient, [0.0; 3]);
     }
 }
