@@ -1,7 +1,7 @@
 //! Rows out of and into the tables, for checkpoints.
 
 use crate::table::Table;
-use crate::{EmbeddingCollection, EmbeddingError, IndexKind};
+use crate::{EmbeddingCollection, EmbeddingError};
 
 /// Some rows of a table.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,7 +91,7 @@ impl EmbeddingCollection {
         let name = &table.options.name;
         check_length(name, "values", values.len(), (keys.len(), layout.dim))?;
         check_length(name, "state", state.len(), (keys.len(), layout.state))?;
-        if let IndexKind::Dense { rows } = table.options.index
+        if let Some(rows) = table.options.index.keys_below()
             && let Some(key) = keys.iter().find(|key| **key >= rows)
         {
             return Err(EmbeddingError::Key { table: name.clone(), key: *key, rows });
@@ -104,6 +104,43 @@ impl EmbeddingCollection {
             table.set(*key, row_values, &state[n * layout.state..][..layout.state])?;
         }
         Ok(())
+    }
+}
+
+impl EmbeddingCollection {
+    /// Takes the rows of `keys` in table `table` away: they have their initial values again. Keys
+    /// that other ranks own, or that have no row, are skipped. Returns how many rows there were.
+    /// Batches on their way cannot go on to `backward`.
+    ///
+    /// # Errors
+    /// If there is no such table, or a key is outside of a dense table; nothing is removed then.
+    pub fn remove(&mut self, table: usize, keys: &[u64]) -> Result<usize, EmbeddingError> {
+        let tables = self.tables.len();
+        let rank = self.comm.rank();
+        let table =
+            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
+        let index = table.options.index.clone();
+        if let Some(rows) = index.keys_below()
+            && let Some(key) = keys.iter().find(|key| **key >= rows)
+        {
+            let table = table.options.name.clone();
+            return Err(EmbeddingError::Key { table, key: *key, rows });
+        }
+        self.generation += 1;
+        let own = keys.iter().filter(|key| self.plan.placement.owner(&index, **key) == rank);
+        Ok(own.filter(|key| table.remove(**key)).count())
+    }
+
+    /// The keys of table `table` whose rows this rank removed since it was last asked, without those
+    /// that have a row again, in order: what a delta checkpoint must say is gone.
+    ///
+    /// # Errors
+    /// If there is no such table.
+    pub fn take_removed(&mut self, table: usize) -> Result<Vec<u64>, EmbeddingError> {
+        let tables = self.tables.len();
+        let table =
+            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
+        Ok(table.take_removed())
     }
 }
 

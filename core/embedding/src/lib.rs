@@ -45,6 +45,7 @@ pub use error::EmbeddingError;
 pub use export::{Export, Rows};
 pub use feature::{FeatureOptions, Keep, Pooling};
 pub use ids::{Ids, Layout, Mode};
+pub use index::{ABSENT, CuckooIndex};
 pub use options::{IndexKind, Init, OptimizerOptions, TableOptions};
 pub use placement::BUCKETS;
 pub use prepare::{Prepared, Preparer};
