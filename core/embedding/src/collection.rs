@@ -48,7 +48,7 @@ pub struct EmbeddingCollection {
     pub(crate) comm: Arc<dyn Comm>,
     pub(crate) tables: Vec<Table>,
     /// Counts the times the rows were dropped.
-    generation: u64,
+    pub(crate) generation: u64,
     /// Counts the updates.
     pub(crate) steps: u64,
     exchange: Exchange,
@@ -270,7 +270,7 @@ impl EmbeddingCollection {
     fn check_trained(&self, prepared: &Prepared) -> Result<(), EmbeddingError> {
         let found = match prepared.phase {
             Phase::Trained(generation) if generation == self.generation => return Ok(()),
-            Phase::Trained(_) => "is from before the tables were cleared",
+            Phase::Trained(_) => "is from before rows were dropped",
             Phase::Prepared => "did not go through forward",
             Phase::Evaluated => "went through forward in evaluation mode",
             Phase::Updated => "went through backward already",

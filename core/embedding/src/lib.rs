@@ -50,6 +50,7 @@ pub use error::EmbeddingError;
 pub use export::{Export, Rows};
 pub use feature::{FeatureOptions, Keep, Pooling};
 pub use ids::{Ids, Layout, Mode};
+pub use index::{ABSENT, CuckooIndex};
 pub use optimizer::{Decay, OptimizerOptions};
 pub use options::{IndexKind, Init, TableOptions};
 pub use placement::BUCKETS;

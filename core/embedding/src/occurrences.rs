@@ -3,7 +3,7 @@
 use std::iter::{repeat, repeat_n};
 use std::ops::Range;
 
-use crate::distinct::{Distinct, Scratch};
+use crate::distinct::{Distinct, Finder, Scratch};
 use crate::plan::Plan;
 use crate::prepare::{PreparedFeature, PreparedTable};
 use crate::{EmbeddingError, Ids, IndexKind, Pooling};
@@ -53,25 +53,17 @@ impl TableBatch<'_> {
         let index = &self.plan.tables[self.t].index;
         let occurrences = self.lay_out(table)?;
         let features = &self.plan.features_of[self.t];
-        let keys_below = match *index {
-            IndexKind::Dense { rows } => Some(rows),
-            IndexKind::Hash => None,
-        };
-        if let Some(rows) = keys_below {
+        if let IndexKind::Dense { rows } = *index {
             features.iter().try_for_each(|feature| self.check_ids(*feature, rows))?;
         }
         let distinct = &mut table.local.distinct;
-        let mut finder = distinct.begin(scratch, occurrences, keys_below);
+        let mut finder = distinct.begin(scratch, occurrences, index.keys_below());
         for feature in features {
-            if let Ids::Fixed { values, width, at } = self.ids[*feature] {
-                finder.add(values.iter().skip(at).step_by(width).map(|id| *id as u64));
-            }
-            let Some(lists) = self.lists(*feature) else { continue };
-            if let Some(ids) = lists.whole() {
-                finder.add(ids.iter().map(|id| *id as u64));
-            } else {
-                let ids = lists.rows().flat_map(|list| &lists.values[list]);
-                finder.add(ids.map(|id| *id as u64));
+            match *index {
+                IndexKind::Modulo { rows } => self.find(*feature, &mut finder, |id| id % rows),
+                IndexKind::Dense { .. } | IndexKind::Hash => {
+                    self.find(*feature, &mut finder, |id| id);
+                }
             }
         }
         let placement = &self.plan.placement;
@@ -81,6 +73,21 @@ impl TableBatch<'_> {
         }
         self.place(table);
         Ok(())
+    }
+
+    /// Finds the slots of a feature's ids; `key` says which key an id is.
+    #[inline(always)]
+    fn find(&self, feature: usize, finder: &mut Finder<'_>, key: impl Fn(u64) -> u64) {
+        if let Ids::Fixed { values, width, at } = self.ids[feature] {
+            finder.add(values.iter().skip(at).step_by(width).map(|id| key(*id as u64)));
+        }
+        let Some(lists) = self.lists(feature) else { return };
+        if let Some(ids) = lists.whole() {
+            finder.add(ids.iter().map(|id| key(*id as u64)));
+        } else {
+            let ids = lists.rows().flat_map(|list| &lists.values[list]);
+            finder.add(ids.map(|id| key(*id as u64)));
+        }
     }
 
     fn lists(&self, feature: usize) -> Option<Lists<'_>> {

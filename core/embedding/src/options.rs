@@ -48,6 +48,22 @@ pub enum IndexKind {
     },
     /// Any 64-bit id; a row is made when an id is first trained on. Never a collision.
     Hash,
+    /// Any 64-bit id; ids that are equal modulo `rows` share a row. For comparison: a collision costs
+    /// quality. What is said of a key (initial values, exported rows) is said of the remainder.
+    Modulo {
+        /// Rows V.
+        rows: u64,
+    },
+}
+
+impl IndexKind {
+    /// The bound of all keys, if there is one.
+    pub(crate) fn keys_below(&self) -> Option<u64> {
+        match *self {
+            Self::Dense { rows } | Self::Modulo { rows } => Some(rows),
+            Self::Hash => None,
+        }
+    }
 }
 
 /// Values of a row before its first update.
@@ -92,7 +108,7 @@ impl TableOptions {
         if !(1..=EMBEDDING_DIM_MAX).contains(&self.dim) {
             return Err(EmbeddingError::Dim { table: self.name.clone(), found: self.dim });
         }
-        if self.index == (IndexKind::Dense { rows: 0 }) {
+        if self.index.keys_below() == Some(0) {
             return Err(self.refuse("rows", &0, "at least 1"));
         }
         let init = match self.init {

@@ -15,7 +15,7 @@ pub const BUCKETS: u32 = 4096;
 #[inline(always)]
 pub(crate) fn bucket(index: &IndexKind, key: u64) -> u32 {
     match index {
-        IndexKind::Dense { .. } => (key % u64::from(BUCKETS)) as u32,
+        IndexKind::Dense { .. } | IndexKind::Modulo { .. } => (key % u64::from(BUCKETS)) as u32,
         IndexKind::Hash => bucket_of(key, BUCKETS),
     }
 }

@@ -52,5 +52,11 @@ pub(crate) fn prefetch(start: *const f32, count: usize) {
     let _ = (start, count);
 }
 
+/// Asks for the cache line in which `at` begins.
+#[inline(always)]
+pub(crate) fn prefetch_line<T>(at: &T) {
+    prefetch(std::ptr::from_ref(at).cast(), 1);
+}
+
 #[cfg(target_arch = "x86_64")]
 const FLOATS_PER_LINE: usize = 16;

@@ -109,7 +109,7 @@ impl Slab {
 }
 
 /// Zeroed memory, in whole pages, that costs nothing until it is written to.
-fn claim(bytes: usize, huge: bool) -> io::Result<MmapMut> {
+pub(crate) fn claim(bytes: usize, huge: bool) -> io::Result<MmapMut> {
     let memory = MmapMut::map_anon(bytes)?;
     #[cfg(target_os = "linux")]
     if huge {

@@ -1,6 +1,9 @@
 //! The rows of one table that this rank owns.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+
+use rectool_base::hash_text;
 
 use crate::index::{ABSENT, Index};
 use crate::initial::Initial;
@@ -9,11 +12,16 @@ use crate::slab::Slab;
 use crate::storage::{Bf16, Element, F16, Rounding, RowBits};
 use crate::{EmbeddingError, Storage, TableOptions};
 
+/// Keys ahead of the one in hand for which the index asks the memory.
+const KEYS_AHEAD: usize = 8;
+
 pub(crate) struct Table {
     pub(crate) options: TableOptions,
     pub(crate) layout: RowLayout,
     pub(crate) index: Index,
     pub(crate) slab: Slab,
+    /// Keys whose rows were removed, until someone asks.
+    removed: BTreeSet<u64>,
     initial: Initial,
 }
 
@@ -29,16 +37,14 @@ impl Table {
             state: options.optimizer.state_width(options.dim),
             storage: options.storage,
         };
-        let index = Index::new(&options.index, buckets).ok_or_else(|| {
-            let rows = match options.index {
-                crate::IndexKind::Dense { rows } => rows,
-                crate::IndexKind::Hash => 0,
-            };
+        let name = hash_text(&options.name) as u64;
+        let index = Index::new(&options.index, buckets, seed ^ name).ok_or_else(|| {
+            let rows = options.index.keys_below().unwrap_or(0);
             EmbeddingError::Full { table: options.name.clone(), rows }
         })?;
         let slab = Slab::new(layout, index.rows_max());
         let initial = Initial::new(&options, seed);
-        Ok(Self { options, layout, index, slab, initial })
+        Ok(Self { options, layout, index, slab, removed: BTreeSet::new(), initial })
     }
 
     /// Gives rows with initial values to the keys whose row is [`ABSENT`], in order.
@@ -49,7 +55,13 @@ impl Table {
     ) -> Result<(), EmbeddingError> {
         let mut values = vec![0.0; self.layout.dim];
         let mut state = vec![0.0; self.layout.state];
-        for (key, row) in keys.iter().zip(rows) {
+        let absent = |(row, key): (&u32, &u64)| (*row == ABSENT).then_some(*key);
+        for at in 0..keys.len() {
+            let ahead = at + KEYS_AHEAD;
+            if let Some(key) = rows.get(ahead).zip(keys.get(ahead)).and_then(absent) {
+                self.index.prefetch(key);
+            }
+            let (key, row) = (&keys[at], &mut rows[at]);
             if *row == ABSENT {
                 *row = self.insert(*key)?;
                 self.initial.values(*key, &mut values);
@@ -100,8 +112,23 @@ impl Table {
             rows: u64::from(u32::MAX) + 1,
         })?;
         self.slab.open(row).map_err(|source| self.memory(source))?;
-        self.index.insert(key, row);
+        self.index.insert(key, row).map_err(|source| self.memory(source))?;
+        self.removed.remove(&key);
         Ok(row)
+    }
+
+    /// Takes a row away, if there is one: its key has its initial values again.
+    pub(crate) fn remove(&mut self, key: u64) -> bool {
+        let removed = self.index.remove(key).is_some();
+        if removed {
+            self.removed.insert(key);
+        }
+        removed
+    }
+
+    /// The keys that were removed since the last call and did not come back, in order.
+    pub(crate) fn take_removed(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.removed).into_iter().collect()
     }
 
     fn memory(&self, source: std::io::Error) -> EmbeddingError {
@@ -125,6 +152,7 @@ impl Table {
 
     pub(crate) fn clear(&mut self) {
         self.index.clear();
+        self.removed.clear();
         self.slab.clear();
     }
 

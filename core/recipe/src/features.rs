@@ -80,6 +80,7 @@ enum IndexWord {
     #[default]
     Hash,
     Dense,
+    Modulo,
 }
 
 impl Features {
@@ -179,6 +180,16 @@ impl FeatureSet {
             let index = match given.get(name) {
                 Some(table) if table.index == IndexWord::Dense => {
                     self.dense_index(options, name, table.rows)?
+                }
+                Some(TableOptions { index: IndexWord::Modulo, rows, .. }) => {
+                    let rows = rows.filter(|rows| (1..=DENSE_ROWS_MAX).contains(rows));
+                    let rows = rows.ok_or_else(|| {
+                        let what = format!(
+                            "has table '{name}' by modulo, which takes 'rows', 1 to {DENSE_ROWS_MAX}"
+                        );
+                        options.refuse("tables", &what, None)
+                    })?;
+                    IndexKind::Modulo { rows }
                 }
                 Some(TableOptions { rows: Some(_), .. }) => {
                     let what =

@@ -19,8 +19,8 @@ use crate::library::Found;
 use crate::network::{Model, Network};
 use crate::params::Parameter;
 
-/// Bytes of a hashed row's place in the index: key and row number in a map that is half full.
-const HASH_BYTES: u64 = 32;
+/// Bytes of a hashed row's place in the index, at its lowest load.
+const HASH_BYTES: u64 = 16;
 /// Bytes of a dense row's place in the index.
 const DENSE_BYTES: u64 = 4;
 /// Range of ids of a list column beyond which it says nothing about the number of ids.
@@ -106,7 +106,7 @@ pub struct TrainingPlan {
 pub struct TablePlan {
     /// Table name.
     pub name: String,
-    /// `hash` or `dense`.
+    /// `hash`, `dense` or `modulo`.
     pub index: String,
     /// Features that read it.
     pub features: Vec<String>,
@@ -162,6 +162,7 @@ fn table_plans(network: &Network, rows: u64) -> Vec<TablePlan> {
             set.spec.ids.iter().filter(|feature| feature.table == *name).collect();
         let (word, rows_max, overhead) = match index {
             IndexKind::Dense { rows } => ("dense", Some(*rows), DENSE_BYTES),
+            IndexKind::Modulo { rows } => ("modulo", Some(*rows), DENSE_BYTES),
             IndexKind::Hash => ("hash", hashed_rows_max(set, rows, &users), HASH_BYTES),
         };
         let row_bytes = floats * FLOAT_BYTES + overhead;
@@ -285,15 +286,15 @@ impl TrainingPlan {
         let (parameters, bytes) = (grouped(self.dense_parameters), bytes_text(self.dense_bytes));
         writeln!(out, "  {parameters} parameters, {bytes} with gradient and optimizer state")?;
         let (dim, optimizer) = (self.embedding_dim, &self.embedding_optimizer);
-        writeln!(out, "\ntables (D = {dim}, {optimizer})  index        rows       bytes")?;
+        writeln!(out, "\ntables (D = {dim}, {optimizer})  index         rows       bytes")?;
         for table in &self.tables {
             let most = if table.index == "dense" { ' ' } else { '≤' };
             let rows = table.rows_max.map_or("unknown".to_owned(), grouped);
             let bytes = table.bytes_max.map_or("unknown".to_owned(), bytes_text);
             let (name, index) = (&table.name, &table.index);
-            writeln!(out, "  {name:<28} {index:<5} {most}{rows:>12} {bytes:>11}")?;
+            writeln!(out, "  {name:<28} {index:<6} {most}{rows:>12} {bytes:>11}")?;
         }
-        if self.tables.iter().any(|table| table.index != "dense") {
+        if self.tables.iter().any(|table| table.index == "hash") {
             writeln!(
                 out,
                 "  ≤: hashed tables hold the ids they meet; the dataset's id ranges and"

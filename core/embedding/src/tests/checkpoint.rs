@@ -164,3 +164,34 @@ fn rows_that_do_not_fit_are_refused() {
     assert!(collection.export(1, 5).is_err());
     assert_eq!(collection.rows_total().unwrap(), 0);
 }
+
+#[test]
+fn removed_keys_start_anew_and_are_remembered() {
+    for index in [IndexKind::Hash, IndexKind::Dense { rows: 20 }, IndexKind::Modulo { rows: 20 }] {
+        let mut options = table("t", 2, sgd(0.1));
+        options.index = index;
+        let found = on_ranks(2, |comm| {
+            let tables = vec![options.clone()];
+            let mut collection =
+                EmbeddingCollection::new(tables, vec![feature("f", "t")], 1, comm).unwrap();
+            let keys: Vec<u64> = (0..20).collect();
+            collection.import(0, &rows(&keys, &[9.0; 40], &[])).unwrap();
+            let removed = collection.remove(0, &[3, 3, 5, 7, 11]).unwrap();
+            let found = content(&collection);
+            assert!(![3, 5, 7, 11].iter().any(|key| found.contains_key(&(0, *key))));
+            // One of them comes back.
+            collection.import(0, &rows(&[7], &[8.0; 2], &[])).unwrap();
+            let gone = collection.take_removed(0).unwrap();
+            assert!(collection.take_removed(0).unwrap().is_empty());
+            assert!(collection.remove(1, &[]).is_err() && collection.take_removed(1).is_err());
+            (removed, gone, content(&collection))
+        });
+        assert_eq!(found.iter().map(|(removed, ..)| removed).sum::<usize>(), 4);
+        let mut gone: Vec<u64> = found.iter().flat_map(|(_, gone, _)| gone.clone()).collect();
+        gone.sort_unstable();
+        assert_eq!(gone, [3, 5, 11]);
+        let content: Content = found.into_iter().flat_map(|(.., content)| content).collect();
+        assert_eq!(content.len(), 17);
+        assert_eq!(content[&(0, 7)].0, [8.0; 2]);
+    }
+}

@@ -188,7 +188,7 @@ fn batches_out_of_turn_are_refused() {
     refused(&mut collection, &mut prepared, "went through forward in evaluation mode");
     forward(&mut collection, &mut prepared, Mode::Train).unwrap();
     collection.clear();
-    refused(&mut collection, &mut prepared, "is from before the tables were cleared");
+    refused(&mut collection, &mut prepared, "is from before rows were dropped");
     forward(&mut collection, &mut prepared, Mode::Train).unwrap();
     collection.backward(&mut prepared, &batch.gradient, &layout, 1.0).unwrap();
     refused(&mut collection, &mut prepared, "went through backward already");

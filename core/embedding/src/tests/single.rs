@@ -187,3 +187,29 @@ fn every_64_bit_key_has_a_row_of_its_own() {
         assert_eq!(after[2 * n], before[2 * n] - sum, "key {key}");
     }
 }
+
+#[test]
+fn keys_that_are_equal_modulo_the_rows_share_a_row() {
+    let run = |index, keys: &[i64]| {
+        let mut options = table("t", 2, sgd(1.0));
+        options.index = index;
+        let mut collection =
+            EmbeddingCollection::new(vec![options], vec![feature("f", "t")], 5, Arc::new(Solo))
+                .unwrap();
+        let layout = Layout::packed([2]);
+        let mut out = vec![0.0; 2 * keys.len()];
+        let ids = [Ids::Fixed { values: keys, width: 1, at: 0 }];
+        let mut batch = collection.prepare(&ids, keys.len(), 0).unwrap();
+        collection.forward(&mut batch, Mode::Train, &mut out, &layout).unwrap();
+        let gradient: Vec<f32> = (0..out.len()).map(|n| n as f32).collect();
+        collection.backward(&mut batch, &gradient, &layout, 1.0).unwrap();
+        (out, content(&collection))
+    };
+    // -1 stands for 2^64 - 1.
+    let keys = [1, 1_001, -1, 7, i64::MIN, 7_007];
+    let folded: Vec<i64> = keys.iter().map(|key| (*key as u64 % 1_000) as i64).collect();
+    assert_eq!(folded[..3], [1, 1, 615]);
+    let dense = run(IndexKind::Dense { rows: 1_000 }, &folded);
+    assert_eq!(run(IndexKind::Modulo { rows: 1_000 }, &keys), dense);
+    assert_eq!(dense.1.len(), 4);
+}
