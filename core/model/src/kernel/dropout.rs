@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use rectool_base::Stream;
 
-use super::{Level, vectorised};
+use super::{Level, PANEL, Panels, vectorised};
 
 /// Rows of a parallel task.
 const TASK_ROWS: usize = 64;
@@ -60,22 +60,35 @@ pub fn dropout(x: &mut [f32], columns: usize, rate: DropoutRate, key: DropoutKey
         let row_first = key.row_first + task * TASK_ROWS;
         for (at, row) in rows.chunks_exact_mut(columns).enumerate() {
             let place = [key.layer, key.step, (row_first + at) as u64];
-            drop_row(level, row, Stream::new(key.seed, &place).next_u64(), rate.0);
+            drop_columns(level, row, 0, Stream::new(key.seed, &place).next_u64(), rate.0);
         }
     });
+}
+
+/// [`dropout`] of the first `rows` rows of a block; `key.row_first` is the place of the block's.
+pub(crate) fn dropout_panels(x: &mut Panels, rows: usize, rate: DropoutRate, key: DropoutKey) {
+    let (level, stride) = (Level::best(), x.rows() * PANEL);
+    for row in 0..rows {
+        let place = [key.layer, key.step, (key.row_first + row) as u64];
+        let number = Stream::new(key.seed, &place).next_u64();
+        for (at, panel) in x.values_mut().chunks_exact_mut(stride).enumerate() {
+            let line = &mut panel[row * PANEL..(row + 1) * PANEL];
+            drop_columns(level, line, at * PANEL, number, rate.0);
+        }
+    }
 }
 
 vectorised! {
     /// The 32-bit mixing steps of Murmur3 over the column, with halves of the row's own number
     /// added before each: cheap in vectors, and good enough to decide a coin.
-    fn drop_row(row: &mut [f32], number: u64, rate: f32) {
-        let (first, second) = (number as u32, (number >> 32) as u32);
+    fn drop_columns(values: &mut [f32], first: usize, number: u64, rate: f32) {
+        let (low, high) = (number as u32, (number >> 32) as u32);
         // Exact for every f32 rate: 2^32 times it fits an f64, and is below 2^32.
         let dropped_below = (f64::from(rate) * 4_294_967_296.0) as u32;
         let scale = 1.0 / (1.0 - rate);
-        for (column, x) in row.iter_mut().enumerate() {
-            let mut hash = (column as u32).wrapping_mul(0x9e37_79b1) ^ first;
-            hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b).wrapping_add(second);
+        for (column, x) in values.iter_mut().enumerate() {
+            let mut hash = ((first + column) as u32).wrapping_mul(0x9e37_79b1) ^ low;
+            hash = (hash ^ (hash >> 16)).wrapping_mul(0x85eb_ca6b).wrapping_add(high);
             hash = (hash ^ (hash >> 13)).wrapping_mul(0xc2b2_ae35);
             hash ^= hash >> 16;
             *x = if hash < dropped_below { 0.0 } else { *x * scale };
@@ -124,12 +137,24 @@ mod tests {
     }
 
     #[test]
+    fn a_block_in_panels_has_the_same_mask() {
+        let (rate, columns) = (DropoutRate::new(0.4).unwrap(), 37);
+        let key = DropoutKey { row_first: 9, ..KEY };
+        let mut panels = Panels::zeros(8, columns);
+        panels.write_rows(&[1.0; 6 * 37], columns);
+        dropout_panels(&mut panels, 6, rate, key);
+        let mut found = vec![0.0; 6 * columns];
+        panels.read_rows(&mut found, columns);
+        assert_eq!(found, mask(6, columns, 0.4, key));
+    }
+
+    #[test]
     fn every_level_gives_the_same_bits() {
         let rows: Vec<_> = Level::available()
             .into_iter()
             .map(|level| {
                 let mut row = vec![1.5; 101];
-                drop_row(level, &mut row, 0x1234_5678_9abc_def0, 0.4);
+                drop_columns(level, &mut row, 0, 0x1234_5678_9abc_def0, 0.4);
                 row
             })
             .collect();

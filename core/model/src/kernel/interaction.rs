@@ -1,14 +1,9 @@
 //! The dot interaction of DLRM: all pairs of a sample's feature vectors.
 
-use rayon::prelude::*;
-
+use super::aligned::Aligned;
 #[cfg(target_arch = "x86_64")]
 use super::interaction_x86;
 use super::{Instructions, Level};
-
-/// Samples per parallel task: at F1 = 27, D = 64 about 450 KB of vectors, enough to hide the cost
-/// of a task and few enough to spread a small batch.
-const TASK_SAMPLES: usize = 64;
 
 /// Whether a vector's product with itself is one of the outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +93,8 @@ impl DotInteraction {
         }
     }
 
-    /// Writes every sample's outputs.
+    /// Writes every sample's outputs, on the calling thread: samples are independent, and callers
+    /// spread blocks of them.
     ///
     /// Shapes: `vectors` [B, F1, D]; `out` [B, stride], of which [`DotInteraction::outputs`] values
     /// from `offset` on are written and the others left alone.
@@ -107,7 +103,8 @@ impl DotInteraction {
     /// If the shapes do not fit.
     ///
     /// # Determinism
-    /// The same bits for any number of threads; the rounding depends on the machine's instructions.
+    /// A sample's outputs do not depend on the others; the rounding depends on the machine's
+    /// instructions.
     pub fn forward(&self, vectors: &[f32], out: &mut [f32], place: Place) {
         self.forward_at(Level::best(), vectors, out, place);
     }
@@ -127,21 +124,14 @@ impl DotInteraction {
 
     fn forward_at(&self, level: Level, vectors: &[f32], out: &mut [f32], place: Place) {
         self.check(vectors.len(), out.len(), place);
-        let sample = self.features * self.width;
-        out.par_chunks_mut(place.stride * TASK_SAMPLES)
-            .zip(vectors.par_chunks(sample * TASK_SAMPLES))
-            .for_each_init(
-                || Scratch::new(self),
-                |scratch, (out, vectors)| {
-                    let samples = out.chunks_exact_mut(place.stride);
-                    for (out, vectors) in samples.zip(vectors.chunks_exact(sample)) {
-                        let out = &mut out[place.offset..place.offset + self.outputs()];
-                        let (first, dots) = out.split_at_mut(self.first_width());
-                        first.copy_from_slice(&vectors[..first.len()]);
-                        self.forward_sample(level, vectors, scratch, dots);
-                    }
-                },
-            );
+        let scratch = &mut Scratch::new(self);
+        let samples = out.chunks_exact_mut(place.stride);
+        for (out, vectors) in samples.zip(vectors.chunks_exact(self.features * self.width)) {
+            let out = &mut out[place.offset..place.offset + self.outputs()];
+            let (first, dots) = out.split_at_mut(self.first_width());
+            first.copy_from_slice(&vectors[..first.len()]);
+            self.forward_sample(level, vectors, scratch, dots);
+        }
     }
 
     fn backward_at(
@@ -153,27 +143,17 @@ impl DotInteraction {
     ) {
         self.check(vectors.len(), d_out.len(), place);
         assert_eq!(vectors.len(), d_vectors.len(), "gradient shaped unlike its vectors");
+        let scratch = &mut Scratch::new(self);
         let sample = self.features * self.width;
-        d_vectors
-            .par_chunks_mut(sample * TASK_SAMPLES)
-            .zip(vectors.par_chunks(sample * TASK_SAMPLES))
-            .zip(d_out.par_chunks(place.stride * TASK_SAMPLES))
-            .for_each_init(
-                || Scratch::new(self),
-                |scratch, ((d_vectors, vectors), d_out)| {
-                    let samples = vectors.chunks_exact(sample).zip(d_out.chunks(place.stride));
-                    for (d_vectors, (vectors, d_out)) in
-                        d_vectors.chunks_exact_mut(sample).zip(samples)
-                    {
-                        let d_out = &d_out[place.offset..place.offset + self.outputs()];
-                        let (first, dots) = d_out.split_at(self.first_width());
-                        self.backward_sample(level, (vectors, dots), scratch, d_vectors);
-                        for (into, from) in d_vectors.iter_mut().zip(first) {
-                            *into += from;
-                        }
-                    }
-                },
-            );
+        let samples = vectors.chunks_exact(sample).zip(d_out.chunks(place.stride));
+        for (d_vectors, (vectors, d_out)) in d_vectors.chunks_exact_mut(sample).zip(samples) {
+            let d_out = &d_out[place.offset..place.offset + self.outputs()];
+            let (first, dots) = d_out.split_at(self.first_width());
+            self.backward_sample(level, (vectors, dots), scratch, d_vectors);
+            for (into, from) in d_vectors.iter_mut().zip(first) {
+                *into += from;
+            }
+        }
     }
 
     fn check(&self, vectors: usize, out: usize, place: Place) {
@@ -222,7 +202,7 @@ impl DotInteraction {
     /// Works on a transposed copy, so that the inner loop runs over columns: a plain dot product
     /// would be a chain of dependent additions, which no compiler may vectorise.
     fn forward_portable(&self, vectors: &[f32], scratch: &mut Scratch, dots: &mut [f32]) {
-        let columns = scratch.columns.values();
+        let columns = scratch.columns.values_mut();
         let padded = scratch.features_padded;
         for (feature, vector) in vectors.chunks_exact(self.width).enumerate() {
             for (column, value) in columns.chunks_exact_mut(padded).zip(vector) {
@@ -262,24 +242,6 @@ impl DotInteraction {
 fn add_scaled(into: &mut [f32], scale: f32, from: &[f32]) {
     for (into, from) in into.iter_mut().zip(from) {
         *into += scale * from;
-    }
-}
-
-/// Sixteen floats on a cache line of their own, so that no vector straddles two lines.
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
-
-/// Zeroed floats that start on a cache line.
-pub(super) struct Aligned(Vec<Line>);
-
-impl Aligned {
-    fn new(len: usize) -> Self {
-        Self(vec![Line([0.0; 16]); len.div_ceil(16)])
-    }
-
-    pub(super) fn values(&mut self) -> &mut [f32] {
-        bytemuck::cast_slice_mut(&mut self.0)
     }
 }
 

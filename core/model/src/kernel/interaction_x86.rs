@@ -11,13 +11,13 @@
 #![expect(unsafe_code, reason = "vector instructions take pointers and need detection first")]
 
 use std::arch::x86_64::{
-    __m256, __m512, _mm256_add_ps, _mm256_and_ps, _mm256_broadcast_ss, _mm256_castsi256_ps,
-    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_permute2f128_ps,
-    _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps, _mm512_storeu_ps,
+    __m256, __m512, _mm256_add_ps, _mm256_and_ps, _mm256_castsi256_ps, _mm256_loadu_ps,
+    _mm256_loadu_si256, _mm256_permute2f128_ps, _mm256_setzero_ps, _mm256_shuffle_ps,
+    _mm256_storeu_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
 
 use super::interaction::{DotInteraction, Scratch};
+use super::vector_x86::Vector;
 use super::{Instructions, Level};
 
 /// Most rows of a tile: 8 × 2 sums hide the latency of the multiply-adds and, with two vectors of
@@ -55,11 +55,11 @@ pub(super) fn backward(
 ) {
     let sample = shape.features * shape.width;
     assert!(vectors.len() == sample && d_vectors.len() == sample && d_dots.len() == shape.dots());
-    scratch.packed.values()[..d_dots.len()].copy_from_slice(d_dots);
+    scratch.packed.values_mut()[..d_dots.len()].copy_from_slice(d_dots);
     // SAFETY: `level` proves AVX2 and FMA, and `Scratch::new` sized the buffers for `shape`.
     unsafe { unpack_symmetric(shape, scratch) };
     let Scratch { features_padded, width_padded, square, padded, .. } = scratch;
-    let (padded, width_padded) = (padded.values(), *width_padded);
+    let (padded, width_padded) = (padded.values_mut(), *width_padded);
     let square = Matrix { at: square.values().as_ptr(), stride: *features_padded };
     if width_padded == shape.width {
         let right = Matrix { at: vectors.as_ptr(), stride: width_padded };
@@ -98,69 +98,6 @@ impl Matrix {
     }
 }
 
-/// One vector register. The functions are inlined into code compiled for the instructions.
-///
-/// # Safety
-/// All need the instructions; `load`, `store` and `fused` need a readable or writable place of
-/// `LANES` values (one value for `fused`).
-trait Vector: Copy {
-    const LANES: usize;
-    unsafe fn zero() -> Self;
-    unsafe fn load(at: *const f32) -> Self;
-    unsafe fn store(self, at: *mut f32);
-    /// `self + scale * other`, rounded once.
-    unsafe fn fused(self, scale: *const f32, other: Self) -> Self;
-}
-
-macro_rules! vector {
-    (
-        $type:ty, $lanes:literal, $zero:ident, $load:ident, $store:ident,
-        |$at:ident| $splat:expr, $fused:ident
-    ) => {
-        impl Vector for $type {
-            const LANES: usize = $lanes;
-            #[inline(always)]
-            unsafe fn zero() -> Self {
-                // SAFETY: the trait's promise.
-                unsafe { $zero() }
-            }
-            #[inline(always)]
-            unsafe fn load(at: *const f32) -> Self {
-                // SAFETY: the trait's promise.
-                unsafe { $load(at) }
-            }
-            #[inline(always)]
-            unsafe fn store(self, at: *mut f32) {
-                // SAFETY: the trait's promise.
-                unsafe { $store(at, self) }
-            }
-            #[inline(always)]
-            unsafe fn fused(self, $at: *const f32, other: Self) -> Self {
-                // SAFETY: the trait's promise.
-                unsafe { $fused($splat, other, self) }
-            }
-        }
-    };
-}
-vector!(
-    __m256,
-    8,
-    _mm256_setzero_ps,
-    _mm256_loadu_ps,
-    _mm256_storeu_ps,
-    |at| _mm256_broadcast_ss(&*at),
-    _mm256_fmadd_ps
-);
-vector!(
-    __m512,
-    16,
-    _mm512_setzero_ps,
-    _mm512_loadu_ps,
-    _mm512_storeu_ps,
-    |at| _mm512_set1_ps(*at),
-    _mm512_fmadd_ps
-);
-
 /// R rows by C vectors of `left`ᵀ · `right`, over `depth` terms.
 ///
 /// # Safety
@@ -181,7 +118,7 @@ unsafe fn tile<V: Vector, const R: usize, const C: usize>(
                 *column = V::load(right.at.add(term * right.stride + c * V::LANES));
             }
             for (r, sums) in sums.iter_mut().enumerate() {
-                let scale = left.at.add(term * left.stride + r);
+                let scale = V::splat(left.at.add(term * left.stride + r));
                 for (sum, column) in sums.iter_mut().zip(columns) {
                     *sum = sum.fused(scale, column);
                 }
@@ -297,9 +234,9 @@ unsafe fn forward_in<V: Vector>(
 ) {
     let (features, width) = (shape.features, shape.width);
     let from = Matrix { at: vectors.as_ptr(), stride: width };
-    let columns = scratch.columns.values().as_mut_ptr();
+    let columns = scratch.columns.values_mut().as_mut_ptr();
     let right = Matrix { at: columns, stride: scratch.features_padded };
-    let packed = scratch.packed.values().as_mut_ptr();
+    let packed = scratch.packed.values_mut().as_mut_ptr();
     // Vector 0 has no products of its own unless with itself.
     let first = usize::from(shape.row_len(0) == 0);
     // SAFETY: `columns` is [D, features_padded] and a row of products spans at most
@@ -409,7 +346,7 @@ unsafe fn unpack_symmetric(shape: &DotInteraction, scratch: &mut Scratch) {
     static KEEP: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
     let stride = scratch.features_padded;
     let packed = scratch.packed.values().as_ptr();
-    let square = scratch.square.values().as_mut_ptr();
+    let square = scratch.square.values_mut().as_mut_ptr();
     let own = shape.row_len(0);
     // SAFETY: a row's loads end at most 8 past its start rounded down to a block, so within the 32
     // spare values of `packed`; blocks lie within [features_padded, features_padded].

@@ -1,16 +1,24 @@
 //! The arithmetic around the matrix products of a ranking model, over plain slices.
 //!
-//! Nothing here knows a tensor library. Every kernel runs on the current rayon pool and gives the
-//! same bits for any number of threads.
+//! Nothing here knows a tensor library. Kernels work on one block of rows on the calling thread and
+//! give the same bits whatever the threads; a network spreads the blocks.
 
-mod bias;
+mod aligned;
 mod dropout;
+mod gemm;
+#[cfg(target_arch = "x86_64")]
+mod gemm_x86;
 mod interaction;
 #[cfg(target_arch = "x86_64")]
 mod interaction_x86;
 mod level;
+mod panels;
+#[cfg(target_arch = "x86_64")]
+mod vector_x86;
 
-pub use bias::{bias_add, bias_relu, column_sums, relu_backward_bias_grad};
+pub(crate) use dropout::dropout_panels;
 pub use dropout::{DropoutKey, DropoutRate, dropout};
+pub(crate) use gemm::{Finish, Start, Write, add_column_sums, mask, multiply, multiply_transposed};
 pub use interaction::{DotInteraction, FirstVector, Place, SelfDots};
 pub(crate) use level::{Instructions, Level, vectorised};
+pub(crate) use panels::{PANEL, Panels, ROW_TILE, transpose_panel};

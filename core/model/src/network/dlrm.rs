@@ -8,8 +8,8 @@ use crate::kernel::{self, DropoutRate, FirstVector, Place, SelfDots};
 use crate::parameters::{Declaration, Parameters};
 use crate::{Compute, DlrmSpec, Interaction, ModelError};
 
-/// Rows of the top MLP's input are padded to a multiple of this many floats (64 bytes): GEMM reads
-/// aligned rows faster.
+/// Rows of the top MLP's input are padded to a multiple of this many floats (64 bytes), so that they
+/// start on cache lines.
 const ROW_ALIGNMENT: usize = 16;
 
 /// Everything about a DLRM that follows from its options.
@@ -22,9 +22,7 @@ pub(crate) struct DlrmShape {
     /// Width D.
     pub(crate) dim: usize,
     pub(crate) interaction: Interaction,
-    /// Width of the top MLP's input.
-    pub(crate) top_inputs: usize,
-    /// The same, padded.
+    /// Width of the top MLP's input, padded.
     pub(crate) top_stride: usize,
     pub(crate) bottom: Option<MlpShape>,
     pub(crate) top: MlpShape,
@@ -81,7 +79,6 @@ impl DlrmShape {
             vectors,
             dim,
             interaction: spec.interaction,
-            top_inputs,
             top_stride: top_inputs.next_multiple_of(ROW_ALIGNMENT),
             bottom,
             top,
@@ -140,7 +137,7 @@ impl Dlrm {
         shape.top.init(parameters, shape.seed);
         parameters.publish();
         Ok(match compute {
-            Compute::Fused => Box::new(FusedDlrm::new(shape, parameters)?),
+            Compute::Fused => Box::new(FusedDlrm::new(shape)?),
             Compute::Tensor(device) => Box::new(TensorDlrm::new(shape, parameters, device)?),
         })
     }

@@ -1,120 +1,248 @@
-//! DLRM in host memory: the embedding engine writes straight into the interaction's input, and the
-//! interaction straight into the top MLP's.
+//! DLRM in host memory. A block of rows goes through all of it at once, so that what one stage
+//! writes is still in the cache when the next one reads it: bottom MLP, interaction, top MLP, and the
+//! same backward. The embedding engine writes straight into the interaction's input.
 
 use rayon::prelude::*;
 use rectool_embedding::Layout;
-use tch::Tensor;
+use tch::Device;
 
 use super::dlrm::DlrmShape;
 use super::mlp::DropoutStep;
-use super::mlp_fused::{FusedMlp, narrow, zeros};
+use super::mlp_fused::{BLOCK_ROWS, BlockPlace, FusedMlp, InputGradient, LayerGradient};
 use super::{Network, Pass};
 use crate::ModelError;
 use crate::blob::HostTensor;
+use crate::kernel::{Panels, Write};
 use crate::parameters::Parameters;
 
-/// Rows that one task copies.
-const ROWS_PER_TASK: usize = 256;
+/// Blocks whose parameter gradients are summed one after another, if there are more than
+/// [`GROUPS_MIN`] such groups: the fewer, the more threads find work; the more, the fewer sums are
+/// left to add up in the end.
+const BLOCKS_PER_GROUP: usize = 8;
+
+/// Fewest and most groups of a batch. Each has a copy of the parameters' gradients.
+const GROUPS_MIN: usize = 4;
+const GROUPS_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(crate) struct FusedDlrm {
-    shape: DlrmShape,
-    bottom: Option<FusedMlp>,
-    top: FusedMlp,
+    stages: Stages,
     /// [capacity, N].
     dense: HostTensor,
     /// [capacity, F1, D] and its gradient.
     vectors: HostTensor,
     vector_gradients: HostTensor,
-    /// [capacity, top_stride] and its gradient; the padding stays zero.
-    top_input: HostTensor,
-    top_input_gradient: HostTensor,
+    /// \[capacity\].
+    logits: HostTensor,
+    blocks: Vec<Block>,
+    groups: Vec<Group>,
     capacity: usize,
     rows: usize,
 }
 
+/// What all blocks go through.
+#[derive(Debug)]
+struct Stages {
+    shape: DlrmShape,
+    bottom: Option<FusedMlp>,
+    top: FusedMlp,
+    dropout: Option<DropoutStep>,
+}
+
+/// What a block keeps from its forward to its backward pass.
+#[derive(Debug)]
+struct Block {
+    bottom: Vec<Panels>,
+    top: Vec<Panels>,
+}
+
+/// The parameters' gradients from a group of blocks.
+#[derive(Debug)]
+struct Group {
+    bottom: Vec<LayerGradient>,
+    top: Vec<LayerGradient>,
+}
+
+/// Buffers of one thread.
+struct Scratch {
+    /// The top MLP's input or its gradient, row by row, [`BLOCK_ROWS`, `top_stride`]; the padding stays
+    /// zero.
+    rows: Vec<f32>,
+    /// Gradients of one layer's output and of the one before it.
+    gradients: [Panels; 2],
+}
+
 impl FusedDlrm {
-    pub(crate) fn new(shape: DlrmShape, parameters: &Parameters) -> Result<Self, ModelError> {
-        let bottom = shape.bottom.clone().map(|mlp| FusedMlp::new(mlp, parameters)).transpose()?;
-        let top = FusedMlp::new(shape.top.clone(), parameters)?;
+    pub(crate) fn new(shape: DlrmShape) -> Result<Self, ModelError> {
+        let bottom = shape.bottom.clone().map(FusedMlp::new);
+        let top = FusedMlp::new(shape.top.clone());
         let empty = || zeros(0, 1);
         Ok(Self {
-            shape,
-            bottom,
-            top,
+            stages: Stages { shape, bottom, top, dropout: None },
             dense: empty()?,
             vectors: empty()?,
             vector_gradients: empty()?,
-            top_input: empty()?,
-            top_input_gradient: empty()?,
+            logits: empty()?,
+            blocks: Vec::new(),
+            groups: Vec::new(),
             capacity: 0,
             rows: 0,
         })
     }
 
-    /// The part of the top input's rows that the top MLP reads, [B, top_inputs].
-    fn top_view(&self, host: &HostTensor) -> Tensor {
-        narrow(host, self.rows).narrow(1, 0, self.shape.top_inputs as i64)
+    /// Blocks of the batch.
+    fn block_count(&self) -> usize {
+        self.rows.div_ceil(BLOCK_ROWS)
     }
 
-    /// Copies the bottom MLP's output to slot 0 of the vectors.
-    fn place_bottom(&mut self) {
-        let Some(bottom) = &self.bottom else { return };
-        let (width, dim) = (self.shape.layout.row_stride, self.shape.dim);
-        let vectors = &mut self.vectors.slice_mut()[..self.rows * width];
-        let rows = vectors.chunks_exact_mut(width).zip(bottom.output().chunks_exact(dim));
-        for (vectors, bottom) in rows {
-            vectors[..dim].copy_from_slice(bottom);
+    /// Makes one group of each `blocks_per_group` blocks; gives that number, which is a function of
+    /// the batch's rows alone, so that sums are the same for any number of threads.
+    fn form_groups(&mut self) -> usize {
+        let blocks = self.block_count();
+        let groups = (blocks / BLOCKS_PER_GROUP).clamp(GROUPS_MIN, GROUPS_MAX).min(blocks).max(1);
+        let Stages { bottom, top, .. } = &self.stages;
+        self.groups.resize_with(groups.max(self.groups.len()), || Group {
+            bottom: bottom.as_ref().map_or_else(Vec::new, FusedMlp::gradients),
+            top: top.gradients(),
+        });
+        blocks.div_ceil(groups).max(1)
+    }
+}
+
+impl Stages {
+    fn scratch(&self) -> Scratch {
+        let widest = self.bottom.as_ref().map_or(0, FusedMlp::width_max);
+        let gradient = Panels::zeros(BLOCK_ROWS, widest.max(self.top.width_max()));
+        Scratch {
+            rows: vec![0.0; BLOCK_ROWS * self.shape.top_stride],
+            gradients: [gradient.clone(), gradient],
         }
     }
 
-    /// Hands the gradient of slot 0 to the bottom MLP.
-    fn take_bottom_gradient(&mut self) {
-        let Some(bottom) = &mut self.bottom else { return };
-        let (width, dim) = (self.shape.layout.row_stride, self.shape.dim);
-        let vectors = &self.vector_gradients.slice()[..self.rows * width];
-        let gradient = bottom.output_gradient_mut();
-        for (row, vectors) in gradient.chunks_exact_mut(dim).zip(vectors.chunks_exact(width)) {
-            row.copy_from_slice(&vectors[..dim]);
+    fn prepare_forward(&mut self, parameters: &Parameters, pass: Pass) {
+        self.dropout = match pass {
+            Pass::Train { step, row_first } => {
+                Some(DropoutStep { seed: self.shape.seed, step, row_first })
+            }
+            Pass::Evaluate => None,
+        };
+        self.bottom.iter_mut().for_each(|bottom| bottom.pack_forward(parameters));
+        self.top.pack_forward(parameters);
+    }
+
+    fn prepare_backward(&mut self, parameters: &Parameters) {
+        self.bottom.iter_mut().for_each(|bottom| bottom.pack_backward(parameters));
+        self.top.pack_backward(parameters);
+    }
+
+    /// Writes the parameters' gradients: the groups' sums.
+    fn collect(&self, groups: &[Group], parameters: &mut Parameters) {
+        if let Some(bottom) = &self.bottom {
+            let sums: Vec<_> = groups.iter().map(|group| &*group.bottom).collect();
+            bottom.collect(&sums, parameters);
+        }
+        let sums: Vec<_> = groups.iter().map(|group| &*group.top).collect();
+        self.top.collect(&sums, parameters);
+    }
+
+    /// Computes the logits of a block from its dense inputs and `vectors`, where it also puts the
+    /// bottom MLP's output.
+    fn forward_block(
+        &self,
+        place: BlockPlace,
+        block: &mut Block,
+        (dense, vectors, logits): (&[f32], &mut [f32], &mut [f32]),
+        scratch: &mut Scratch,
+    ) {
+        let (width, stride) = (self.shape.layout.row_stride, self.shape.top_stride);
+        if let Some(bottom) = &self.bottom {
+            let inputs = self.shape.dense;
+            let dense = &dense[place.first * inputs..][..place.rows * inputs];
+            block.bottom[0].write_rows(dense, inputs);
+            bottom.forward(place, &mut block.bottom, None);
+            block.bottom[block.bottom.len() - 1].read_rows(vectors, width);
+        }
+        let rows = &mut scratch.rows[..place.rows * stride];
+        let concatenated = self.shape.concatenated();
+        for (row, vectors) in rows.chunks_exact_mut(stride).zip(vectors.chunks_exact(width)) {
+            row[..concatenated].copy_from_slice(&vectors[..concatenated]);
+        }
+        if self.shape.has_products() {
+            self.shape.products().forward(vectors, rows, self.shape.products_place());
+        }
+        block.top[0].write_rows(rows, stride);
+        self.top.forward(place, &mut block.top, self.dropout);
+        let last = block.top[block.top.len() - 1].column(0);
+        logits.iter_mut().zip(last).for_each(|(logit, value)| *logit = value);
+    }
+
+    /// Adds a block's part to its group's gradients and writes the gradient of its vectors.
+    fn backward_block(
+        &self,
+        place: BlockPlace,
+        block: &Block,
+        (logit_gradient, vectors, vector_gradients): (&[f32], &[f32], &mut [f32]),
+        (group, write): (&mut Group, Write),
+        scratch: &mut Scratch,
+    ) {
+        let (width, stride) = (self.shape.layout.row_stride, self.shape.top_stride);
+        let Scratch { rows, gradients } = scratch;
+        gradients[0].reshape(1);
+        gradients[0].write_rows(logit_gradient, 1);
+        let (sums, wanted) = ((&mut *group.top, write), (self.dropout, InputGradient::Wanted));
+        self.top.backward(place, &block.top, gradients, sums, wanted);
+
+        let rows = &mut rows[..place.rows * stride];
+        gradients[0].read_rows(rows, stride);
+        if self.shape.has_products() {
+            let place = self.shape.products_place();
+            self.shape.products().backward(vectors, rows, place, vector_gradients);
+        } else {
+            vector_gradients.fill(0.0);
+        }
+        let concatenated = self.shape.concatenated();
+        let pairs = vector_gradients.chunks_exact_mut(width).zip(rows.chunks_exact(stride));
+        for (vectors, row) in pairs {
+            for (value, copy) in vectors.iter_mut().zip(&row[..concatenated]) {
+                *value += copy;
+            }
+        }
+        if let Some(bottom) = &self.bottom {
+            gradients[0].reshape(self.shape.dim);
+            gradients[0].write_rows(vector_gradients, width);
+            let (sums, wanted) = ((&mut *group.bottom, write), (None, InputGradient::Unwanted));
+            bottom.backward(place, &block.bottom, gradients, sums, wanted);
         }
     }
 
-    /// Copies all vectors to the top MLP's input, where the interaction concatenates them.
-    fn concatenate(&mut self) {
-        let (width, stride) = (self.shape.concatenated(), self.shape.top_stride);
-        if width == 0 {
-            return;
+    /// Runs backward over a group of blocks, the first of which is `first`.
+    fn backward_group(
+        &self,
+        first: usize,
+        group: &mut Group,
+        (blocks, logit_gradients, vectors): (&[Block], &[f32], &[f32]),
+        vector_gradients: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let width = self.shape.layout.row_stride;
+        let parts = vector_gradients.chunks_mut(BLOCK_ROWS * width);
+        for (at, vector_gradients) in parts.enumerate() {
+            let place = BlockPlace {
+                first: (first + at) * BLOCK_ROWS,
+                rows: vector_gradients.len() / width,
+            };
+            let logit_gradients = &logit_gradients[place.first..][..place.rows];
+            let vectors = &vectors[place.first * width..][..place.rows * width];
+            let data = (logit_gradients, vectors, vector_gradients);
+            let write = if at == 0 { Write::Replace } else { Write::Add };
+            self.backward_block(place, &blocks[first + at], data, (&mut *group, write), scratch);
         }
-        let vectors = &self.vectors.slice()[..self.rows * width];
-        let top = &mut self.top_input.slice_mut()[..self.rows * stride];
-        top.par_chunks_mut(stride * ROWS_PER_TASK)
-            .zip(vectors.par_chunks(width * ROWS_PER_TASK))
-            .for_each(|(top, vectors)| {
-                for (top, row) in top.chunks_exact_mut(stride).zip(vectors.chunks_exact(width)) {
-                    top[..width].copy_from_slice(row);
-                }
-            });
     }
+}
 
-    /// Adds the gradient of the concatenated vectors.
-    fn concatenate_backward(&mut self) {
-        let (width, stride) = (self.shape.concatenated(), self.shape.top_stride);
-        if width == 0 {
-            return;
-        }
-        let top = &self.top_input_gradient.slice()[..self.rows * stride];
-        let vectors = &mut self.vector_gradients.slice_mut()[..self.rows * width];
-        vectors
-            .par_chunks_mut(width * ROWS_PER_TASK)
-            .zip(top.par_chunks(stride * ROWS_PER_TASK))
-            .for_each(|(vectors, top)| {
-                for (row, top) in vectors.chunks_exact_mut(width).zip(top.chunks_exact(stride)) {
-                    for (value, copy) in row.iter_mut().zip(&top[..width]) {
-                        *value += copy;
-                    }
-                }
-            });
-    }
+fn zeros(rows: usize, columns: usize) -> Result<HostTensor, ModelError> {
+    HostTensor::zeros(&[rows, columns], Device::Cpu)
+        .map_err(ModelError::torch("allocating activations"))
 }
 
 impl Network for FusedDlrm {
@@ -122,50 +250,50 @@ impl Network for FusedDlrm {
         self.rows = rows;
         if rows > self.capacity || self.capacity == 0 {
             let rows = rows.max(1);
-            let width = self.shape.layout.row_stride;
-            self.dense = zeros(rows, self.shape.dense)?;
+            let width = self.stages.shape.layout.row_stride;
+            self.dense = zeros(rows, self.stages.shape.dense)?;
             self.vectors = zeros(rows, width)?;
             self.vector_gradients = zeros(rows, width)?;
-            self.top_input = zeros(rows, self.shape.top_stride)?;
-            self.top_input_gradient = zeros(rows, self.shape.top_stride)?;
+            self.logits = zeros(rows, 1)?;
             self.capacity = rows;
         }
-        if let Some(bottom) = &mut self.bottom {
-            bottom.begin(rows)?;
-        }
-        self.top.begin(rows)
+        let blocks = self.block_count().max(self.blocks.len());
+        let Stages { bottom, top, .. } = &self.stages;
+        self.blocks.resize_with(blocks, || Block {
+            bottom: bottom.as_ref().map_or_else(Vec::new, FusedMlp::activations),
+            top: top.activations(),
+        });
+        Ok(())
     }
 
     fn dense_mut(&mut self) -> &mut [f32] {
-        let len = self.rows * self.shape.dense;
+        let len = self.rows * self.stages.shape.dense;
         &mut self.dense.slice_mut()[..len]
     }
 
     fn embeddings_mut(&mut self) -> (&mut [f32], &Layout) {
-        let len = self.rows * self.shape.layout.row_stride;
-        (&mut self.vectors.slice_mut()[..len], &self.shape.layout)
+        let len = self.rows * self.stages.shape.layout.row_stride;
+        (&mut self.vectors.slice_mut()[..len], &self.stages.shape.layout)
     }
 
     fn forward(&mut self, parameters: &Parameters, pass: Pass) -> Result<&[f32], ModelError> {
-        if let Some(bottom) = &mut self.bottom {
-            bottom.forward(parameters, &narrow(&self.dense, self.rows), None)?;
-        }
-        self.place_bottom();
-        self.concatenate();
-        if self.shape.has_products() {
-            let vectors = &self.vectors.slice()[..self.rows * self.shape.layout.row_stride];
-            let top = &mut self.top_input.slice_mut()[..self.rows * self.shape.top_stride];
-            self.shape.products().forward(vectors, top, self.shape.products_place());
-        }
-        let input = self.top_view(&self.top_input);
-        let dropout = match pass {
-            Pass::Train { step, row_first } => {
-                Some(DropoutStep { seed: self.shape.seed, step, row_first })
-            }
-            Pass::Evaluate => None,
-        };
-        self.top.forward(parameters, &input, dropout)?;
-        Ok(self.top.output())
+        self.stages.prepare_forward(parameters, pass);
+        let (rows, width) = (self.rows, self.stages.shape.layout.row_stride);
+        let (stages, dense) = (&self.stages, self.dense.slice());
+        self.blocks
+            .par_iter_mut()
+            .zip(self.vectors.slice_mut()[..rows * width].par_chunks_mut(BLOCK_ROWS * width))
+            .zip(self.logits.slice_mut()[..rows].par_chunks_mut(BLOCK_ROWS))
+            .enumerate()
+            .with_max_len(1)
+            .for_each_init(
+                || stages.scratch(),
+                |scratch, (at, ((block, vectors), logits))| {
+                    let place = BlockPlace { first: at * BLOCK_ROWS, rows: logits.len() };
+                    stages.forward_block(place, block, (dense, vectors, logits), scratch);
+                },
+            );
+        Ok(&self.logits.slice()[..rows])
     }
 
     fn backward(
@@ -173,29 +301,30 @@ impl Network for FusedDlrm {
         parameters: &mut Parameters,
         logit_gradient: &[f32],
     ) -> Result<(), ModelError> {
-        self.top.output_gradient_mut().copy_from_slice(logit_gradient);
-        let input = self.top_view(&self.top_input);
-        let input_gradient = self.top_view(&self.top_input_gradient);
-        self.top.backward(parameters, &input, Some(&input_gradient))?;
-        let len = self.rows * self.shape.layout.row_stride;
-        if self.shape.has_products() {
-            let top = &self.top_input_gradient.slice()[..self.rows * self.shape.top_stride];
-            let gradients = &mut self.vector_gradients.slice_mut()[..len];
-            let (vectors, place) = (&self.vectors.slice()[..len], self.shape.products_place());
-            self.shape.products().backward(vectors, top, place, gradients);
-        } else {
-            self.vector_gradients.slice_mut()[..len].fill(0.0);
-        }
-        self.concatenate_backward();
-        self.take_bottom_gradient();
-        if let Some(bottom) = &mut self.bottom {
-            bottom.backward(parameters, &narrow(&self.dense, self.rows), None)?;
-        }
+        self.stages.prepare_backward(parameters);
+        let group_blocks = self.form_groups();
+        let len = self.rows * self.stages.shape.layout.row_stride;
+        let group_values = group_blocks * BLOCK_ROWS * self.stages.shape.layout.row_stride;
+        let used = self.block_count().div_ceil(group_blocks);
+        let given = (&*self.blocks, logit_gradient, self.vectors.slice());
+        let stages = &self.stages;
+        self.groups[..used]
+            .par_iter_mut()
+            .zip(self.vector_gradients.slice_mut()[..len].par_chunks_mut(group_values))
+            .enumerate()
+            .with_max_len(1)
+            .for_each_init(
+                || stages.scratch(),
+                |scratch, (at, (group, gradients))| {
+                    stages.backward_group(at * group_blocks, group, given, gradients, scratch);
+                },
+            );
+        stages.collect(&self.groups[..used], parameters);
         Ok(())
     }
 
     fn embedding_gradient(&self) -> (&[f32], &Layout) {
-        let len = self.rows * self.shape.layout.row_stride;
-        (&self.vector_gradients.slice()[..len], &self.shape.layout)
+        let len = self.rows * self.stages.shape.layout.row_stride;
+        (&self.vector_gradients.slice()[..len], &self.stages.shape.layout)
     }
 }

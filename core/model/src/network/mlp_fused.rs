@@ -1,171 +1,229 @@
-//! The MLP in host memory: libtorch's GEMM with our kernels around it.
+//! The MLP in host memory, one block of rows at a time through all its layers.
 
 use rayon::prelude::*;
-use rectool_base::Batch;
-use tch::{Device, Tensor};
 
 use super::mlp::{Activation, DropoutStep, LayerShape, MlpShape};
-use crate::ModelError;
-use crate::blob::HostTensor;
-use crate::kernel;
+use crate::kernel::{
+    self, Finish, Level, PANEL, Panels, ROW_TILE, Start, Write, dropout_panels, transpose_panel,
+};
 use crate::parameters::Parameters;
 
-/// Fewer rows of a product than this are not worth a thread of their own.
-const ROWS_PER_THREAD_MIN: usize = 64;
+/// Rows of a block. Its activations and gradients stay in a core's second-level cache from layer to
+/// layer (128 rows of 512 values are 256 KB), and the weights pass by often enough to cost nothing.
+pub(crate) const BLOCK_ROWS: usize = 128;
 
-/// One layer's buffers.
-#[derive(Debug)]
-struct Layer {
-    shape: LayerShape,
-    weight: Tensor,
-    weight_gradient: Tensor,
-    /// Output after activation and dropout, [capacity, outputs].
-    output: HostTensor,
-    /// Gradient of the output, and in place of the layer's sum, [capacity, outputs].
-    gradient: HostTensor,
-}
+/// Rows of a weight's gradient that one task sums.
+const ROWS_PER_TASK: usize = 16;
 
-/// A stack of linear layers whose buffers are kept from step to step.
+/// A stack of linear layers with its weights in the products' layout.
 #[derive(Debug)]
 pub(crate) struct FusedMlp {
     shape: MlpShape,
-    layers: Vec<Layer>,
-    capacity: usize,
-    rows: usize,
-    dropout: Option<DropoutStep>,
+    layers: Vec<Packed>,
+}
+
+/// A layer's weights.
+#[derive(Debug)]
+struct Packed {
+    /// [inputs, outputs].
+    forward: Panels,
+    /// [outputs, inputs].
+    backward: Panels,
+    /// The bias, padded to whole panels.
+    bias: Vec<f32>,
+}
+
+/// The gradient of a layer's parameters from some blocks of a batch.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerGradient {
+    /// [outputs rounded up to 8, inputs].
+    weight: Panels,
+    /// The bias's, padded to whole panels.
+    bias: Vec<f32>,
+}
+
+/// Whether [`FusedMlp::backward`] goes on to the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InputGradient {
+    Wanted,
+    Unwanted,
+}
+
+/// A block's place in a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockPlace {
+    /// The block's first row.
+    pub(crate) first: usize,
+    /// Its rows, at most [`BLOCK_ROWS`].
+    pub(crate) rows: usize,
+}
+
+impl BlockPlace {
+    /// The rows that kernels compute: those beyond the batch are zero in every input and gradient.
+    fn padded(self) -> usize {
+        self.rows.next_multiple_of(ROW_TILE)
+    }
 }
 
 impl FusedMlp {
-    pub(crate) fn new(shape: MlpShape, parameters: &Parameters) -> Result<Self, ModelError> {
-        let layer = |shape: &LayerShape| {
-            let (weight, weight_gradient) = parameters.views(shape.weight);
-            let output = zeros(0, shape.outputs)?;
-            let gradient = zeros(0, shape.outputs)?;
-            Ok(Layer { shape: shape.clone(), weight, weight_gradient, output, gradient })
+    pub(crate) fn new(shape: MlpShape) -> Self {
+        let packed = |layer: &LayerShape| Packed {
+            forward: Panels::zeros(layer.inputs, layer.outputs),
+            backward: Panels::zeros(layer.outputs, layer.inputs),
+            bias: vec![0.0; layer.outputs.next_multiple_of(PANEL)],
         };
-        let layers = shape.layers.iter().map(layer).collect::<Result<_, ModelError>>()?;
-        Ok(Self { shape, layers, capacity: 0, rows: 0, dropout: None })
+        let layers = shape.layers.iter().map(packed).collect();
+        Self { shape, layers }
     }
 
-    /// Makes room for `rows` rows.
-    pub(crate) fn begin(&mut self, rows: usize) -> Result<(), ModelError> {
-        self.rows = rows;
-        if rows > self.capacity || self.capacity == 0 {
-            let rows = rows.max(1);
-            for layer in &mut self.layers {
-                layer.output = zeros(rows, layer.shape.outputs)?;
-                layer.gradient = zeros(rows, layer.shape.outputs)?;
-            }
-            self.capacity = rows;
+    /// Takes over the weights for forward passes.
+    pub(crate) fn pack_forward(&mut self, parameters: &Parameters) {
+        for (layer, packed) in self.shape.layers.iter().zip(&mut self.layers) {
+            let weight = parameters.value(layer.weight);
+            let panels = packed.forward.values_mut().par_chunks_exact_mut(layer.inputs * PANEL);
+            panels.enumerate().for_each(|(at, panel)| transpose_panel(weight, at * PANEL, panel));
+            packed.bias[..layer.outputs].copy_from_slice(parameters.value(layer.bias));
         }
-        Ok(())
     }
 
-    /// Runs all layers over `input`, [B, inputs].
+    /// Takes over the weights for backward passes.
+    pub(crate) fn pack_backward(&mut self, parameters: &Parameters) {
+        let layers = self.shape.layers.iter().zip(&mut self.layers);
+        let tasks: Vec<_> = layers
+            .map(|(layer, packed)| (parameters.value(layer.weight), layer.inputs, packed))
+            .collect();
+        tasks.into_par_iter().for_each(|(weight, inputs, packed)| {
+            packed.backward.write_rows(weight, inputs);
+        });
+    }
+
+    /// Room for a block's input and the outputs of all layers.
+    pub(crate) fn activations(&self) -> Vec<Panels> {
+        let inputs = self.shape.layers.first().map(|layer| layer.inputs);
+        let widths = inputs.into_iter().chain(self.shape.layers.iter().map(|layer| layer.outputs));
+        widths.map(|width| Panels::zeros(BLOCK_ROWS, width)).collect()
+    }
+
+    /// Room for the gradients of all parameters.
+    pub(crate) fn gradients(&self) -> Vec<LayerGradient> {
+        let layers = self.shape.layers.iter();
+        let gradient = |layer: &LayerShape| LayerGradient {
+            weight: Panels::zeros(layer.outputs.next_multiple_of(ROW_TILE), layer.inputs),
+            bias: vec![0.0; layer.outputs.next_multiple_of(PANEL)],
+        };
+        layers.map(gradient).collect()
+    }
+
+    /// The widest input or output of a layer.
+    pub(crate) fn width_max(&self) -> usize {
+        let widths = self.shape.layers.iter().flat_map(|layer| [layer.inputs, layer.outputs]);
+        widths.max().unwrap_or(0)
+    }
+
+    /// Runs all layers over a block: `activations[0]` is the input, each layer writes the next.
     pub(crate) fn forward(
-        &mut self,
-        parameters: &Parameters,
-        input: &Tensor,
+        &self,
+        place: BlockPlace,
+        activations: &mut [Panels],
         dropout: Option<DropoutStep>,
-    ) -> Result<(), ModelError> {
-        self.dropout = dropout;
-        let rows = self.rows;
-        for at in 0..self.layers.len() {
-            let (before, from) = self.layers.split_at_mut(at);
-            let layer = &mut from[0];
-            let previous = before.last().map(|previous| narrow(&previous.output, rows));
-            let input = previous.as_ref().unwrap_or(input);
-            multiply(&narrow(&layer.output, rows), input, &layer.weight.tr())?;
-            let bias = parameters.value(layer.shape.bias);
-            let output = &mut layer.output.slice_mut()[..rows * layer.shape.outputs];
-            match layer.shape.activation {
-                Activation::Relu => kernel::bias_relu(output, bias),
-                Activation::None => kernel::bias_add(output, bias),
-            }
-            if let Some(key) = self.shape.dropout_key(at, dropout) {
-                kernel::dropout(output, layer.shape.outputs, self.shape.dropout, key);
+    ) {
+        let level = Level::best();
+        for (at, (layer, packed)) in self.shape.layers.iter().zip(&self.layers).enumerate() {
+            let (inputs, outputs) = activations.split_at_mut(at + 1);
+            let operands = [&inputs[at], &packed.forward];
+            let (start, finish) = (Start::Bias(&packed.bias), finish(layer.activation));
+            kernel::multiply(level, place.padded(), operands, &mut outputs[0], start, finish);
+            if let Some(mut key) = self.shape.dropout_key(at, dropout) {
+                key.row_first += place.first;
+                dropout_panels(&mut outputs[0], place.rows, self.shape.dropout, key);
             }
         }
-        Ok(())
     }
 
-    /// The last layer's output, [B, outputs].
-    pub(crate) fn output(&self) -> &[f32] {
-        let layer = self.layers.last().expect("an MLP has at least one layer");
-        &layer.output.slice()[..self.rows * layer.shape.outputs]
-    }
-
-    /// Where the gradient of [`FusedMlp::output`] goes before [`FusedMlp::backward`].
-    pub(crate) fn output_gradient_mut(&mut self) -> &mut [f32] {
-        let layer = self.layers.last_mut().expect("an MLP has at least one layer");
-        &mut layer.gradient.slice_mut()[..self.rows * layer.shape.outputs]
-    }
-
-    /// Writes the parameters' gradients and, if wanted, the input's into `input_gradient`.
+    /// Goes back through all layers: `gradients[0]` holds the gradient of the last layer's output
+    /// and, at the end, that of the input, if wanted. What the block adds to the parameters' gradients goes
+    /// to `sums`.
     pub(crate) fn backward(
-        &mut self,
-        parameters: &mut Parameters,
-        input: &Tensor,
-        input_gradient: Option<&Tensor>,
-    ) -> Result<(), ModelError> {
-        let rows = self.rows;
-        for at in (0..self.layers.len()).rev() {
-            let (before, from) = self.layers.split_at_mut(at);
-            let layer = &mut from[0];
-            let len = rows * layer.shape.outputs;
-            let gradient = &mut layer.gradient.slice_mut()[..len];
-            if let Some(key) = self.shape.dropout_key(at, self.dropout) {
-                kernel::dropout(gradient, layer.shape.outputs, self.shape.dropout, key);
+        &self,
+        place: BlockPlace,
+        activations: &[Panels],
+        gradients: &mut [Panels; 2],
+        (sums, write): (&mut [LayerGradient], Write),
+        (dropout, input_gradient): (Option<DropoutStep>, InputGradient),
+    ) {
+        let (level, rows) = (Level::best(), place.padded());
+        if self.shape.layers.last().is_some_and(|layer| layer.activation == Activation::Relu) {
+            kernel::mask(&mut gradients[0], &activations[activations.len() - 1]);
+        }
+        for (at, (layer, packed)) in self.shape.layers.iter().zip(&self.layers).enumerate().rev() {
+            let [gradient, next] = gradients;
+            let (sum, input) = (&mut sums[at], &activations[at]);
+            if write == Write::Replace {
+                sum.bias.fill(0.0);
             }
-            let bias_gradient = parameters.gradient_mut(layer.shape.bias);
-            match layer.shape.activation {
-                Activation::Relu => {
-                    let output = &layer.output.slice()[..len];
-                    kernel::relu_backward_bias_grad(gradient, output, bias_gradient);
+            kernel::add_column_sums(level, rows, gradient, &mut sum.bias);
+            kernel::multiply_transposed(level, rows, [gradient, input], &mut sum.weight, write);
+            if at == 0 && input_gradient == InputGradient::Unwanted {
+                return;
+            }
+            next.reshape(layer.inputs);
+            let finish = match at.checked_sub(1) {
+                // Between the layers there is a ReLU, and perhaps dropout, whose mask the output
+                // shows.
+                Some(before) => {
+                    let drops = self.shape.dropout_key(before, dropout).is_some();
+                    let scale = if drops { 1.0 / (1.0 - self.shape.dropout.get()) } else { 1.0 };
+                    Finish::Mask { activated: input, scale }
                 }
-                Activation::None => kernel::column_sums(gradient, bias_gradient),
-            }
-            let gradient = narrow(&layer.gradient, rows);
-            let previous = before
-                .last_mut()
-                .map(|previous| (narrow(&previous.output, rows), narrow(&previous.gradient, rows)));
-            let layer_input = previous.as_ref().map_or(input, |(output, _)| output);
-            multiply(&layer.weight_gradient, &gradient.tr(), layer_input)?;
-            let target = previous.as_ref().map(|(_, gradient)| gradient).or(input_gradient);
-            if let Some(target) = target {
-                multiply(target, &gradient, &layer.weight)?;
+                None => Finish::Keep,
+            };
+            let operands = [&*gradient, &packed.backward];
+            kernel::multiply(level, rows, operands, next, Start::Zero, finish);
+            gradients.swap(0, 1);
+        }
+    }
+
+    /// Writes the parameters' gradients: the sums of `partial`, in that order.
+    pub(crate) fn collect(&self, partial: &[&[LayerGradient]], parameters: &mut Parameters) {
+        for (at, layer) in self.shape.layers.iter().enumerate() {
+            let tasks = parameters
+                .gradient_mut(layer.weight)
+                .par_chunks_mut(ROWS_PER_TASK * layer.inputs)
+                .enumerate();
+            tasks.for_each(|(task, rows)| {
+                for (row, into) in rows.chunks_exact_mut(layer.inputs).enumerate() {
+                    sum_row(partial, at, task * ROWS_PER_TASK + row, into);
+                }
+            });
+            let bias = parameters.gradient_mut(layer.bias);
+            bias.fill(0.0);
+            for partial in partial {
+                for (sum, value) in bias.iter_mut().zip(&partial[at].bias) {
+                    *sum += value;
+                }
             }
         }
-        Ok(())
     }
 }
 
-/// The first `rows` rows.
-pub(super) fn narrow(host: &HostTensor, rows: usize) -> Tensor {
-    host.tensor().narrow(0, 0, rows as i64)
+fn finish(activation: Activation) -> Finish<'static> {
+    match activation {
+        Activation::Relu => Finish::Relu,
+        Activation::None => Finish::Keep,
+    }
 }
 
-pub(super) fn zeros(rows: usize, columns: usize) -> Result<HostTensor, ModelError> {
-    HostTensor::zeros(&[rows, columns], Device::Cpu)
-        .map_err(ModelError::torch("allocating activations"))
-}
-
-/// `out = left @ right`, each thread of our pool computing some rows of `out` with libtorch's GEMM.
-///
-/// libtorch's own threads are OpenMP's, which spin for a while after each operation: beside our pool
-/// they cost 10 % of a step on a quiet machine, and several times the step on a busy one.
-fn multiply(out: &Tensor, left: &Tensor, right: &Tensor) -> Result<(), ModelError> {
-    let rows = out.size()[0] as usize;
-    let threads = rayon::current_num_threads().min(rows / ROWS_PER_THREAD_MIN).max(1);
-    let parts: Vec<(Tensor, Tensor, Tensor)> = (0..threads)
-        .map(|thread| {
-            let part = Batch::slice_of(rows, thread, threads);
-            let (start, len) = (part.start as i64, part.len() as i64);
-            (out.narrow(0, start, len), left.narrow(0, start, len), right.shallow_clone())
-        })
-        .collect();
-    parts.into_par_iter().try_for_each(|(out, left, right)| {
-        let product = left.f_mm_out(&out, &right);
-        product.map(drop).map_err(ModelError::torch("multiplying matrices"))
-    })
+/// Sums row `row` of layer `at`'s weight gradients into `into` [inputs].
+fn sum_row(partial: &[&[LayerGradient]], at: usize, row: usize, into: &mut [f32]) {
+    for (panel, into) in into.chunks_mut(PANEL).enumerate() {
+        let mut sums = [0.0f32; PANEL];
+        for partial in partial {
+            let weight = &partial[at].weight;
+            let line = (panel * weight.rows() + row) * PANEL;
+            for (sum, value) in sums.iter_mut().zip(&weight.values()[line..line + PANEL]) {
+                *sum += value;
+            }
+        }
+        into.copy_from_slice(&sums[..into.len()]);
+    }
 }

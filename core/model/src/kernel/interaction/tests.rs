@@ -97,24 +97,6 @@ fn every_level_agrees_with_the_definition() {
 }
 
 #[test]
-fn threads_do_not_change_a_bit() {
-    let shape = DotInteraction::new(27, 16, SelfDots::Exclude, FirstVector::Omit);
-    let (samples, place) = (300, Place { stride: shape.dots(), offset: 0 });
-    let vectors = draws(3, samples * 27 * 16);
-    let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            let mut out = vec![0.0; samples * place.stride];
-            shape.forward(&vectors, &mut out, place);
-            let mut gradient = vec![0.0; vectors.len()];
-            shape.backward(&vectors, &out, place, &mut gradient);
-            (out, gradient)
-        })
-    };
-    assert!(run(1) == run(3));
-}
-
-#[test]
 fn an_empty_slice_of_a_batch_is_fine() {
     let shape = DotInteraction::new(27, 16, SelfDots::Exclude, FirstVector::Copy);
     let place = Place { stride: shape.outputs(), offset: 0 };
