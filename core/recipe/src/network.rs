@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rectool_base::limits::{EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
 use rectool_base::{PluginSource, Prediction};
-use rectool_embedding::{Init, OptimizerOptions};
+use rectool_embedding::Init;
 use rectool_model::{
     DenseOptimizerOptions, DlrmSpec, Interaction, LossSpec, TableSpec, dlrm_widths, metric_names,
 };
