@@ -5,12 +5,13 @@ use std::sync::Arc;
 use rectool_comm::{Comm, CommExt};
 
 use crate::exchange::{Exchange, own_values};
+use crate::index::ABSENT;
 use crate::lookup::resolve;
 use crate::parallel::for_each;
 use crate::placement::Placement;
 use crate::plan::Plan;
 use crate::pool::{FeatureValues, pool};
-use crate::prepare::{Phase, Prepared, Preparer};
+use crate::prepare::{Phase, Prepared, PreparedTable, Preparer};
 use crate::step::{Tick, Update, update};
 use crate::table::Table;
 use crate::update::Gradients;
@@ -193,6 +194,29 @@ impl EmbeddingCollection {
         }
         self.steps = tick.step;
         prepared.phase = Phase::Updated;
+        Ok(())
+    }
+
+    /// Has the system read the rows of a batch that comes later, in tables backed by a file, without
+    /// waiting for them. Changes no result. Of several ranks, each asks for the rows that it both
+    /// looks up and owns.
+    ///
+    /// # Errors
+    /// If another collection prepared the batch.
+    pub fn read_ahead(&self, prepared: &Prepared) -> Result<(), EmbeddingError> {
+        self.check_owner("read_ahead", prepared)?;
+        let filed = self.tables.iter().zip(&prepared.tables);
+        let filed = filed.filter(|(table, _)| table.slab.is_filed()).collect();
+        for_each(filed, |(table, prepared): (&Table, &PreparedTable)| {
+            let keys = &prepared.local.distinct.keys;
+            let keys = match self.comm.size() {
+                1 => keys,
+                _ => &keys[prepared.group(self.comm.rank())],
+            };
+            let mut rows = vec![ABSENT; keys.len()];
+            table.index.find(keys, &mut rows);
+            table.slab.read_ahead(&rows);
+        });
         Ok(())
     }
 

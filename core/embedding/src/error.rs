@@ -129,6 +129,18 @@ pub enum EmbeddingError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A file for rows that could not be made or has no place.
+    #[error("table `{table}`: no place in a file in `{}` after {rows} rows", folder.display())]
+    File {
+        /// The table.
+        table: String,
+        /// The folder of its files.
+        folder: std::path::PathBuf,
+        /// Its rows on this rank.
+        rows: usize,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// Rows to load that do not fit the table.
     #[error("table `{table}`: cannot load rows: {what}: found {found}, expected {expected}")]
     Import {
@@ -200,8 +212,13 @@ impl Hint for EmbeddingError {
             Self::Weight { .. } => {
                 Some("leave ids without a usable weight out, or give them the weight 0".to_owned())
             }
-            Self::Full { .. } | Self::Memory { .. } => {
-                Some("use more ranks, or split the table".to_owned())
+            Self::Full { .. } => Some("use more ranks, or split the table".to_owned()),
+            Self::Memory { .. } => Some(
+                "use more ranks, split the table, or give it a `backing` in a file on a local disk"
+                    .to_owned(),
+            ),
+            Self::File { .. } => {
+                Some("name an existing folder on a local disk with room for the table".to_owned())
             }
             Self::Peer { .. } => {
                 Some("start every rank with the same recipe and the same options".to_owned())

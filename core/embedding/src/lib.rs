@@ -14,6 +14,7 @@
     reason = "a kernel gets wide registers only where it is inlined into `simd::dispatch`"
 )]
 
+mod backing;
 mod collection;
 mod distinct;
 mod error;
@@ -45,6 +46,7 @@ mod tests;
 mod update;
 mod width;
 
+pub use backing::{Backing, PageFaults};
 pub use collection::{EmbeddingCollection, TableInfo};
 pub use error::EmbeddingError;
 pub use export::{Export, Rows};

@@ -114,17 +114,17 @@ impl<W: Width> CopyRows<'_, W> {
     fn copy<E: Element>(self, pick: impl Fn(usize) -> usize) {
         let Self { table, lookups, width, out } = self;
         let dim = width.get();
+        let (reader, words) = (table.slab.reader(), words_to_state::<E>(dim));
         let count = out.len() / dim;
         for (i, out) in out.chunks_exact_mut(dim).enumerate() {
             if i + ROWS_AHEAD < count {
-                let words = words_to_state::<E>(dim);
-                table.slab.prefetch(lookups.rows[pick(i + ROWS_AHEAD)], words);
+                reader.prefetch(lookups.rows[pick(i + ROWS_AHEAD)], words);
             }
             let u = pick(i);
             match lookups.rows[u] {
                 ABSENT => table.initial_values(lookups.distinct.keys[u], out),
                 row => {
-                    let values = values::<E>(table.slab.row(row), dim);
+                    let values = values::<E>(reader.words(row, words), dim);
                     for (out, value) in out.iter_mut().zip(values) {
                         *out = value.widen();
                     }

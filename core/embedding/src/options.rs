@@ -4,7 +4,7 @@ use rectool_base::limits::EMBEDDING_DIM_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::{Allowed, Number};
-use crate::{EmbeddingError, OptimizerOptions, Storage};
+use crate::{Backing, EmbeddingError, OptimizerOptions, Storage};
 
 /// One embedding table.
 ///
@@ -35,6 +35,9 @@ pub struct TableOptions {
     /// Longest norm of a row's summed gradient: a longer one is shortened to it, before weight decay.
     #[serde(default)]
     pub clip_norm: Option<f32>,
+    /// Where the rows live.
+    #[serde(default)]
+    pub backing: Backing,
 }
 
 /// How keys find their rows.
@@ -100,6 +103,7 @@ impl TableOptions {
             optimizer,
             storage: Storage::F32,
             clip_norm: None,
+            backing: Backing::Memory,
         }
     }
 

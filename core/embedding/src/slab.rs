@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 
 use memmap2::MmapMut;
 
+use crate::Backing;
+use crate::backing::claim;
 use crate::row::RowLayout;
 use crate::simd::prefetch;
 
@@ -25,19 +27,26 @@ pub(crate) struct Slab {
     /// Whether to ask for huge pages, with which rows are found 15 to 40 % faster (2 threads, 38,000
     /// rows of 17 floats out of 6.9 million).
     huge: bool,
+    backing: Backing,
     /// Zeroed memory of `stride << shift` words each.
     chunks: Vec<Option<MmapMut>>,
 }
 
 impl Slab {
     /// `rows_max`, if known, keeps the chunk of a small table small; otherwise rows come in order.
-    pub(crate) fn new(layout: RowLayout, rows_max: Option<usize>) -> Self {
+    pub(crate) fn new(layout: RowLayout, rows_max: Option<usize>, backing: Backing) -> Self {
         let row_bytes = layout.bytes();
         let rows = CHUNK_BYTES_MIN.div_ceil(row_bytes);
         let rows = rows.min(rows_max.unwrap_or(rows)).max(1).next_power_of_two();
         let scattered_bytes = rows_max.unwrap_or(0).saturating_mul(row_bytes);
         let huge = scattered_bytes <= HUGE_SCATTERED_BYTES_MAX;
-        Self { stride: layout.stride(), shift: rows.trailing_zeros(), huge, chunks: Vec::new() }
+        Self {
+            stride: layout.stride(),
+            shift: rows.trailing_zeros(),
+            huge,
+            backing,
+            chunks: Vec::new(),
+        }
     }
 
     pub(crate) fn clear(&mut self) {
@@ -74,7 +83,7 @@ impl Slab {
     /// Makes room for the row.
     ///
     /// # Errors
-    /// If the system has no memory left.
+    /// If the system has no memory left, or no place in the folder of the slab's files.
     pub(crate) fn open(&mut self, row: u32) -> io::Result<()> {
         let (chunk, _) = self.place(row);
         if self.chunks.len() <= chunk {
@@ -82,18 +91,44 @@ impl Slab {
         }
         if self.chunks[chunk].is_none() {
             let words = self.stride << self.shift;
-            self.chunks[chunk] = Some(claim(words * size_of::<u32>(), self.huge)?);
+            self.chunks[chunk] = Some(claim(&self.backing, words * size_of::<u32>(), self.huge)?);
         }
         Ok(())
     }
 
-    /// Asks the memory for the first `count` words of the row, if there is such a row.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, row: u32, count: usize) {
-        let (chunk, start) = self.place(row);
-        if let Some(Some(chunk)) = self.chunks.get(chunk) {
-            let words: &[f32] = bytemuck::cast_slice(chunk);
-            prefetch(words.as_ptr().wrapping_add(start), count);
+    /// A view through which rows are read.
+    pub(crate) fn reader(&self) -> RowReader<'_> {
+        let chunks = self.chunks.iter().map(|chunk| match chunk {
+            Some(chunk) => bytemuck::cast_slice(chunk),
+            None => [].as_slice(),
+        });
+        let chunks = chunks.collect();
+        RowReader { stride: self.stride, shift: self.shift, chunks }
+    }
+
+    /// Whether rows may have to be read from a disk.
+    pub(crate) fn is_filed(&self) -> bool {
+        self.backing != Backing::Memory
+    }
+
+    /// Has the system read the pages of those rows of `rows` that were opened, without waiting.
+    pub(crate) fn read_ahead(&self, rows: &[u32]) {
+        let row_bytes = self.stride * size_of::<u32>();
+        let mut pages = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (chunk, start) = self.place(*row);
+            if let Some(Some(_)) = self.chunks.get(chunk) {
+                let first = start * size_of::<u32>() / PAGE;
+                let last = (start * size_of::<u32>() + row_bytes - 1) / PAGE;
+                pages.extend((first..=last).map(|page| (chunk, page)));
+            }
+        }
+        pages.sort_unstable();
+        pages.dedup();
+        let near = |a: &(usize, usize), b: &(usize, usize)| a.0 == b.0 && b.1 - a.1 <= PAGES_APART;
+        for run in pages.chunk_by(near) {
+            let ((chunk, first), (_, last)) = (run[0], run[run.len() - 1]);
+            advise(self.chunks[chunk].as_ref(), first * PAGE, (last + 1 - first) * PAGE);
         }
     }
 
@@ -108,17 +143,50 @@ impl Slab {
     }
 }
 
-/// Zeroed memory, in whole pages, that costs nothing until it is written to.
-pub(crate) fn claim(bytes: usize, huge: bool) -> io::Result<MmapMut> {
-    let memory = MmapMut::map_anon(bytes)?;
-    #[cfg(target_os = "linux")]
-    if huge {
-        // Kernels built without huge pages refuse, and do well enough.
-        let _ = memory.advise(memmap2::Advice::HugePage);
+/// Bytes of a page, or a part of one.
+const PAGE: usize = 4096;
+
+/// Pages this close are asked for together: reading a few more costs less than asking twice.
+const PAGES_APART: usize = 4;
+
+fn advise(chunk: Option<&MmapMut>, start: usize, bytes: usize) {
+    #[cfg(unix)]
+    if let Some(chunk) = chunk {
+        let bytes = bytes.min(chunk.len() - start);
+        // Advice that the system does not take costs time, not results.
+        let _ = chunk.advise_range(memmap2::Advice::WillNeed, start, bytes);
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = huge;
-    Ok(memory)
+    #[cfg(not(unix))]
+    let _ = (chunk, start, bytes);
+}
+
+/// Rows of a [`Slab`], with less on the way to each than [`Slab::row`] has.
+pub(crate) struct RowReader<'a> {
+    stride: usize,
+    shift: u32,
+    /// Empty where there is none.
+    chunks: Vec<&'a [u32]>,
+}
+
+impl<'a> RowReader<'a> {
+    /// The first `count` words of the row.
+    ///
+    /// # Panics
+    /// If it was never opened.
+    #[inline(always)]
+    pub(crate) fn words(&self, row: u32, count: usize) -> &'a [u32] {
+        let start = (row as usize & ((1 << self.shift) - 1)) * self.stride;
+        &self.chunks[(row >> self.shift) as usize][start..start + count]
+    }
+
+    /// Asks the memory for the first `count` words of the row, if there is such a row.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, row: u32, count: usize) {
+        let start = (row as usize & ((1 << self.shift) - 1)) * self.stride;
+        if let Some(chunk) = self.chunks.get((row >> self.shift) as usize) {
+            prefetch(chunk.as_ptr().wrapping_add(start).cast(), count);
+        }
+    }
 }
 
 /// Rows of a [`Slab`] that is borrowed as a whole.
@@ -177,7 +245,7 @@ mod tests {
     #[test]
     fn rows_keep_their_place_across_chunks() {
         let layout = RowLayout { dim: 1, state: 1, storage: Storage::F32 };
-        let mut slab = Slab::new(layout, Some(4));
+        let mut slab = Slab::new(layout, Some(4), Backing::Memory);
         let rows = [0, 3, 4, 17, 1_000];
         for row in rows {
             slab.open(row).unwrap();

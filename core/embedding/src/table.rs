@@ -10,7 +10,7 @@ use crate::initial::Initial;
 use crate::row::{self, Header, RowContent, RowLayout, RowMut};
 use crate::slab::Slab;
 use crate::storage::{Bf16, Element, F16, Rounding, RowBits};
-use crate::{EmbeddingError, Storage, TableOptions};
+use crate::{Backing, EmbeddingError, Storage, TableOptions};
 
 /// Keys ahead of the one in hand for which the index asks the memory.
 const KEYS_AHEAD: usize = 8;
@@ -42,7 +42,7 @@ impl Table {
             let rows = options.index.keys_below().unwrap_or(0);
             EmbeddingError::Full { table: options.name.clone(), rows }
         })?;
-        let slab = Slab::new(layout, index.rows_max());
+        let slab = Slab::new(layout, index.rows_max(), options.backing.clone());
         let initial = Initial::new(&options, seed);
         Ok(Self { options, layout, index, slab, removed: BTreeSet::new(), initial })
     }
@@ -132,6 +132,10 @@ impl Table {
     }
 
     fn memory(&self, source: std::io::Error) -> EmbeddingError {
+        if let Backing::File { folder } = &self.options.backing {
+            let (table, folder) = (self.options.name.clone(), folder.clone());
+            return EmbeddingError::File { table, folder, rows: self.index.len(), source };
+        }
         EmbeddingError::Memory {
             table: self.options.name.clone(),
             rows: self.index.len(),

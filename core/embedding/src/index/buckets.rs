@@ -5,8 +5,8 @@ use std::io;
 use memmap2::MmapMut;
 
 use super::bucket::Bucket;
+use crate::backing::claim_memory;
 use crate::simd::prefetch_line;
-use crate::slab::claim;
 
 /// log2 of the buckets of the first chunk, which fills one page.
 const FIRST_BITS: u32 = 6;
@@ -48,7 +48,7 @@ impl Buckets {
         let (chunk, within) = locate(self.count);
         if chunk == self.chunks.len() {
             let bytes = size_of::<Bucket>() << (FIRST_BITS as usize + chunk.saturating_sub(1));
-            self.chunks.push(claim(bytes, bytes >= HUGE_BYTES_MIN)?);
+            self.chunks.push(claim_memory(bytes, bytes >= HUGE_BYTES_MIN)?);
         }
         debug_assert_eq!(buckets(&self.chunks[chunk])[within].used, 0);
         self.count += 1;
