@@ -68,7 +68,7 @@ fn inspect(checkpoint: &Checkpoint, json: bool) -> Result<String, ModelError> {
     line("files", format!("{}, {:.1} MB", manifest.files.len(), bytes as f64 / 1e6));
     line("tables", format!("{:<20} {:>12} {:>5} {:>6}", "name", "rows", "D", "state"));
     for table in &manifest.tables {
-        let TableEntry { name, dim, state_width, rows } = table;
+        let TableEntry { name, dim, state_width, rows, .. } = table;
         line("", format!("{name:<20} {rows:>12} {dim:>5} {state_width:>6}"));
     }
     if !manifest.plugins.is_empty() {

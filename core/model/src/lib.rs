@@ -25,7 +25,10 @@ mod tests;
 mod train;
 
 pub use bound::BoundSpec;
-pub use checkpoint::{Checkpoint, CheckpointManifest, FileEntry, PluginEntry, TableEntry, latest};
+pub use checkpoint::{
+    Chain, Checkpoint, CheckpointManifest, DeltaEntry, FileEntry, Link, PluginEntry, RecipeEntry,
+    TableEntry, latest,
+};
 pub use device::{Compute, DeviceChoice, libtorch_folder, libtorch_version, set_threads};
 pub use error::ModelError;
 pub use kernel::{DotInteraction, DropoutKey, DropoutRate, FirstVector, Place, SelfDots, dropout};

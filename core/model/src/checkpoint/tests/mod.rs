@@ -1,0 +1,3 @@
+//! Parts of checkpoints.
+
+mod merge;
