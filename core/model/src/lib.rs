@@ -26,8 +26,9 @@ mod train;
 
 pub use bound::BoundSpec;
 pub use checkpoint::{
-    Chain, Checkpoint, CheckpointManifest, DeltaEntry, FileEntry, Link, PluginEntry, RecipeEntry,
-    TableEntry, latest,
+    Chain, Checkpoint, CheckpointDiff, CheckpointManifest, DeltaEntry, ExportColumns, ExportFormat,
+    FileEntry, Link, ManifestDiff, PluginEntry, RecipeEntry, TableDiff, TableEntry, TensorDiff,
+    latest,
 };
 pub use device::{Compute, DeviceChoice, libtorch_folder, libtorch_version, set_threads};
 pub use error::ModelError;

@@ -8,6 +8,8 @@
 
 mod chain;
 mod dense;
+mod diff;
+mod export;
 mod files;
 mod folder;
 mod manifest;
@@ -17,6 +19,7 @@ mod part_read;
 mod part_write;
 mod plugins;
 mod read;
+mod reshard;
 mod saved;
 mod staging;
 mod table_rows;
@@ -29,6 +32,8 @@ use std::path::Path;
 use crate::ModelError;
 
 pub use chain::Chain;
+pub use diff::{CheckpointDiff, ManifestDiff, TableDiff, TensorDiff};
+pub use export::{ExportColumns, ExportFormat};
 pub(crate) use folder::{CheckpointFolder, Form};
 pub use manifest::{
     CheckpointManifest, DeltaEntry, FileEntry, Link, PluginEntry, RecipeEntry, TableEntry,
