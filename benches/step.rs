@@ -176,13 +176,21 @@ fn run(flags: &Flags, data: &Path, dataset: &Path) {
         early_stop: None,
         checkpoint_every: 0,
         checkpoints_kept: 1,
+        checkpoint_full_every: 0,
         report_every: 1,
         loader_threads: 1,
     };
     let warmup: usize = flags.number("--warmup", 5);
     let mut clock =
         Clock { started: Instant::now(), ends: Vec::new(), phases: PhaseTimes::default(), warmup };
-    let job = TrainJob { spec: &spec, train: &train, valid: None, checkpoints: None, resume: None };
+    let job = TrainJob {
+        spec: &spec,
+        train: &train,
+        valid: None,
+        checkpoints: None,
+        resume: None,
+        recipe: None,
+    };
     fit(&mut ranker, &job, &mut clock).expect("training");
     let evaluation = flags.has("--eval").then(|| {
         let test = opened.split("test").expect("split test");

@@ -8,6 +8,7 @@
 mod harness;
 
 mod checkpoints;
+mod ckpt;
 mod cli;
 mod data;
 mod failures;

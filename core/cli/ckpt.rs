@@ -1,9 +1,12 @@
-//! `rectool ckpt`: what a checkpoint holds, and whether it is whole.
+//! `rectool ckpt`: what a checkpoint holds, whether it is whole, and other forms of it.
 
-use std::path::PathBuf;
+mod diff;
+mod inspect;
 
-use clap::{Args, Subcommand};
-use rectool_model::{Checkpoint, ModelError, PluginEntry, TableEntry};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use rectool_model::{Chain, Checkpoint, ExportColumns, ExportFormat};
 
 use crate::failure::{Exit, Failure};
 use crate::output::print;
@@ -17,74 +20,137 @@ pub(crate) struct CkptArgs {
 
 #[derive(Subcommand, Debug)]
 enum Action {
-    /// Show what a checkpoint holds: model, tables, files, where the training stood.
+    /// Show what a checkpoint holds: model, tables, files, where the training stood, what it builds on
     Inspect(Target),
-    /// Compare every file of a checkpoint with its checksum.
+    /// Check every file of a checkpoint, and of those it builds on, down to every row
     Verify(Target),
+    /// Say what differs between two checkpoints; exit code 1 if anything does
+    Diff(DiffArgs),
+    /// Write a checkpoint anew for another number of ranks; a delta becomes one that stands alone
+    Reshard(ReshardArgs),
+    /// Write a table as one file for other programs
+    Export(ExportArgs),
 }
 
 #[derive(Args, Debug)]
 struct Target {
-    /// A checkpoint, or a run's folder: then its latest checkpoint.
+    /// A checkpoint, or a run's folder: then its latest checkpoint
     path: PathBuf,
-    /// Print JSON.
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Makes the text that an action prints.
-type Show = fn(&Checkpoint, bool) -> Result<String, ModelError>;
+#[derive(Args, Debug)]
+struct DiffArgs {
+    /// A checkpoint, or a run's folder
+    a: PathBuf,
+    /// Another one
+    b: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct ReshardArgs {
+    /// A checkpoint, or a run's folder
+    path: PathBuf,
+    /// Parts of each table
+    #[arg(long, value_name = "N")]
+    ranks: usize,
+    /// The new checkpoint's folder
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct ExportArgs {
+    /// A checkpoint, or a run's folder
+    path: PathBuf,
+    /// The table's name
+    #[arg(long)]
+    table: String,
+    /// Kind of file
+    #[arg(long, value_enum)]
+    format: Format,
+    /// The new file
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Also the optimizer's state, and when and how often each row was updated
+    #[arg(long)]
+    state: bool,
+}
+
+/// A format as the command line names it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Apache Parquet
+    Parquet,
+    /// Arrow IPC file (Feather version 2)
+    Arrow,
+    /// Safetensors
+    Safetensors,
+}
 
 /// Does it.
 pub(crate) fn run(args: &CkptArgs) -> Result<Exit, Failure> {
-    let (target, text) = match &args.action {
-        Action::Inspect(target) => (target, inspect as Show),
-        Action::Verify(target) => (target, verify as Show),
-    };
-    let path = Checkpoint::find(&target.path).unwrap_or_else(|| target.path.clone());
-    let checkpoint = Checkpoint::open(&path).map_err(Failure::failed)?;
-    print(&text(&checkpoint, target.json).map_err(Failure::failed)?)?;
+    match &args.action {
+        Action::Inspect(target) => {
+            print(&inspect::text(&open(&target.path)?, target.json))?;
+        }
+        Action::Verify(target) => {
+            let chain = chain(&target.path)?;
+            chain.verify_rows().map_err(Failure::failed)?;
+            print(&verified(&chain, target.json))?;
+        }
+        Action::Diff(args) => {
+            let diff = chain(&args.a)?.diff(&chain(&args.b)?).map_err(Failure::failed)?;
+            print(&diff::text(&diff, args.json))?;
+            return Ok(if diff.equal { Exit::Ok } else { Exit::Failed });
+        }
+        Action::Reshard(args) => {
+            let made = chain(&args.path)?.reshard(args.ranks, &args.out);
+            let made = made.map_err(Failure::failed)?;
+            let rows: u64 = made.manifest().tables.iter().map(|table| table.rows).sum();
+            let (out, ranks) = (made.path().display(), args.ranks);
+            print(&format!("{out}: {rows} rows in parts for {ranks} ranks\n"))?;
+        }
+        Action::Export(args) => {
+            let columns = if args.state { ExportColumns::All } else { ExportColumns::Values };
+            let format = match args.format {
+                Format::Parquet => ExportFormat::Parquet,
+                Format::Arrow => ExportFormat::Arrow,
+                Format::Safetensors => ExportFormat::Safetensors,
+            };
+            let rows = chain(&args.path)?.export(&args.table, format, columns, &args.out);
+            let rows = rows.map_err(Failure::failed)?;
+            print(&format!("{}: {rows} rows of {}\n", args.out.display(), args.table))?;
+        }
+    }
     Ok(Exit::Ok)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "of the type `Show`")]
-fn inspect(checkpoint: &Checkpoint, json: bool) -> Result<String, ModelError> {
-    let manifest = checkpoint.manifest();
-    if json {
-        let text = serde_json::to_string_pretty(manifest).expect("the manifest is plain data");
-        return Ok(text + "\n");
-    }
-    let state = &manifest.state;
-    let bytes: u64 = manifest.files.iter().map(|file| file.bytes).sum();
-    let mut lines = vec![checkpoint.path().display().to_string()];
-    let mut line = |name: &str, value: String| lines.push(format!("  {name:<12}  {value}"));
-    line("written by", format!("{}, format {}", manifest.written_by, manifest.version));
-    line("ranks", manifest.ranks.to_string());
-    line("training", format!("step {}, {} samples", state.steps, state.samples));
-    line("next batch", format!("epoch {}, step {}", state.reader.epoch, state.reader.step));
-    if let Some(best) = &state.best {
-        line("best", format!("step {}, valid {}", best.step, best.evaluation.summary()));
-    }
-    line("files", format!("{}, {:.1} MB", manifest.files.len(), bytes as f64 / 1e6));
-    line("tables", format!("{:<20} {:>12} {:>5} {:>6}", "name", "rows", "D", "state"));
-    for table in &manifest.tables {
-        let TableEntry { name, dim, state_width, rows } = table;
-        line("", format!("{name:<20} {rows:>12} {dim:>5} {state_width:>6}"));
-    }
-    if !manifest.plugins.is_empty() {
-        line("plugins", format!("{:<20} {:<10} {:<10} {}", "name", "kind", "version", "sha256"));
-    }
-    for PluginEntry { name, version, sha256, kind, .. } in &manifest.plugins {
-        line("", format!("{name:<20} {kind:<10} {version:<10} {sha256}"));
-    }
-    Ok(lines.join("\n") + "\n")
+/// The checkpoint that the user means.
+fn open(path: &Path) -> Result<Checkpoint, Failure> {
+    let path = Checkpoint::find(path).unwrap_or_else(|| path.to_owned());
+    Checkpoint::open(&path).map_err(Failure::failed)
 }
 
-fn verify(checkpoint: &Checkpoint, json: bool) -> Result<String, ModelError> {
-    checkpoint.verify()?;
-    let files = checkpoint.manifest().files.len();
+fn chain(path: &Path) -> Result<Chain, Failure> {
+    open(path)?.chain().map_err(Failure::failed)
+}
+
+fn verified(chain: &Chain, json: bool) -> String {
+    let files: usize = chain.links().iter().map(|link| link.manifest().files.len()).sum();
     if json {
-        return Ok(format!("{}\n", serde_json::json!({ "ok": true, "files": files })));
+        let checkpoints = chain.links().len();
+        let value = serde_json::json!({ "ok": true, "files": files, "checkpoints": checkpoints });
+        return format!("{value}\n");
     }
-    Ok(format!("ok: {files} files of {}\n", checkpoint.path().display()))
+    let with = match chain.links().len() {
+        1 => String::new(),
+        links => format!(" and the {} it builds on", links - 1),
+    };
+    format!("ok: {files} files of {}{with}\n", chain.head().path().display())
 }

@@ -55,6 +55,6 @@ pub use ids::{Ids, Layout, Mode};
 pub use index::{ABSENT, CuckooIndex};
 pub use optimizer::{Decay, OptimizerOptions};
 pub use options::{IndexKind, Init, TableOptions};
-pub use placement::BUCKETS;
+pub use placement::{BUCKETS, bucket};
 pub use prepare::{Prepared, Preparer};
 pub use storage::Storage;

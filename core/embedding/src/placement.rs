@@ -10,10 +10,10 @@ use crate::IndexKind;
 /// of buckets. Part of the checkpoint format.
 pub const BUCKETS: u32 = 4096;
 
-/// The bucket of `key`. Dense ids are dealt out in turn, which spreads the frequent low ids evenly;
+/// The bucket of `key`, below [`BUCKETS`]. Dense ids are dealt out in turn, which spreads the frequent low ids evenly;
 /// hashed ones by hash.
 #[inline(always)]
-pub(crate) fn bucket(index: &IndexKind, key: u64) -> u32 {
+pub fn bucket(index: &IndexKind, key: u64) -> u32 {
     match index {
         IndexKind::Dense { .. } | IndexKind::Modulo { .. } => (key % u64::from(BUCKETS)) as u32,
         IndexKind::Hash => bucket_of(key, BUCKETS),

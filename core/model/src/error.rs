@@ -88,6 +88,44 @@ pub enum ModelError {
         /// What was needed.
         expected: String,
     },
+    /// A checkpoint of a format that this program does not know.
+    #[error("checkpoint {}: `version`: found {found}, expected 1 to {newest}", path.display())]
+    CheckpointVersion {
+        /// Its manifest.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// The newest format that is read.
+        newest: u32,
+    },
+    /// A delta that does not go with what it builds on.
+    #[error("checkpoint {}: {what}: found {found}, expected {expected}", path.display())]
+    Delta {
+        /// The delta.
+        path: PathBuf,
+        /// What does not fit.
+        what: String,
+        /// What is there.
+        found: String,
+        /// What was there when the delta was made.
+        expected: String,
+    },
+    /// A table that a checkpoint does not hold.
+    #[error("checkpoint {}: no table `{table}`", path.display())]
+    NoTable {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The table asked for.
+        table: String,
+        /// The name that may have been meant.
+        nearest: Option<String>,
+    },
+    /// Something is where a result is to go.
+    #[error("{} is there already", path.display())]
+    Exists {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// A checkpoint that was made with another build of a plugin.
     #[error(
         "checkpoint {}: plugin `{plugin}` is {found}, expected {expected}", path.display()
@@ -181,6 +219,18 @@ impl Hint for ModelError {
             Self::Checkpoint { .. } => Some(
                 "`rectool ckpt verify` tells whether the files are whole; a checkpoint fits only \
                  the model and features it was made with"
+                    .to_owned(),
+            ),
+            Self::NoTable { nearest: Some(name), .. } => Some(format!("did you mean `{name}`?")),
+            Self::NoTable { .. } => Some("`rectool ckpt inspect` lists the tables".to_owned()),
+            Self::Exists { .. } => Some("choose another name, or remove it first".to_owned()),
+            Self::CheckpointVersion { .. } => Some(
+                "a newer rectool wrote it: read it with that one, or update this one".to_owned(),
+            ),
+            Self::Delta { .. } => Some(
+                "a delta needs the checkpoints it was made on beside it, as they were: restore them, \
+                 or go on from one that is whole; `rectool ckpt reshard` makes checkpoints that stand \
+                 alone"
                     .to_owned(),
             ),
             Self::PluginDiffers { plugin, kept: Some(kept), .. } => Some(format!(

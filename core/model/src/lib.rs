@@ -25,7 +25,11 @@ mod tests;
 mod train;
 
 pub use bound::BoundSpec;
-pub use checkpoint::{Checkpoint, CheckpointManifest, FileEntry, PluginEntry, TableEntry, latest};
+pub use checkpoint::{
+    Chain, Checkpoint, CheckpointDiff, CheckpointManifest, DeltaEntry, ExportColumns, ExportFormat,
+    FileEntry, Link, ManifestDiff, PluginEntry, RecipeEntry, TableDiff, TableEntry, TensorDiff,
+    latest,
+};
 pub use device::{Compute, DeviceChoice, libtorch_folder, libtorch_version, set_threads};
 pub use error::ModelError;
 pub use kernel::{DotInteraction, DropoutKey, DropoutRate, FirstVector, Place, SelfDots, dropout};

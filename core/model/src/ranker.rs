@@ -8,6 +8,7 @@ use rectool_comm::{Comm, Reduce, Values, agree};
 use rectool_data::{FeatureChain, Split};
 use rectool_embedding::{EmbeddingCollection, FeatureOptions, Mode, Prepared, TableOptions};
 
+use crate::checkpoint::Saved;
 use crate::input::InputPlan;
 use crate::loss::{Objective, Weighting};
 use crate::negatives::Items;
@@ -34,6 +35,8 @@ pub struct Ranker {
     pub(crate) plugins: Arc<dyn PluginSource>,
     /// Where negatives come from; set by the first split that is read.
     pub(crate) items: Option<Items>,
+    /// What it was last saved to or loaded from.
+    pub(crate) saved: Option<Saved>,
     pub(crate) network: Box<dyn Network>,
     prepared: Option<Prepared>,
     compute: Compute,
@@ -98,6 +101,7 @@ impl Ranker {
             objective,
             plugins,
             items: None,
+            saved: None,
             network,
             prepared: None,
             compute,

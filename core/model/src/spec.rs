@@ -165,8 +165,12 @@ pub struct TrainSpec {
     /// Steps between checkpoints; 0: only at the end.
     #[serde(default)]
     pub checkpoint_every: u64,
-    /// Checkpoints kept besides the best one.
+    /// Checkpoints kept besides the best one, and those that they build on.
     pub checkpoints_kept: usize,
+    /// Every so many checkpoints one that stands alone; those between hold only what changed. 0 and
+    /// 1: all stand alone. So does the last one of a training that ends by itself.
+    #[serde(default)]
+    pub checkpoint_full_every: u64,
     /// Steps between training reports.
     pub report_every: u64,
     /// Loader threads; 0: batches are read by the training thread.

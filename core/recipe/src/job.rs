@@ -47,6 +47,8 @@ struct Plain {
     #[serde(default = "two")]
     checkpoints_kept: usize,
     #[serde(default)]
+    checkpoint_full_every: u64,
+    #[serde(default)]
     report_every: u64,
     #[serde(default = "loader_threads")]
     loader_threads: usize,
@@ -164,6 +166,7 @@ impl Plain {
             early_stop,
             checkpoint_every: self.checkpoint_every,
             checkpoints_kept: self.checkpoints_kept,
+            checkpoint_full_every: self.checkpoint_full_every,
             report_every: self.report_every,
             loader_threads: self.loader_threads,
         };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use rectool_base::PluginSource;
 use rectool_comm::{Comm, Reduce, Values, agree};
 use rectool_model::{
-    Checkpoint, Compute, Environment, Evaluation, Ranker, Stop, TrainingState, fit,
+    Checkpoint, Compute, Environment, Evaluation, Ranker, RecipeEntry, Stop, TrainingState, fit,
 };
 
 use crate::call::Call;
@@ -199,6 +199,7 @@ impl Executor for Runner {
             valid: job.valid.as_ref().map(|split| &split.rows),
             checkpoints: Some(&checkpoints),
             resume,
+            recipe: Some(RecipeEntry::of(&self.recipe, &self.recipe_text)),
         };
         let first = self.comm.rank() == 0;
         let mut recorder = Recorder {

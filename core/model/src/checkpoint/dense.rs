@@ -5,6 +5,7 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors, View};
 
+use super::misfit;
 use crate::parameters::Entry;
 use crate::{ModelError, Ranker};
 
@@ -54,27 +55,32 @@ pub(super) fn serialize(ranker: &Ranker) -> Result<Vec<u8>, safetensors::SafeTen
     safetensors::serialize(tensors, None)
 }
 
+/// Checks that the file is a safetensors file.
+pub(super) fn check(path: &Path) -> Result<(), ModelError> {
+    let bytes = std::fs::read(path).map_err(ModelError::io("reading", path))?;
+    parse(path, &bytes).map(drop)
+}
+
+/// The tensors of a file.
+pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, ModelError> {
+    SafeTensors::deserialize(bytes)
+        .map_err(|error| misfit(path, "safetensors header", error.to_string(), "a readable one"))
+}
+
 /// Reads what [`serialize`] wrote into the model, after checking every name and shape.
 pub(super) fn load(ranker: &mut Ranker, path: &Path, steps: u64) -> Result<(), ModelError> {
     let bytes = std::fs::read(path).map_err(ModelError::io("reading", path))?;
-    let misfit = |what: String, found: String, expected: String| ModelError::Checkpoint {
-        path: path.to_owned(),
-        what,
-        found,
-        expected,
-    };
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| {
-        misfit("safetensors header".to_owned(), error.to_string(), "a readable one".to_owned())
-    })?;
+    let file = parse(path, &bytes)?;
     let entries = ranker.parameters.entries().to_vec();
     let read = |name: &str, entry: &Entry, flat: &mut [f32]| {
         let Ok(tensor) = file.tensor(name) else {
             let (found, expected) = ("no such tensor".to_owned(), format!("{:?}", entry.shape));
-            return Err(misfit(format!("`{name}`"), found, expected));
+            return Err(misfit(path, &format!("`{name}`"), found, expected));
         };
         if tensor.dtype() != Dtype::F32 || tensor.shape() != entry.shape {
             let found = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
-            return Err(misfit(format!("`{name}`"), found, format!("F32 {:?}", entry.shape)));
+            let expected = format!("F32 {:?}", entry.shape);
+            return Err(misfit(path, &format!("`{name}`"), found, expected));
         }
         for (value, bytes) in flat[entry.range()].iter_mut().zip(tensor.data().chunks_exact(4)) {
             *value = f32::from_le_bytes(bytes.try_into().expect("chunks are four bytes long"));

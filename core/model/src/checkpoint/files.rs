@@ -61,6 +61,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-fn hex(digest: u64) -> String {
+/// A checksum as manifests hold it.
+pub(super) fn hex(digest: u64) -> String {
     format!("{digest:016x}")
 }

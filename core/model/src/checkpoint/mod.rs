@@ -1,25 +1,57 @@
-//! Checkpoints: folders that any number of ranks can load.
-//!
-//! ```text
-//! step-00001200/
-//!   manifest.json              written last; without it the folder is not a checkpoint
-//!   dense.safetensors          MLP weights, and the optimizer's state beside each
-//!   tables/<name>/part-00000.arrow   keys, values, optimizer state; one part per rank
-//!   plugins/<sha256>.wasm      components of the model's transforms and loss; .wat if they are text
-//! ```
+//! Checkpoints: folders that any number of ranks can load. `CHECKPOINT.md` is the format.
 //!
 //! Everything is written into a temporary sibling folder, flushed to disk, and renamed: a crash at
 //! any moment leaves the earlier checkpoints as they were, and no half one under a final name.
+//!
+//! Files are trusted only as far as they are checked: the chain and every checksum before any
+//! content, and the structure of what is read on top of that.
 
+mod chain;
 mod dense;
+mod diff;
+mod export;
 mod files;
+mod folder;
 mod manifest;
+mod manifest_check;
+mod part;
+mod part_read;
+mod part_write;
 mod plugins;
 mod read;
-mod table_part;
+mod reshard;
+mod saved;
+mod staging;
+mod table_rows;
+#[cfg(test)]
+mod tests;
 mod write;
 
-pub use manifest::{CheckpointManifest, FileEntry, PluginEntry, TableEntry};
+use std::path::Path;
+
+use crate::ModelError;
+
+pub use chain::Chain;
+pub use diff::{CheckpointDiff, ManifestDiff, TableDiff, TensorDiff};
+pub use export::{ExportColumns, ExportFormat};
+pub(crate) use folder::{CheckpointFolder, Form};
+pub use manifest::{
+    CheckpointManifest, DeltaEntry, FileEntry, Link, PluginEntry, RecipeEntry, TableEntry,
+};
 pub(crate) use read::load_weights;
 pub use read::{Checkpoint, latest};
-pub(crate) use write::CheckpointFolder;
+pub(crate) use saved::Saved;
+
+fn misfit(
+    path: &Path,
+    what: &str,
+    found: impl Into<String>,
+    expected: impl Into<String>,
+) -> ModelError {
+    ModelError::Checkpoint {
+        path: path.to_owned(),
+        what: what.to_owned(),
+        found: found.into(),
+        expected: expected.into(),
+    }
+}

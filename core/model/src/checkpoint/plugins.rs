@@ -1,14 +1,12 @@
 //! The plugins of a model, kept with its weights.
 
 use std::fs;
-use std::io::{self, Write};
-use std::path::Path;
 
 use rectool_base::PluginCall;
 
 use super::Checkpoint;
-use super::files::{HashedFile, sync_folder};
 use super::manifest::{FileEntry, PluginEntry};
+use super::staging::Staging;
 use crate::{DlrmSpec, ModelError, Ranker};
 
 /// The folder's name.
@@ -20,34 +18,16 @@ fn file_of(call: &PluginCall, content: &[u8]) -> String {
     format!("{FOLDER}/{}.{extension}", call.sha256)
 }
 
-/// Makes the folder, if there is anything to go into it.
-pub(super) fn prepare(ranker: &Ranker, work: &Path) -> Result<(), ModelError> {
-    let any = ranker.spec.plugins().iter().any(|(_, call)| content(ranker, call).is_some());
-    if !any {
-        return Ok(());
-    }
-    let folder = work.join(FOLDER);
-    fs::create_dir_all(&folder).map_err(ModelError::io("creating", folder))
-}
-
 fn content(ranker: &Ranker, call: &PluginCall) -> Option<std::sync::Arc<[u8]>> {
     ranker.plugins.content(&call.sha256)
 }
 
 /// Writes the components.
-pub(super) fn write(ranker: &Ranker, work: &Path) -> Result<Vec<FileEntry>, ModelError> {
+pub(super) fn write(ranker: &Ranker, staging: &Staging) -> Result<Vec<FileEntry>, ModelError> {
     let mut files = Vec::new();
     for (_, call) in ranker.spec.plugins() {
         let Some(bytes) = content(ranker, call) else { continue };
-        let name = file_of(call, &bytes);
-        let path = work.join(&name);
-        let write = || {
-            let mut file = HashedFile::create(&path)?;
-            file.write_all(&bytes)?;
-            file.finish()
-        };
-        let (bytes, xxh3) = write().map_err(ModelError::io("writing", &path))?;
-        files.push(FileEntry { file: name, bytes, xxh3, rows: None });
+        files.push(staging.write(&file_of(call, &bytes), &bytes)?);
     }
     Ok(files)
 }
@@ -65,12 +45,6 @@ pub(super) fn entries(ranker: &Ranker, files: &[FileEntry]) -> Vec<PluginEntry> 
         }
     };
     ranker.spec.plugins().into_iter().map(entry).collect()
-}
-
-/// Makes the folder's entries durable.
-pub(super) fn sync(work: &Path) -> io::Result<()> {
-    let folder = work.join(FOLDER);
-    if folder.exists() { sync_folder(&folder) } else { Ok(()) }
 }
 
 /// Fails if the checkpoint was made with other code under the name of one of `wanted`'s plugins:

@@ -1,15 +1,20 @@
 //! Finding, checking and loading checkpoints.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rectool_base::limits::MANIFEST_BYTES_MAX;
+use rectool_embedding::TableOptions;
 use serde_json::Value;
 
-use super::files::measure;
-use super::manifest::{CheckpointManifest, DENSE_FILE, FORMAT_NAME, FORMAT_VERSION, MANIFEST_FILE};
-use super::{dense, plugins, table_part};
+use super::chain::Chain;
+use super::manifest::{CheckpointManifest, DENSE_FILE, Link, MANIFEST_FILE, TableEntry};
+use super::saved::Saved;
+use super::{dense, manifest_check, misfit, plugins};
 use crate::{DlrmSpec, Environment, ModelError, Ranker, TrainingState};
+
+/// Rows that go to the tables in one call.
+const ROWS_AT_ONCE: usize = 1 << 14;
 
 /// Names of checkpoints made every so many steps.
 pub(super) const STEP_PREFIX: &str = "step-";
@@ -28,6 +33,7 @@ pub(super) const BEST_PREFIX: &str = "best-";
 pub struct Checkpoint {
     path: PathBuf,
     manifest: CheckpointManifest,
+    identity: String,
 }
 
 /// The checkpoint of the most steps in `folder`, if there is any.
@@ -61,7 +67,7 @@ impl Checkpoint {
     /// Reads and checks the manifest, and that every file has the size it names.
     ///
     /// # Errors
-    /// [`ModelError::Io`] or [`ModelError::Checkpoint`].
+    /// [`ModelError::Io`], [`ModelError::CheckpointVersion`] or [`ModelError::Checkpoint`].
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let file = path.join(MANIFEST_FILE);
         let size = fs::metadata(&file).map_err(ModelError::io("reading", &file))?.len();
@@ -70,31 +76,15 @@ impl Checkpoint {
             return Err(misfit(&file, "size", format!("{size} bytes"), expected));
         }
         let text = fs::read(&file).map_err(ModelError::io("reading", &file))?;
-        let unreadable = |error: serde_json::Error| {
-            misfit(&file, "manifest", error.to_string(), "a checkpoint's manifest")
-        };
-        let value: Value = serde_json::from_slice(&text).map_err(unreadable)?;
-        if value["format"] != FORMAT_NAME {
-            return Err(misfit(&file, "`format`", value["format"].to_string(), FORMAT_NAME));
-        }
-        if value["version"] != FORMAT_VERSION {
-            let expected = format!("{FORMAT_VERSION}, the version this rectool reads");
-            return Err(misfit(&file, "`version`", value["version"].to_string(), expected));
-        }
-        let manifest: CheckpointManifest = serde_json::from_value(value).map_err(unreadable)?;
-        let checkpoint = Self { path: path.to_owned(), manifest };
+        let (manifest, identity) = manifest_check::parse(&file, &text)?;
+        let checkpoint = Self { path: path.to_owned(), manifest, identity };
         checkpoint.check_sizes()?;
         Ok(checkpoint)
     }
 
     fn check_sizes(&self) -> Result<(), ModelError> {
         for entry in &self.manifest.files {
-            let path = Path::new(&entry.file);
-            if !path.components().all(|part| matches!(part, Component::Normal(_))) {
-                let expected = "a path below the checkpoint";
-                return Err(misfit(&self.path, "file name", entry.file.clone(), expected));
-            }
-            let path = self.path.join(path);
+            let path = self.path.join(&entry.file);
             let bytes = fs::metadata(&path).map_err(ModelError::io("reading", &path))?.len();
             if bytes != entry.bytes {
                 let expected = format!("{} bytes", entry.bytes);
@@ -114,19 +104,35 @@ impl Checkpoint {
         &self.path
     }
 
-    /// Compares every file's checksum.
+    /// Its folder's name.
+    pub fn name(&self) -> &str {
+        self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// The checksum of its manifest, which holds those of all its files: 16 hex digits.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// How a delta on it would name it.
+    pub(super) fn link(&self) -> Link {
+        Link { name: self.name().to_owned(), identity: self.identity.clone() }
+    }
+
+    /// With what it builds on, if it is a delta.
     ///
     /// # Errors
-    /// The first file that cannot be read or differs.
+    /// As [`Chain::open`].
+    pub fn chain(&self) -> Result<Chain, ModelError> {
+        Chain::open(self.clone())
+    }
+
+    /// Compares every file's checksum, also of what a delta builds on.
+    ///
+    /// # Errors
+    /// The first file that cannot be read or differs, or what is wrong with the chain.
     pub fn verify(&self) -> Result<(), ModelError> {
-        self.manifest.files.iter().try_for_each(|entry| {
-            let path = self.path.join(&entry.file);
-            let (_, xxh3) = measure(&path).map_err(ModelError::io("reading", &path))?;
-            if xxh3 == entry.xxh3 {
-                return Ok(());
-            }
-            Err(misfit(&path, "checksum", xxh3, entry.xxh3.clone()))
-        })
+        self.chain()?.verify()
     }
 
     /// Builds the model it holds, with its weights.
@@ -151,16 +157,35 @@ impl Checkpoint {
     pub fn load(&self, ranker: &mut Ranker) -> Result<TrainingState, ModelError> {
         plugins::expect_same(self, &ranker.spec)?;
         self.expect_model(&ranker.spec)?;
-        self.verify()?;
+        let chain = self.chain()?;
+        chain.verify()?;
         dense::load(ranker, &self.path.join(DENSE_FILE), self.manifest.dense_optimizer_steps)?;
         ranker.tables.clear();
+        ranker.tables.set_steps(self.manifest.table_steps);
         for at in 0..ranker.tables.table_options().len() {
-            let prefix = format!("tables/{}/", ranker.tables.table_options()[at].name);
-            for entry in self.manifest.files.iter().filter(|file| file.file.starts_with(&prefix)) {
-                table_part::read(&mut ranker.tables, at, &self.path.join(&entry.file))?;
+            let entry = self.table_of(&ranker.tables.table_options()[at])?;
+            for rows in chain.rows(entry, ROWS_AT_ONCE)? {
+                ranker.tables.import(at, &rows?)?;
             }
         }
+        ranker.saved = Some(Saved::of(self));
         Ok(self.manifest.state.clone())
+    }
+
+    /// The entry of a table, which must be of the width that the engine gives it.
+    fn table_of(&self, options: &TableOptions) -> Result<&TableEntry, ModelError> {
+        let (name, dim) = (&options.name, options.dim);
+        let state = options.optimizer.state_width(dim);
+        let shape = |dim, state| format!("D {dim} and {state} floats of state");
+        let entry = self.manifest.tables.iter().find(|entry| entry.name == *name);
+        let found = entry.map(|entry| (entry.dim, entry.state_width));
+        match (entry, found) {
+            (Some(entry), Some(found)) if found == (dim, state) => Ok(entry),
+            (_, found) => {
+                let found = found.map_or("none".to_owned(), |(dim, state)| shape(dim, state));
+                Err(misfit(&self.path, &format!("table `{name}`"), found, shape(dim, state)))
+            }
+        }
     }
 
     fn expect_model(&self, wanted: &DlrmSpec) -> Result<(), ModelError> {
@@ -204,19 +229,5 @@ fn difference(at: String, found: &Value, wanted: &Value) -> Option<(String, Stri
             .find_map(|(index, (a, b))| difference(join(&index.to_string()), a, b)),
         _ if found == wanted => None,
         _ => Some((at, found.to_string(), wanted.to_string())),
-    }
-}
-
-fn misfit(
-    path: &Path,
-    what: &str,
-    found: impl Into<String>,
-    expected: impl Into<String>,
-) -> ModelError {
-    ModelError::Checkpoint {
-        path: path.to_owned(),
-        what: what.to_owned(),
-        found: found.into(),
-        expected: expected.into(),
     }
 }

@@ -1,142 +1,97 @@
 //! Writing checkpoints, rank by rank.
 
-use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rectool_comm::{Comm, agree};
+use rectool_comm::{Comm, CommExt, agree};
 use rectool_embedding::TableOptions;
 
-use super::files::{HashedFile, sync_folder};
+use super::chain::table_files;
+use super::files::hex;
 use super::manifest::{
-    CheckpointManifest, DENSE_FILE, FORMAT_NAME, FORMAT_VERSION, FileEntry, MANIFEST_FILE,
-    TableEntry,
+    CheckpointManifest, DENSE_FILE, DeltaEntry, FORMAT_NAME, FORMAT_VERSION, FileEntry, Link,
+    RecipeEntry, TableEntry,
 };
-use super::read::{BEST_PREFIX, STEP_PREFIX, listed};
-use super::{dense, plugins, table_part};
+use super::part::PartLayout;
+use super::part_write::PartWriter;
+use super::saved::Saved;
+use super::staging::Staging;
+use super::table_rows::Says;
+use super::{dense, misfit, plugins};
 use crate::{ModelError, Ranker, TrainingState};
 
-/// A folder of checkpoints of one training.
-pub(crate) struct CheckpointFolder {
-    pub(crate) path: PathBuf,
-    /// Checkpoints kept besides the best one.
-    pub(crate) kept: usize,
-}
-
-impl CheckpointFolder {
-    /// Where the checkpoint of a best evaluation lies.
-    pub(crate) fn best_path(&self, step: u64) -> PathBuf {
-        self.path.join(format!("{BEST_PREFIX}{step:08}"))
-    }
-
-    /// Writes a checkpoint and drops the oldest beyond `kept`.
-    ///
-    /// # Collective
-    /// Every rank.
-    pub(crate) fn save(
-        &self,
-        ranker: &Ranker,
-        state: &TrainingState,
-    ) -> Result<PathBuf, ModelError> {
-        let path = self.path.join(format!("{STEP_PREFIX}{:08}", state.steps));
-        save(ranker, state, &path)?;
-        self.prune(ranker, STEP_PREFIX, self.kept.max(1))?;
-        Ok(path)
-    }
-
-    /// Writes the checkpoint of a best evaluation and drops the earlier best.
-    ///
-    /// # Collective
-    /// Every rank.
-    pub(crate) fn save_best(
-        &self,
-        ranker: &Ranker,
-        state: &TrainingState,
-    ) -> Result<(), ModelError> {
-        save(ranker, state, &self.best_path(state.steps))?;
-        self.prune(ranker, BEST_PREFIX, 1)
-    }
-
-    fn prune(&self, ranker: &Ranker, prefix: &str, kept: usize) -> Result<(), ModelError> {
-        if ranker.comm.rank() != 0 {
-            return Ok(());
-        }
-        let old = listed(&self.path, prefix);
-        for (_, path) in old.iter().rev().skip(kept) {
-            fs::remove_dir_all(path).map_err(ModelError::io("removing", path))?;
-        }
-        Ok(())
-    }
+/// What a checkpoint says besides the model.
+pub(super) struct Content<'a> {
+    pub(super) state: &'a TrainingState,
+    /// Only what changed since.
+    pub(super) delta: Option<DeltaEntry>,
+    pub(super) recipe: Option<RecipeEntry>,
 }
 
 /// Writes the checkpoint `path`, replacing one of the same name.
 ///
 /// # Collective
-/// Every rank, with the same path and state, on a file system that all ranks see.
-fn save(ranker: &Ranker, state: &TrainingState, path: &Path) -> Result<(), ModelError> {
+/// Every rank, with the same path and content, on a file system that all ranks see.
+pub(super) fn write(
+    ranker: &Ranker,
+    content: Content<'_>,
+    path: &Path,
+) -> Result<Saved, ModelError> {
     let comm = &*ranker.comm;
     let first = comm.rank() == 0;
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let work = path.with_file_name(format!(".writing-{name}"));
-    let prepared = if first { prepare(ranker, &work) } else { Ok(()) };
+    let staging = Staging::new(path);
+    let names = ranker.tables.table_options().iter().map(|table| table.name.as_str());
+    let prepared = if first { staging.prepare(names) } else { Ok(()) };
     agree(comm, prepared)?;
-    let written = agree(comm, write_parts(ranker, &work));
+    let written = agree(comm, write_files(ranker, content.delta.as_ref(), &staging));
     let finished = written.and_then(|files| {
-        let files = gather(comm, &files)?;
-        let finished = if first { finish(ranker, state, files, (&work, path)) } else { Ok(()) };
-        agree(comm, finished)
+        let manifest = manifest(ranker, content, gather(comm, &files)?);
+        let identity = if first { staging.finish(&manifest) } else { Ok(String::new()) };
+        Ok((manifest, agree(comm, identity)?))
     });
-    if finished.is_err() && first {
-        // The error itself is what matters; a leftover folder has no final name.
-        let _ = fs::remove_dir_all(&work);
-    }
-    finished
-}
-
-fn prepare(ranker: &Ranker, work: &Path) -> Result<(), ModelError> {
-    if work.exists() {
-        fs::remove_dir_all(work).map_err(ModelError::io("removing", work))?;
-    }
-    for table in ranker.tables.table_options() {
-        let folder = work.join("tables").join(&table.name);
-        fs::create_dir_all(&folder).map_err(ModelError::io("creating", folder))?;
-    }
-    plugins::prepare(ranker, work)
+    let (manifest, identity) = finished.inspect_err(|_| {
+        if first {
+            staging.discard();
+        }
+    })?;
+    // Rank 0 alone knows it.
+    let digest = u64::from_str_radix(&identity, 16).unwrap_or(0);
+    let identity = hex(comm.max_u64(digest)?);
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Saved::new(path, Link { name, identity }, &manifest))
 }
 
 /// Writes this rank's files.
-fn write_parts(ranker: &Ranker, work: &Path) -> Result<Vec<FileEntry>, ModelError> {
+fn write_files(
+    ranker: &Ranker,
+    delta: Option<&DeltaEntry>,
+    staging: &Staging,
+) -> Result<Vec<FileEntry>, ModelError> {
     let rank = ranker.comm.rank();
     let mut files = Vec::new();
     if rank == 0 {
-        let path = work.join(DENSE_FILE);
-        let bytes = dense::serialize(ranker).map_err(|error| ModelError::Checkpoint {
-            path: path.clone(),
-            what: "dense weights".to_owned(),
-            found: error.to_string(),
-            expected: "a safetensors file".to_owned(),
+        let bytes = dense::serialize(ranker).map_err(|error| {
+            misfit(
+                &staging.file(DENSE_FILE),
+                "dense weights",
+                error.to_string(),
+                "a safetensors file",
+            )
         })?;
-        let mut file = HashedFile::create(&path).map_err(ModelError::io("writing", &path))?;
-        file.write_all(&bytes).map_err(ModelError::io("writing", &path))?;
-        let (bytes, xxh3) = file.finish().map_err(ModelError::io("writing", &path))?;
-        files.push(FileEntry { file: DENSE_FILE.to_owned(), bytes, xxh3, rows: None });
-    }
-    if rank == 0 {
-        files.extend(plugins::write(ranker, work)?);
+        files.push(staging.write(DENSE_FILE, &bytes)?);
+        files.extend(plugins::write(ranker, staging)?);
     }
     for (at, table) in ranker.tables.table_options().iter().enumerate() {
+        let state = table.optimizer.state_width(table.dim);
+        let layout = PartLayout { dim: table.dim, state, dated: true };
         let name = format!("tables/{}/part-{rank:05}.arrow", table.name);
-        let path = work.join(&name);
-        let mut file = HashedFile::create(&path).map_err(ModelError::io("writing", &path))?;
-        let rows = table_part::write(&ranker.tables, at, &mut file).map_err(|error| {
-            let source = match error {
-                arrow_schema::ArrowError::IoError(_, source) => source,
-                other => std::io::Error::other(other),
-            };
-            ModelError::io("writing", &path)(source)
-        })?;
-        let (bytes, xxh3) = file.finish().map_err(ModelError::io("writing", &path))?;
-        files.push(FileEntry { file: name, bytes, xxh3, rows: Some(rows) });
+        let mut writer = PartWriter::create(&staging.file(&name), layout)?;
+        let rows_max = layout.batch_rows();
+        let rows = match delta {
+            None => ranker.tables.export(at, rows_max)?,
+            Some(delta) => ranker.tables.export_since(at, delta.since_step, rows_max)?,
+        };
+        rows.into_iter().try_for_each(|rows| writer.write(rows))?;
+        files.push(writer.finish(name)?);
     }
     Ok(files)
 }
@@ -157,62 +112,49 @@ fn gather(comm: &dyn Comm, own: &[FileEntry]) -> Result<Vec<FileEntry>, ModelErr
     Ok(files)
 }
 
-/// Writes the manifest and gives the folder its name.
-fn finish(
-    ranker: &Ranker,
-    state: &TrainingState,
-    files: Vec<FileEntry>,
-    (work, path): (&Path, &Path),
-) -> Result<(), ModelError> {
-    let table = |table: &TableOptions| {
-        let prefix = format!("tables/{}/", table.name);
-        let parts = files.iter().filter(|file| file.file.starts_with(&prefix));
-        let rows = parts.filter_map(|file| file.rows).sum();
-        let (name, dim) = (table.name.clone(), table.dim);
-        TableEntry { name, dim, state_width: table.optimizer.state_width(dim), rows }
-    };
-    let manifest = CheckpointManifest {
+fn manifest(ranker: &Ranker, content: Content<'_>, files: Vec<FileEntry>) -> CheckpointManifest {
+    let mut manifest = CheckpointManifest {
         format: FORMAT_NAME.to_owned(),
         version: FORMAT_VERSION,
         model: ranker.spec.clone(),
         schema: ranker.schema.clone(),
         ranks: ranker.comm.size(),
-        state: state.clone(),
+        state: content.state.clone(),
         dense_optimizer_steps: ranker.optimizer.steps(),
-        tables: ranker.tables.table_options().iter().map(table).collect(),
+        table_steps: ranker.tables.steps(),
+        tables: Vec::new(),
         plugins: plugins::entries(ranker, &files),
+        recipe: content.recipe,
+        delta: content.delta,
         files,
-        written_by: concat!("rectool ", env!("CARGO_PKG_VERSION")).to_owned(),
+        written_by: WRITTEN_BY.to_owned(),
+        manifest_xxh3: String::new(),
     };
-    let text = serde_json::to_vec_pretty(&manifest).expect("the manifest is plain data");
-    let manifest_path = work.join(MANIFEST_FILE);
-    let write = || {
-        let mut file = HashedFile::create(&manifest_path)?;
-        file.write_all(&text)?;
-        file.finish()?;
-        for table in ranker.tables.table_options() {
-            sync_folder(&work.join("tables").join(&table.name))?;
-        }
-        sync_folder(&work.join("tables"))?;
-        plugins::sync(work)?;
-        sync_folder(work)
+    let table = |table: &TableOptions| {
+        let (name, dim) = (table.name.clone(), table.dim);
+        let state_width = table.optimizer.state_width(dim);
+        count_rows(&manifest, TableEntry { name, dim, state_width, rows: 0, removed: 0 })
     };
-    write().map_err(ModelError::io("writing", &manifest_path))?;
-    replace(work, path).map_err(ModelError::io("renaming to", path))
+    manifest.tables = ranker.tables.table_options().iter().map(table).collect();
+    manifest
 }
 
-/// Renames `work` to `path`; an older folder of that name goes only once it is out of the way.
-fn replace(work: &Path, path: &Path) -> std::io::Result<()> {
-    let old = work.with_extension("old");
-    if path.exists() {
-        fs::rename(path, &old)?;
+/// Who writes.
+pub(super) const WRITTEN_BY: &str = concat!("rectool ", env!("CARGO_PKG_VERSION"));
+
+/// The entry with the rows that the manifest's files hold.
+pub(super) fn count_rows(manifest: &CheckpointManifest, mut table: TableEntry) -> TableEntry {
+    (table.rows, table.removed) = (0, 0);
+    for (says, file) in table_files(manifest, &table.name) {
+        let rows = file.rows.unwrap_or_default();
+        match says {
+            // Of parts that share out the columns of the same rows only the first counts.
+            Says::Rows if file.columns.is_none_or(|[first, _]| first == 0) => {
+                table.rows = table.rows.saturating_add(rows);
+            }
+            Says::Rows => {}
+            Says::Removed => table.removed = table.removed.saturating_add(rows),
+        }
     }
-    fs::rename(work, path)?;
-    if let Some(parent) = path.parent() {
-        sync_folder(parent)?;
-    }
-    if old.exists() {
-        fs::remove_dir_all(&old)?;
-    }
-    Ok(())
+    table
 }

@@ -43,6 +43,7 @@ fn train(
         valid: Some(&valid),
         checkpoints: how.early_stop.is_some().then_some(folder.path()),
         resume: None,
+        recipe: None,
     };
     let mut told = Told::default();
     fit(&mut ranker, &job, &mut told)?;

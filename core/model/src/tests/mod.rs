@@ -1,6 +1,6 @@
 //! Whole trainings on small data, with losses and transforms that come from elsewhere.
 
 mod losses;
-mod native;
+pub(crate) mod native;
 mod negatives;
 mod plugins;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A call of the plugin `name`; its hash is made of name and `build`.
-pub(super) fn call(name: &str, build: &str) -> PluginCall {
+pub(crate) fn call(name: &str, build: &str) -> PluginCall {
     PluginCall {
         name: name.to_owned(),
         version: "1.0.0".to_owned(),
@@ -274,7 +274,7 @@ pub(super) fn choices(folder: &Path) -> Dataset {
 }
 
 /// Writes a dataset with ids, floats, a group, a weight, clicks, counts and a text.
-pub(super) fn dataset(folder: &Path) -> Dataset {
+pub(crate) fn dataset(folder: &Path) -> Dataset {
     let i64 = |name: &str| ColumnSchema::plain(name, ColumnKind::I64 { width: 1 });
     let f32 = |name: &str| ColumnSchema::plain(name, ColumnKind::F32 { width: 1 });
     let columns = vec![
@@ -324,7 +324,7 @@ pub(super) fn dataset(folder: &Path) -> Dataset {
 }
 
 /// A small model with `loss`, on users, items and the column `dense`.
-pub(super) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainStep>) -> DlrmSpec {
+pub(crate) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainStep>) -> DlrmSpec {
     let feature = |name: &&str| IdFeatureSpec {
         name: (*name).to_owned(),
         column: (*name).to_owned(),
@@ -375,12 +375,12 @@ pub(super) fn step(name: &str, inputs: &[&str]) -> ChainStep {
     ChainStep { inputs, op: ChainOp::Plugin(call(name, "a")) }
 }
 
-pub(super) fn environment(comm: Arc<dyn Comm>) -> Environment {
+pub(crate) fn environment(comm: Arc<dyn Comm>) -> Environment {
     Environment { comm, compute: DeviceChoice::Cpu.resolve(0).unwrap(), plugins: Arc::new(Native) }
 }
 
 /// Three epochs of batches of 64 rows.
-pub(super) fn training() -> TrainSpec {
+pub(crate) fn training() -> TrainSpec {
     TrainSpec {
         batch_size: 64,
         epochs: 3,
@@ -393,6 +393,7 @@ pub(super) fn training() -> TrainSpec {
         early_stop: None,
         checkpoint_every: 0,
         checkpoints_kept: 2,
+        checkpoint_full_every: 0,
         report_every: 5,
         loader_threads: 1,
     }

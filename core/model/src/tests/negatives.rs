@@ -33,8 +33,14 @@ fn train(
     let mut ranker = Ranker::new(spec, data.schema(), environment(comm)).unwrap();
     let mut how = training();
     how.epochs = 6;
-    let job =
-        TrainJob { spec: &how, train: &train, valid: None, checkpoints: folder, resume: None };
+    let job = TrainJob {
+        spec: &how,
+        train: &train,
+        valid: None,
+        checkpoints: folder,
+        resume: None,
+        recipe: None,
+    };
     let summary = fit(&mut ranker, &job, &mut Quiet).unwrap();
     assert_eq!(summary.state.samples, 6 * 600 * 3);
     let evaluation = ranker.evaluate(&valid, 50, 1).unwrap();

@@ -17,7 +17,8 @@ fn trained(data: &rectool_data::Dataset, spec: DlrmSpec, folder: &std::path::Pat
     let train = data.split("train").unwrap();
     let mut ranker = Ranker::new(spec, data.schema(), environment(Arc::new(Solo))).unwrap();
     let (spec, checkpoints) = (&training(), Some(folder));
-    let job = TrainJob { spec, train: &train, valid: None, checkpoints, resume: None };
+    let job =
+        TrainJob { spec, train: &train, valid: None, checkpoints, resume: None, recipe: None };
     fit(&mut ranker, &job, &mut Quiet).unwrap();
     ranker
 }

@@ -12,7 +12,7 @@ use super::read::{Reading, open_loader};
 use super::state::{Best, TrainingState};
 use super::vote::{Verdict, vote};
 use super::window::Window;
-use crate::checkpoint::{self, CheckpointFolder};
+use crate::checkpoint::{self, CheckpointFolder, Form, RecipeEntry};
 use crate::ranker::{StepRule, milliseconds};
 use crate::{
     EvaluationReport, ModelError, Observer, PhaseTimes, Ranker, StepReport, TrainSpec, metric_names,
@@ -30,6 +30,8 @@ pub struct TrainJob<'a> {
     pub checkpoints: Option<&'a Path>,
     /// Where to go on, from a loaded checkpoint.
     pub resume: Option<TrainingState>,
+    /// What checkpoints say of where the job comes from.
+    pub recipe: Option<RecipeEntry>,
 }
 
 /// Why a training ended.
@@ -139,6 +141,8 @@ impl<'a, 'b> Run<'a, 'b> {
             folder: job.checkpoints.map(|path| CheckpointFolder {
                 path: path.to_owned(),
                 kept: job.spec.checkpoints_kept,
+                full_every: job.spec.checkpoint_full_every,
+                recipe: job.recipe.clone(),
             }),
             checkpoint: None,
         }
@@ -148,6 +152,9 @@ impl<'a, 'b> Run<'a, 'b> {
         let spec = self.job.spec;
         let steps_per_epoch = spec.steps_per_epoch(self.job.train.rows());
         let steps_total = spec.steps_total(self.job.train.rows());
+        if let Some(folder) = &self.folder {
+            folder.clean(&*self.comm)?;
+        }
         if self.stopped_early() {
             return Ok(Stop::Early);
         }
@@ -177,7 +184,7 @@ impl<'a, 'b> Run<'a, 'b> {
                 return Ok(Stop::Early);
             }
             if save && !last {
-                self.save()?;
+                self.save(Form::Due)?;
             }
         }
         Ok(Stop::Finished)
@@ -265,9 +272,9 @@ impl<'a, 'b> Run<'a, 'b> {
         patience.is_some_and(|patience| self.state.evaluations_since_best >= patience.max(1))
     }
 
-    fn save(&mut self) -> Result<(), ModelError> {
+    fn save(&mut self, form: Form) -> Result<(), ModelError> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let path = folder.save(self.ranker, &self.state)?;
+        let path = folder.save(self.ranker, &self.state, form)?;
         self.observer.on_checkpoint(&path, self.state.steps);
         self.checkpoint = Some(path);
         Ok(())
@@ -275,7 +282,8 @@ impl<'a, 'b> Run<'a, 'b> {
 
     /// Writes the last checkpoint, and goes back to the best weights if early stopping is on.
     fn finish(mut self, stop: Stop) -> Result<FitSummary, ModelError> {
-        self.save()?;
+        // What is handed on stands alone; what an interrupted training goes on from need not.
+        self.save(if stop == Stop::Interrupted { Form::Due } else { Form::Full })?;
         let best = self.state.best.as_ref().filter(|best| best.step != self.state.steps);
         if let (Some(best), Some(folder), true) = (best, &self.folder, stop != Stop::Interrupted) {
             checkpoint::load_weights(self.ranker, &folder.best_path(best.step))?;
