@@ -14,6 +14,7 @@
     reason = "a kernel gets wide registers only where it is inlined into `simd::dispatch`"
 )]
 
+mod admission;
 mod collection;
 mod distinct;
 mod error;
@@ -36,15 +37,18 @@ mod prepare;
 mod row;
 mod rule;
 mod simd;
+mod sketch;
 mod slab;
 mod step;
 mod storage;
 mod table;
 #[cfg(test)]
 mod tests;
+mod turnover;
 mod update;
 mod width;
 
+pub use admission::{Admission, FilterState, RowCounts, Unadmitted};
 pub use collection::{EmbeddingCollection, TableInfo};
 pub use error::EmbeddingError;
 pub use export::{Export, Rows};
@@ -55,4 +59,5 @@ pub use optimizer::{Decay, OptimizerOptions};
 pub use options::{IndexKind, Init, TableOptions};
 pub use placement::BUCKETS;
 pub use prepare::{Prepared, Preparer};
+pub use sketch::SketchState;
 pub use storage::Storage;

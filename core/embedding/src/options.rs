@@ -4,7 +4,8 @@ use rectool_base::limits::EMBEDDING_DIM_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::{Allowed, Number};
-use crate::{EmbeddingError, OptimizerOptions, Storage};
+use crate::sketch::COUNT_MAX;
+use crate::{Admission, EmbeddingError, OptimizerOptions, Storage, Unadmitted};
 
 /// One embedding table.
 ///
@@ -35,7 +36,16 @@ pub struct TableOptions {
     /// Longest norm of a row's summed gradient: a longer one is shortened to it, before weight decay.
     #[serde(default)]
     pub clip_norm: Option<f32>,
+    /// Which keys get a row.
+    #[serde(default)]
+    pub admission: Admission,
+    /// What keys without a row read.
+    #[serde(default)]
+    pub unadmitted: Unadmitted,
 }
+
+/// Cells of the largest sketch: 4 TiB.
+const CELLS_MAX: u64 = 1 << 40;
 
 /// How keys find their rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +110,36 @@ impl TableOptions {
             optimizer,
             storage: Storage::F32,
             clip_norm: None,
+            admission: Admission::All,
+            unadmitted: Unadmitted::Initial,
+        }
+    }
+
+    fn check_admission(&self) -> Result<(), EmbeddingError> {
+        let refuse =
+            |option, found: &dyn ToString, expected| Err(self.refuse(option, found, expected));
+        match self.admission {
+            Admission::Count { sightings, .. }
+                if !(1..=u32::from(COUNT_MAX)).contains(&sightings) =>
+            {
+                return refuse("sightings", &sightings, "1 to 15");
+            }
+            Admission::Count { window_steps: 0, .. } => {
+                return refuse("window_steps", &0, "at least 1");
+            }
+            Admission::Count { cells, .. } if !(1..=CELLS_MAX).contains(&cells) => {
+                return refuse("cells", &cells, "1 to 2^40");
+            }
+            Admission::Probability { p } if !(0.0..=1.0).contains(&p) => {
+                return refuse("p", &p, "0 to 1");
+            }
+            _ => (),
+        }
+        match self.unadmitted {
+            Unadmitted::Constant { value } if !value.is_finite() => {
+                refuse("value", &value, "a finite number")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -111,6 +151,7 @@ impl TableOptions {
         if self.index.keys_below() == Some(0) {
             return Err(self.refuse("rows", &0, "at least 1"));
         }
+        self.check_admission()?;
         let init = match self.init {
             Init::Zero => None,
             Init::Uniform { bound } => Some(("bound", bound, Allowed::NotNegative)),
