@@ -61,6 +61,10 @@ pub struct RowCounts {
     pub rejected: u64,
     /// Of the admitted: those that the sketch had no cell for.
     pub saturated: u64,
+    /// Rows that went because of their age.
+    pub expired_by_age: u64,
+    /// Rows that went because they were the least used.
+    pub expired_by_use: u64,
 }
 
 impl RowCounts {
@@ -69,6 +73,8 @@ impl RowCounts {
         self.admitted += other.admitted;
         self.rejected += other.rejected;
         self.saturated += other.saturated;
+        self.expired_by_age += other.expired_by_age;
+        self.expired_by_use += other.expired_by_use;
     }
 }
 

@@ -156,7 +156,8 @@ impl EmbeddingCollection {
     }
 
     /// Sums the gradients of each key and takes one step of its table's optimizer on its row.
-    /// `rate` multiplies every table's learning rate.
+    /// `rate` multiplies every table's learning rate. Gives rows up where [`crate::Expiry`] says so;
+    /// other batches on their way must go through `forward` again then.
     ///
     /// Shapes: `gradient` [B, F, D] as `layout` says, with [L, D] in the place of D for a sequence,
     /// where gradients of the filling zeros are not read.
@@ -202,6 +203,7 @@ impl EmbeddingCollection {
         for_each(tables, |(table, prepared): (&mut Table, &PreparedTable)| {
             table.end_step(if alone { &prepared.local } else { &prepared.asked }, self.steps);
         });
+        self.expire_where(|expiry| expiry.is_due(tick.step))?;
         Ok(())
     }
 

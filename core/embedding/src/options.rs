@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::optimizer::{Allowed, Number};
 use crate::sketch::COUNT_MAX;
-use crate::{Admission, EmbeddingError, OptimizerOptions, Storage, Unadmitted};
+use crate::{Admission, EmbeddingError, Expiry, OptimizerOptions, Storage, Unadmitted};
 
 /// One embedding table.
 ///
@@ -42,6 +42,9 @@ pub struct TableOptions {
     /// What keys without a row read.
     #[serde(default)]
     pub unadmitted: Unadmitted,
+    /// When rows are given up.
+    #[serde(default)]
+    pub expiry: Expiry,
 }
 
 /// Cells of the largest sketch: 4 TiB.
@@ -112,10 +115,11 @@ impl TableOptions {
             clip_norm: None,
             admission: Admission::All,
             unadmitted: Unadmitted::Initial,
+            expiry: Expiry::default(),
         }
     }
 
-    fn check_admission(&self) -> Result<(), EmbeddingError> {
+    fn check_turnover(&self) -> Result<(), EmbeddingError> {
         let refuse =
             |option, found: &dyn ToString, expected| Err(self.refuse(option, found, expected));
         match self.admission {
@@ -135,6 +139,12 @@ impl TableOptions {
             }
             _ => (),
         }
+        if self.expiry.every_steps == 0 {
+            return refuse("every_steps", &0, "at least 1");
+        }
+        if self.expiry.after_steps == Some(0) {
+            return refuse("after_steps", &0, "at least 1");
+        }
         match self.unadmitted {
             Unadmitted::Constant { value } if !value.is_finite() => {
                 refuse("value", &value, "a finite number")
@@ -151,7 +161,7 @@ impl TableOptions {
         if self.index.keys_below() == Some(0) {
             return Err(self.refuse("rows", &0, "at least 1"));
         }
-        self.check_admission()?;
+        self.check_turnover()?;
         let init = match self.init {
             Init::Zero => None,
             Init::Uniform { bound } => Some(("bound", bound, Allowed::NotNegative)),

@@ -6,6 +6,7 @@ use std::ops::Range;
 use rectool_base::hash_text;
 
 use crate::admission::Filter;
+use crate::expiry::Usage;
 use crate::index::{ABSENT, Index};
 use crate::initial::Initial;
 use crate::placement::bucket;
@@ -152,6 +153,16 @@ impl Table {
             self.removed.insert(key);
         }
         removed
+    }
+
+    /// The rows that were ever updated.
+    pub(crate) fn used(&self) -> Vec<Usage> {
+        let entries = self.index.entries();
+        let usage = |(key, row): &(u64, u32)| {
+            let Header { last_seen, count } = row::header(self.slab.row(*row));
+            Usage { count, last_seen, key: *key }
+        };
+        entries.iter().map(usage).filter(|usage| usage.count > 0).collect()
     }
 
     /// The keys that were removed since the last call and did not come back, in order.

@@ -2,7 +2,7 @@
 
 use rectool_comm::CommExt;
 
-use crate::{EmbeddingCollection, EmbeddingError, FilterState, RowCounts};
+use crate::{EmbeddingCollection, EmbeddingError, Expiry, FilterState, RowCounts};
 
 impl EmbeddingCollection {
     /// Takes the rows of `keys` in table `table` away: they have their initial values again. Keys
@@ -40,6 +40,38 @@ impl EmbeddingCollection {
         Ok(table.take_removed())
     }
 
+    /// Gives rows up as each table's [`Expiry`] says, though their time has not come; returns how many
+    /// of this rank's. Batches on their way cannot go on to `backward`.
+    ///
+    /// # Errors
+    /// If the exchange failed.
+    ///
+    /// # Collective
+    /// Every rank must call it.
+    pub fn expire(&mut self) -> Result<usize, EmbeddingError> {
+        self.expire_where(Expiry::is_on)
+    }
+
+    /// As [`EmbeddingCollection::expire`], in the tables for which `is_due` holds.
+    pub(crate) fn expire_where(
+        &mut self,
+        is_due: impl Fn(&Expiry) -> bool,
+    ) -> Result<usize, EmbeddingError> {
+        let now = u32::try_from(self.steps).unwrap_or(u32::MAX);
+        let mut count = 0;
+        for table in self.tables.iter_mut().filter(|table| is_due(&table.options.expiry)) {
+            // On every rank alike, whether or not it gives up rows itself.
+            self.generation += 1;
+            let expiry = &table.options.expiry;
+            let expired = expiry.choose(&*self.comm, table.used(), table.index.len(), now)?;
+            table.filter.counts.expired_by_age += expired.by_age.len() as u64;
+            table.filter.counts.expired_by_use += expired.by_use.len() as u64;
+            let keys = expired.by_age.iter().chain(&expired.by_use);
+            count += keys.filter(|key| table.remove(**key)).count();
+        }
+        Ok(count)
+    }
+
     /// What became of the keys of each table, over all ranks.
     ///
     /// # Errors
@@ -50,11 +82,14 @@ impl EmbeddingCollection {
     pub fn row_counts(&self) -> Result<Vec<RowCounts>, EmbeddingError> {
         let mut totals = Vec::with_capacity(self.tables.len());
         for table in &self.tables {
-            let RowCounts { admitted, rejected, saturated } = table.filter.counts;
+            let own = table.filter.counts;
+            let total = |count| self.comm.sum_u64(count);
             totals.push(RowCounts {
-                admitted: self.comm.sum_u64(admitted)?,
-                rejected: self.comm.sum_u64(rejected)?,
-                saturated: self.comm.sum_u64(saturated)?,
+                admitted: total(own.admitted)?,
+                rejected: total(own.rejected)?,
+                saturated: total(own.saturated)?,
+                expired_by_age: total(own.expired_by_age)?,
+                expired_by_use: total(own.expired_by_use)?,
             });
         }
         Ok(totals)

@@ -8,8 +8,8 @@ use super::case::{
     Case, Content, assert_close, assert_contents_close, content, feature, sgd, share, table,
 };
 use crate::{
-    Admission, BUCKETS, EmbeddingCollection, FilterState, Ids, Init, Layout, Mode, RowCounts,
-    TableOptions, Unadmitted,
+    Admission, BUCKETS, EmbeddingCollection, Expiry, FilterState, Ids, Init, Layout, Mode,
+    RowCounts, TableOptions, Unadmitted,
 };
 
 fn counted(sightings: u32, window_steps: u32) -> Admission {
@@ -49,7 +49,7 @@ fn a_key_gets_a_row_when_enough_batches_had_it() {
     assert_eq!(collection.rows_total().unwrap(), 0);
     assert_eq!(step(&mut collection, &[7, 8]), [start, 9.0]);
     assert_eq!(step(&mut collection, &[7]), [start - 1.0]);
-    let counts = RowCounts { admitted: 1, rejected: 4, saturated: 0 };
+    let counts = RowCounts { admitted: 1, rejected: 4, ..RowCounts::default() };
     assert_eq!(collection.row_counts().unwrap(), [counts]);
     // A row that is removed must be earned again.
     assert_eq!(collection.remove(0, &[7]).unwrap(), 1);
@@ -99,7 +99,43 @@ fn a_probability_admits_its_share() {
     assert!((8_500..9_000).contains(&second), "{second}");
 }
 
-/// A case whose tables admit in different ways.
+#[test]
+fn rows_go_when_they_are_old_or_too_many() {
+    let expiry = Expiry { after_steps: Some(4), rows_max: Some(3), every_steps: 2 };
+    let options = TableOptions { expiry, init: Init::Zero, ..table("t", 1, sgd(1.0)) };
+    let mut collection = one_table(options);
+    let keys = |collection: &EmbeddingCollection| -> Vec<u64> {
+        content(collection).keys().map(|(_, key)| *key).collect()
+    };
+    step(&mut collection, &[1, 2, 3, 4, 5]);
+    assert_eq!(keys(&collection), [1, 2, 3, 4, 5]);
+    step(&mut collection, &[1, 2]);
+    // Of three with a count of one, the lowest keys go.
+    assert_eq!(keys(&collection), [1, 2, 5]);
+    assert_eq!(collection.take_removed(0).unwrap(), [3, 4]);
+    step(&mut collection, &[3]);
+    step(&mut collection, &[]);
+    // Key 3 came back as a new one, and is younger than key 5.
+    assert_eq!(keys(&collection), [1, 2, 3]);
+    step(&mut collection, &[]);
+    step(&mut collection, &[]);
+    assert_eq!(keys(&collection), [3]);
+    assert_eq!(step(&mut collection, &[1, 3]), [0.0, -1.0]);
+    assert_eq!(collection.expire().unwrap(), 0);
+    let counts =
+        RowCounts { admitted: 7, expired_by_age: 2, expired_by_use: 3, ..RowCounts::default() };
+    assert_eq!(collection.row_counts().unwrap(), [counts]);
+    // A batch that is on its way would update rows that are another key's by now.
+    let layout = Layout::packed([1]);
+    let mut batch =
+        collection.prepare(&[Ids::Fixed { values: &[9], width: 1, at: 0 }], 1, 0).unwrap();
+    collection.forward(&mut batch, Mode::Train, &mut [0.0], &layout).unwrap();
+    collection.expire().unwrap();
+    assert!(collection.backward(&mut batch, &[1.0], &layout, 1.0).is_err());
+    assert_eq!(keys(&collection), [1, 3, 9]);
+}
+
+/// A case whose tables admit and give up rows in different ways.
 fn admitting(seed: u64, rows_max: u64) -> Case {
     let mut case = Case::draw(seed, rows_max);
     for (t, table) in case.tables.iter_mut().enumerate() {
@@ -107,6 +143,12 @@ fn admitting(seed: u64, rows_max: u64) -> Case {
             0 => counted(2, 6),
             1 => counted(3, 1_000),
             _ => Admission::Probability { p: 0.4 },
+        };
+        table.expiry = match (seed as usize + t) % 4 {
+            0 => Expiry::default(),
+            1 => Expiry { after_steps: Some(3), rows_max: None, every_steps: 2 },
+            2 => Expiry { after_steps: None, rows_max: Some(9), every_steps: 3 },
+            _ => Expiry { after_steps: Some(5), rows_max: Some(12), every_steps: 1 },
         };
     }
     case
