@@ -68,8 +68,12 @@ pub struct TableInfo {
     pub rows: usize,
     /// Rows that this rank could come to use, if that is known.
     pub rows_max: Option<usize>,
-    /// Memory of the rows in use and of the index, on this rank.
+    /// Memory of the rows in use, of the index and of the sketch, on this rank.
     pub bytes: usize,
+    /// Cells of the admission sketch that are in use on this rank.
+    pub sketch_cells_used: u64,
+    /// All of them.
+    pub sketch_cells: u64,
 }
 
 impl EmbeddingCollection {
@@ -153,7 +157,8 @@ impl EmbeddingCollection {
     }
 
     /// Sums the gradients of each key and takes one step of its table's optimizer on its row.
-    /// `rate` multiplies every table's learning rate.
+    /// `rate` multiplies every table's learning rate. Gives rows up where [`crate::Expiry`] says so;
+    /// other batches on their way must go through `forward` again then.
     ///
     /// Shapes: `gradient` [B, F, D] as `layout` says, with [L, D] in the place of D for a sequence,
     /// where gradients of the filling zeros are not read.
@@ -194,6 +199,12 @@ impl EmbeddingCollection {
         }
         self.steps = tick.step;
         prepared.phase = Phase::Updated;
+        let alone = self.comm.size() == 1;
+        let tables = self.tables.iter_mut().zip(&prepared.tables).collect();
+        for_each(tables, |(table, prepared): (&mut Table, &PreparedTable)| {
+            table.end_step(if alone { &prepared.local } else { &prepared.asked }, self.steps);
+        });
+        self.expire_where(|expiry| expiry.is_due(tick.step))?;
         Ok(())
     }
 
@@ -227,13 +238,18 @@ impl EmbeddingCollection {
 
     /// What this rank holds of each table.
     pub fn tables(&self) -> Vec<TableInfo> {
-        let info = |table: &Table| TableInfo {
-            name: table.options.name.clone(),
-            dim: table.layout.dim,
-            state_width: table.layout.state,
-            rows: table.index.len(),
-            rows_max: table.index.rows_max(),
-            bytes: table.bytes(),
+        let info = |table: &Table| {
+            let (sketch_cells_used, sketch_cells) = table.filter.cells();
+            TableInfo {
+                name: table.options.name.clone(),
+                dim: table.layout.dim,
+                state_width: table.layout.state,
+                rows: table.index.len(),
+                rows_max: table.index.rows_max(),
+                bytes: table.bytes(),
+                sketch_cells_used,
+                sketch_cells,
+            }
         };
         self.tables.iter().map(info).collect()
     }

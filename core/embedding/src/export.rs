@@ -142,43 +142,7 @@ impl EmbeddingCollection {
     /// Goes on from `steps` steps, as after a load.
     pub fn set_steps(&mut self, steps: u64) {
         self.steps = steps;
-    }
-}
-
-impl EmbeddingCollection {
-    /// Takes the rows of `keys` in table `table` away: they have their initial values again. Keys
-    /// that other ranks own, or that have no row, are skipped. Returns how many rows there were.
-    /// Batches on their way cannot go on to `backward`.
-    ///
-    /// # Errors
-    /// If there is no such table, or a key is outside of a dense table; nothing is removed then.
-    pub fn remove(&mut self, table: usize, keys: &[u64]) -> Result<usize, EmbeddingError> {
-        let tables = self.tables.len();
-        let rank = self.comm.rank();
-        let table =
-            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
-        let index = table.options.index.clone();
-        if let Some(rows) = index.keys_below()
-            && let Some(key) = keys.iter().find(|key| **key >= rows)
-        {
-            let table = table.options.name.clone();
-            return Err(EmbeddingError::Key { table, key: *key, rows });
-        }
-        self.generation += 1;
-        let own = keys.iter().filter(|key| self.plan.placement.owner(&index, **key) == rank);
-        Ok(own.filter(|key| table.remove(**key)).count())
-    }
-
-    /// The keys of table `table` whose rows this rank removed since it was last asked, without those
-    /// that have a row again, in order: what a delta checkpoint must say is gone.
-    ///
-    /// # Errors
-    /// If there is no such table.
-    pub fn take_removed(&mut self, table: usize) -> Result<Vec<u64>, EmbeddingError> {
-        let tables = self.tables.len();
-        let table =
-            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
-        Ok(table.take_removed())
+        self.tables.iter_mut().for_each(|table| table.filter.set_step(steps));
     }
 }
 

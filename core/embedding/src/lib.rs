@@ -14,11 +14,13 @@
     reason = "a kernel gets wide registers only where it is inlined into `simd::dispatch`"
 )]
 
+mod admission;
 mod backing;
 mod collection;
 mod distinct;
 mod error;
 mod exchange;
+mod expiry;
 mod export;
 mod feature;
 mod floats;
@@ -37,18 +39,22 @@ mod prepare;
 mod row;
 mod rule;
 mod simd;
+mod sketch;
 mod slab;
 mod step;
 mod storage;
 mod table;
 #[cfg(test)]
 mod tests;
+mod turnover;
 mod update;
 mod width;
 
+pub use admission::{Admission, FilterState, RowCounts, Unadmitted};
 pub use backing::{Backing, PageFaults};
 pub use collection::{EmbeddingCollection, TableInfo};
 pub use error::EmbeddingError;
+pub use expiry::Expiry;
 pub use export::{Export, Rows};
 pub use feature::{FeatureOptions, Keep, Pooling};
 pub use ids::{Ids, Layout, Mode};
@@ -57,4 +63,5 @@ pub use optimizer::{Decay, OptimizerOptions};
 pub use options::{IndexKind, Init, TableOptions};
 pub use placement::{BUCKETS, bucket};
 pub use prepare::{Prepared, Preparer};
+pub use sketch::SketchState;
 pub use storage::Storage;

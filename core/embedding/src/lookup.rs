@@ -122,7 +122,7 @@ impl<W: Width> CopyRows<'_, W> {
             }
             let u = pick(i);
             match lookups.rows[u] {
-                ABSENT => table.initial_values(lookups.distinct.keys[u], out),
+                ABSENT => table.absent_values(lookups.distinct.keys[u], out),
                 row => {
                     let values = values::<E>(reader.words(row, words), dim);
                     for (out, value) in out.iter_mut().zip(values) {

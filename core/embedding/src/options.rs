@@ -4,7 +4,8 @@ use rectool_base::limits::EMBEDDING_DIM_MAX;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::{Allowed, Number};
-use crate::{Backing, EmbeddingError, OptimizerOptions, Storage};
+use crate::sketch::COUNT_MAX;
+use crate::{Admission, Backing, EmbeddingError, Expiry, OptimizerOptions, Storage, Unadmitted};
 
 /// One embedding table.
 ///
@@ -38,7 +39,19 @@ pub struct TableOptions {
     /// Where the rows live.
     #[serde(default)]
     pub backing: Backing,
+    /// Which keys get a row.
+    #[serde(default)]
+    pub admission: Admission,
+    /// What keys without a row read.
+    #[serde(default)]
+    pub unadmitted: Unadmitted,
+    /// When rows are given up.
+    #[serde(default)]
+    pub expiry: Expiry,
 }
+
+/// Cells of the largest sketch: 4 TiB.
+const CELLS_MAX: u64 = 1 << 40;
 
 /// How keys find their rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +117,43 @@ impl TableOptions {
             storage: Storage::F32,
             clip_norm: None,
             backing: Backing::Memory,
+            admission: Admission::All,
+            unadmitted: Unadmitted::Initial,
+            expiry: Expiry::default(),
+        }
+    }
+
+    fn check_turnover(&self) -> Result<(), EmbeddingError> {
+        let refuse =
+            |option, found: &dyn ToString, expected| Err(self.refuse(option, found, expected));
+        match self.admission {
+            Admission::Count { sightings, .. }
+                if !(1..=u32::from(COUNT_MAX)).contains(&sightings) =>
+            {
+                return refuse("sightings", &sightings, "1 to 15");
+            }
+            Admission::Count { window_steps: 0, .. } => {
+                return refuse("window_steps", &0, "at least 1");
+            }
+            Admission::Count { cells, .. } if !(1..=CELLS_MAX).contains(&cells) => {
+                return refuse("cells", &cells, "1 to 2^40");
+            }
+            Admission::Probability { p } if !(0.0..=1.0).contains(&p) => {
+                return refuse("p", &p, "0 to 1");
+            }
+            _ => (),
+        }
+        if self.expiry.every_steps == 0 {
+            return refuse("every_steps", &0, "at least 1");
+        }
+        if self.expiry.after_steps == Some(0) {
+            return refuse("after_steps", &0, "at least 1");
+        }
+        match self.unadmitted {
+            Unadmitted::Constant { value } if !value.is_finite() => {
+                refuse("value", &value, "a finite number")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -115,6 +165,7 @@ impl TableOptions {
         if self.index.keys_below() == Some(0) {
             return Err(self.refuse("rows", &0, "at least 1"));
         }
+        self.check_turnover()?;
         let init = match self.init {
             Init::Zero => None,
             Init::Uniform { bound } => Some(("bound", bound, Allowed::NotNegative)),

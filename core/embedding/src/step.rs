@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::distinct::Distinct;
+use crate::index::ABSENT;
 use crate::parallel::for_each;
 use crate::prepare::Lookups;
 use crate::row::{RowLayout, RowMut};
@@ -171,12 +172,19 @@ struct Step<'a, R, E> {
 impl<R: Rule, E: Element> Sink for Step<'_, R, E> {
     #[inline(always)]
     fn ask(&self, u: usize) {
-        self.update.slab.prefetch(self.update.rows[u]);
+        let row = self.update.rows[u];
+        if row != ABSENT {
+            self.update.slab.prefetch(row);
+        }
     }
 
     #[inline(always)]
     fn take(&mut self, u: usize, sum: &mut [f32], spare: &mut [f32]) {
         let Update { slab, rows, distinct, rounding, tick, clip_norm, .. } = self.update;
+        if rows[u] == ABSENT {
+            // The key was not admitted.
+            return;
+        }
         #[expect(unsafe_code, reason = "threads write to different rows of one slab")]
         // SAFETY: the keys of a batch are distinct and so are their rows; each key belongs to one
         // task, and this reference ends before the task's next key.

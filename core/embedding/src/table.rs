@@ -5,12 +5,16 @@ use std::ops::Range;
 
 use rectool_base::hash_text;
 
+use crate::admission::Filter;
+use crate::expiry::Usage;
 use crate::index::{ABSENT, Index};
 use crate::initial::Initial;
+use crate::placement::bucket;
+use crate::prepare::Lookups;
 use crate::row::{self, Header, RowContent, RowLayout, RowMut};
 use crate::slab::Slab;
 use crate::storage::{Bf16, Element, F16, Rounding, RowBits};
-use crate::{Backing, EmbeddingError, Storage, TableOptions};
+use crate::{Backing, EmbeddingError, Storage, TableOptions, Unadmitted};
 
 /// Keys ahead of the one in hand for which the index asks the memory.
 const KEYS_AHEAD: usize = 8;
@@ -22,6 +26,7 @@ pub(crate) struct Table {
     pub(crate) slab: Slab,
     /// Keys whose rows were removed, until someone asks.
     removed: BTreeSet<u64>,
+    pub(crate) filter: Filter,
     initial: Initial,
 }
 
@@ -38,16 +43,18 @@ impl Table {
             storage: options.storage,
         };
         let name = hash_text(&options.name) as u64;
+        let filter = Filter::new(&options.admission, buckets.clone(), (seed, name));
         let index = Index::new(&options.index, buckets, seed ^ name).ok_or_else(|| {
             let rows = options.index.keys_below().unwrap_or(0);
             EmbeddingError::Full { table: options.name.clone(), rows }
         })?;
         let slab = Slab::new(layout, index.rows_max(), options.backing.clone());
         let initial = Initial::new(&options, seed);
-        Ok(Self { options, layout, index, slab, removed: BTreeSet::new(), initial })
+        Ok(Self { options, layout, index, slab, removed: BTreeSet::new(), filter, initial })
     }
 
-    /// Gives rows with initial values to the keys whose row is [`ABSENT`], in order.
+    /// Gives rows with initial values to the admitted ones of the keys whose row is [`ABSENT`], in
+    /// order.
     pub(crate) fn insert_absent(
         &mut self,
         keys: &[u64],
@@ -62,7 +69,7 @@ impl Table {
                 self.index.prefetch(key);
             }
             let (key, row) = (&keys[at], &mut rows[at]);
-            if *row == ABSENT {
+            if *row == ABSENT && self.admit(*key) {
                 *row = self.insert(*key)?;
                 self.initial.values(*key, &mut values);
                 self.options.optimizer.initial_state(&values, &mut state);
@@ -71,6 +78,28 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// Whether a key without a row gets one now.
+    fn admit(&mut self, key: u64) -> bool {
+        let bucket = bucket(&self.options.index, key);
+        let admits = self.filter.admits(bucket, key);
+        if admits {
+            self.filter.forget(bucket, key);
+        }
+        admits
+    }
+
+    /// Counts the keys of a batch that were trained on without a row; it was step number `steps`.
+    pub(crate) fn end_step(&mut self, lookups: &Lookups, steps: u64) {
+        let kind = &self.options.index;
+        let mut rejected = Vec::new();
+        if !self.filter.admits_all() {
+            let keys = lookups.distinct.keys.iter().zip(&lookups.rows);
+            let keys = keys.filter(|(_, row)| **row == ABSENT);
+            rejected.extend(keys.map(|(key, _)| (bucket(kind, *key), *key)));
+        }
+        self.filter.end_step(rejected, steps);
     }
 
     /// Sets the row of `key`, which gets one if it has none.
@@ -126,6 +155,16 @@ impl Table {
         removed
     }
 
+    /// The rows that were ever updated.
+    pub(crate) fn used(&self) -> Vec<Usage> {
+        let entries = self.index.entries();
+        let usage = |(key, row): &(u64, u32)| {
+            let Header { last_seen, count } = row::header(self.slab.row(*row));
+            Usage { count, last_seen, key: *key }
+        };
+        entries.iter().map(usage).filter(|usage| usage.count > 0).collect()
+    }
+
     /// The keys that were removed since the last call and did not come back, in order.
     pub(crate) fn take_removed(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.removed).into_iter().collect()
@@ -149,20 +188,25 @@ impl Table {
         self.initial.rounding
     }
 
-    /// The values of a row that was never updated.
-    pub(crate) fn initial_values(&self, key: u64, values: &mut [f32]) {
-        self.initial.values(key, values);
+    /// What a key without a row reads.
+    pub(crate) fn absent_values(&self, key: u64, values: &mut [f32]) {
+        match self.options.unadmitted {
+            Unadmitted::Initial => self.initial.values(key, values),
+            Unadmitted::Zero => values.fill(0.0),
+            Unadmitted::Constant { value } => values.fill(value),
+        }
     }
 
     pub(crate) fn clear(&mut self) {
         self.index.clear();
         self.removed.clear();
+        self.filter.clear();
         self.slab.clear();
     }
 
     /// Memory of the rows in use and of the index.
     pub(crate) fn bytes(&self) -> usize {
-        self.index.len() * self.layout.bytes() + self.index.bytes()
+        self.index.len() * self.layout.bytes() + self.index.bytes() + self.filter.bytes()
     }
 }
 

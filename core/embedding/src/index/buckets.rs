@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn every_bucket_has_a_place_of_its_own() {
         let mut expected = (0, 0);
-        for at in 0..5_000 {
+        for at in 0..if cfg!(miri) { 300 } else { 5_000 } {
             assert_eq!(locate(at), expected, "bucket {at}");
             expected.1 += 1;
             if expected.1 == 64usize << expected.0.max(1) >> 1 {

@@ -116,12 +116,17 @@ impl Index {
         }
     }
 
-    /// Every key with its row, by (bucket, key).
-    pub(crate) fn sorted(&self, kind: &IndexKind) -> Vec<(u64, u32)> {
-        let mut entries: Vec<(u64, u32)> = match self {
+    /// Every key with its row, in no useful order.
+    pub(crate) fn entries(&self) -> Vec<(u64, u32)> {
+        match self {
             Self::Dense(dense) => dense.entries().collect(),
             Self::Cuckoo(cuckoo) => cuckoo.entries().collect(),
-        };
+        }
+    }
+
+    /// Every key with its row, by (bucket, key).
+    pub(crate) fn sorted(&self, kind: &IndexKind) -> Vec<(u64, u32)> {
+        let mut entries = self.entries();
         entries.sort_unstable_by_key(|(key, _)| (bucket(kind, *key), *key));
         entries
     }

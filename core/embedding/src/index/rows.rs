@@ -76,11 +76,12 @@ mod tests {
     fn the_lowest_free_number_comes_first() {
         let mut numbers = RowNumbers::default();
         let (mut used, mut stream) = (BTreeSet::new(), Stream::new(1, &[]));
-        for step in 0..4_000 {
+        let phase = if cfg!(miri) { 40 } else { 1_000 };
+        for step in 0..4 * phase {
             // Grows, shrinks to nothing, grows again.
-            if stream.below(1_000) < if step / 1_000 % 2 == 0 { 700 } else { 200 } {
+            if stream.below(1_000) < if step / phase % 2 == 0 { 700 } else { 200 } {
                 let row = numbers.next().unwrap();
-                assert_eq!(Some(row), (0..=4_000).find(|row| !used.contains(row)));
+                assert!(!used.contains(&row) && (0..row).all(|row| used.contains(&row)));
                 numbers.take(row);
                 used.insert(row);
             } else if !used.is_empty() {

@@ -7,8 +7,8 @@ use rectool_comm::Solo;
 
 use super::case::{Case, feature, sgd, table};
 use crate::{
-    EmbeddingCollection, EmbeddingError, FeatureOptions, Ids, IndexKind, Init, Layout, Mode,
-    OptimizerOptions, TableOptions,
+    Admission, EmbeddingCollection, EmbeddingError, FeatureOptions, Ids, IndexKind, Init, Layout,
+    Mode, OptimizerOptions, TableOptions,
 };
 
 fn build(
@@ -34,6 +34,12 @@ fn options_out_of_range_are_refused() {
     dense.index = IndexKind::Dense { rows: 1 << 40 };
     let full = "table `t`: 1099511627776 rows on one rank, expected at most 4294967295";
     assert_eq!(refused(dense), full);
+    let admission = Admission::Count { sightings: 16, window_steps: 1, cells: 1 };
+    let counted = TableOptions { admission, ..table("t", 1, sgd(0.1)) };
+    assert_eq!(refused(counted), "table `t`: `sightings` is 16, expected 1 to 15");
+    let likely = Admission::Probability { p: 1.5 };
+    let likely = TableOptions { admission: likely, ..table("t", 1, sgd(0.1)) };
+    assert_eq!(refused(likely), "table `t`: `p` is 1.5, expected 0 to 1");
     let mut endless = table("t", 1, sgd(0.1));
     endless.init = Init::Uniform { bound: f32::INFINITY };
     assert!(refused(endless).starts_with("table `t`: `bound` is inf"));

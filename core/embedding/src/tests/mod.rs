@@ -1,5 +1,6 @@
 //! The collection against an oracle that does everything the slow way.
 
+mod admission;
 mod beyond_memory;
 mod case;
 mod checkpoint;

@@ -1,0 +1,287 @@
+//! Which keys get rows, on any number of ranks and threads.
+
+use std::sync::Arc;
+
+use rectool_comm::{Solo, on_ranks};
+
+use super::case::{
+    Case, Content, assert_close, assert_contents_close, content, feature, sgd, share, table,
+};
+use crate::{
+    Admission, BUCKETS, EmbeddingCollection, Expiry, FilterState, Ids, Init, Layout, Mode,
+    RowCounts, TableOptions, Unadmitted,
+};
+
+fn counted(sightings: u32, window_steps: u32) -> Admission {
+    Admission::Count { sightings, window_steps, cells: 1 << 16 }
+}
+
+fn one_table(options: TableOptions) -> EmbeddingCollection {
+    let features = vec![feature("f", "t")];
+    EmbeddingCollection::new(vec![options], features, 5, Arc::new(Solo)).unwrap()
+}
+
+/// Trains on `keys`, with gradients of one; returns what was read.
+fn step(collection: &mut EmbeddingCollection, keys: &[i64]) -> Vec<f32> {
+    let layout = Layout::packed([1]);
+    let ids = [Ids::Fixed { values: keys, width: 1, at: 0 }];
+    let mut out = vec![0.0; keys.len()];
+    let mut batch = collection.prepare(&ids, keys.len(), 0).unwrap();
+    // Looking up twice does not count twice.
+    collection.forward(&mut batch, Mode::Train, &mut out, &layout).unwrap();
+    collection.forward(&mut batch, Mode::Train, &mut out, &layout).unwrap();
+    collection.backward(&mut batch, &vec![1.0; keys.len()], &layout, 1.0).unwrap();
+    out
+}
+
+#[test]
+fn a_key_gets_a_row_when_enough_batches_had_it() {
+    let init = Init::Uniform { bound: 0.5 };
+    let unadmitted = Unadmitted::Constant { value: 9.0 };
+    let admission = counted(3, 1_000);
+    let options = TableOptions { init, admission, unadmitted, ..table("t", 1, sgd(1.0)) };
+    let mut collection = one_table(options.clone());
+    let start = super::oracle::initial(&options, 5, 7).values[0] as f32;
+    // Twice in a batch is one sighting.
+    assert_eq!(step(&mut collection, &[7, 7]), [9.0, 9.0]);
+    assert_eq!(step(&mut collection, &[8]), [9.0]);
+    assert_eq!(step(&mut collection, &[7]), [9.0]);
+    assert_eq!(collection.rows_total().unwrap(), 0);
+    assert_eq!(step(&mut collection, &[7, 8]), [start, 9.0]);
+    assert_eq!(step(&mut collection, &[7]), [start - 1.0]);
+    let counts = RowCounts { admitted: 1, rejected: 4, ..RowCounts::default() };
+    assert_eq!(collection.row_counts().unwrap(), [counts]);
+    // A row that is removed must be earned again.
+    assert_eq!(collection.remove(0, &[7]).unwrap(), 1);
+    assert_eq!(step(&mut collection, &[7]), [9.0]);
+}
+
+#[test]
+fn sightings_are_forgotten_after_the_window() {
+    let options = TableOptions { admission: counted(2, 4), ..table("t", 1, sgd(1.0)) };
+    let mut collection = one_table(options);
+    step(&mut collection, &[1]);
+    for _ in 0..4 {
+        step(&mut collection, &[]);
+    }
+    step(&mut collection, &[1]);
+    assert_eq!(collection.rows_total().unwrap(), 0);
+    step(&mut collection, &[1]);
+    assert_eq!(collection.rows_total().unwrap(), 1);
+}
+
+#[test]
+fn a_full_sketch_admits_and_says_so() {
+    let admission = Admission::Count { sightings: 2, window_steps: 100, cells: 1 };
+    let mut collection = one_table(TableOptions { admission, ..table("t", 1, sgd(1.0)) });
+    let keys: Vec<i64> = (0..200_000).collect();
+    step(&mut collection, &keys);
+    assert_eq!(collection.rows_total().unwrap(), 0);
+    let info = &collection.tables()[0];
+    assert_eq!(info.sketch_cells, 2 * 16 * u64::from(BUCKETS));
+    assert!(info.sketch_cells_used * 21 > info.sketch_cells * 10, "{}", info.sketch_cells_used);
+    step(&mut collection, &(200_000..201_000).collect::<Vec<_>>());
+    let counts = collection.row_counts().unwrap()[0];
+    assert!(counts.saturated > 900 && counts.admitted >= counts.saturated, "{counts:?}");
+    assert_eq!(collection.rows_total().unwrap(), counts.admitted);
+}
+
+#[test]
+fn a_probability_admits_its_share() {
+    let admission = Admission::Probability { p: 0.25 };
+    let mut collection = one_table(TableOptions { admission, ..table("t", 1, sgd(1.0)) });
+    let keys: Vec<i64> = (0..20_000).collect();
+    step(&mut collection, &keys);
+    let first = collection.rows_total().unwrap();
+    assert!((4_700..5_300).contains(&first), "{first}");
+    step(&mut collection, &keys);
+    let second = collection.rows_total().unwrap();
+    assert!((8_500..9_000).contains(&second), "{second}");
+}
+
+#[test]
+fn rows_go_when_they_are_old_or_too_many() {
+    let expiry = Expiry { after_steps: Some(4), rows_max: Some(3), every_steps: 2 };
+    let options = TableOptions { expiry, init: Init::Zero, ..table("t", 1, sgd(1.0)) };
+    let mut collection = one_table(options);
+    let keys = |collection: &EmbeddingCollection| -> Vec<u64> {
+        content(collection).keys().map(|(_, key)| *key).collect()
+    };
+    step(&mut collection, &[1, 2, 3, 4, 5]);
+    assert_eq!(keys(&collection), [1, 2, 3, 4, 5]);
+    step(&mut collection, &[1, 2]);
+    // Of three with a count of one, the lowest keys go.
+    assert_eq!(keys(&collection), [1, 2, 5]);
+    assert_eq!(collection.take_removed(0).unwrap(), [3, 4]);
+    step(&mut collection, &[3]);
+    step(&mut collection, &[]);
+    // Key 3 came back as a new one, and is younger than key 5.
+    assert_eq!(keys(&collection), [1, 2, 3]);
+    step(&mut collection, &[]);
+    step(&mut collection, &[]);
+    assert_eq!(keys(&collection), [3]);
+    assert_eq!(step(&mut collection, &[1, 3]), [0.0, -1.0]);
+    assert_eq!(collection.expire().unwrap(), 0);
+    let counts =
+        RowCounts { admitted: 7, expired_by_age: 2, expired_by_use: 3, ..RowCounts::default() };
+    assert_eq!(collection.row_counts().unwrap(), [counts]);
+    // A batch that is on its way would update rows that are another key's by now.
+    let layout = Layout::packed([1]);
+    let mut batch =
+        collection.prepare(&[Ids::Fixed { values: &[9], width: 1, at: 0 }], 1, 0).unwrap();
+    collection.forward(&mut batch, Mode::Train, &mut [0.0], &layout).unwrap();
+    collection.expire().unwrap();
+    assert!(collection.backward(&mut batch, &[1.0], &layout, 1.0).is_err());
+    assert_eq!(keys(&collection), [1, 3, 9]);
+}
+
+/// A case whose tables admit and give up rows in different ways.
+fn admitting(seed: u64, rows_max: u64) -> Case {
+    let mut case = Case::draw(seed, rows_max);
+    for (t, table) in case.tables.iter_mut().enumerate() {
+        table.admission = match (seed as usize + t) % 3 {
+            0 => counted(2, 6),
+            1 => counted(3, 1_000),
+            _ => Admission::Probability { p: 0.4 },
+        };
+        table.expiry = match (seed as usize + t) % 4 {
+            0 => Expiry::default(),
+            1 => Expiry { after_steps: Some(3), rows_max: None, every_steps: 2 },
+            2 => Expiry { after_steps: None, rows_max: Some(9), every_steps: 3 },
+            _ => Expiry { after_steps: Some(5), rows_max: Some(12), every_steps: 1 },
+        };
+    }
+    case
+}
+
+/// The states of all ranks as one.
+fn joined(states: &[FilterState]) -> FilterState {
+    let mut all = FilterState::default();
+    for state in states {
+        assert_eq!(state.buckets.start, all.buckets.end);
+        all.buckets.end = state.buckets.end;
+        all.counts.add(state.counts);
+        let Some(part) = &state.sketch else { continue };
+        let sketch = all.sketch.get_or_insert_default();
+        sketch.generation = part.generation;
+        sketch.current.extend_from_slice(&part.current);
+        sketch.past.extend_from_slice(&part.past);
+    }
+    assert_eq!(all.buckets, 0..BUCKETS);
+    all
+}
+
+fn states(collection: &EmbeddingCollection) -> Vec<FilterState> {
+    (0..collection.tables().len()).map(|t| collection.filter_state(t).unwrap()).collect()
+}
+
+#[test]
+fn ranks_admit_what_one_rank_admits() {
+    for (seed, ranks) in [(1, 2), (2, 3), (3, 4), (4, 2), (5, 3), (6, 3)] {
+        let case = admitting(seed, 24);
+        let mut single = case.collection(Arc::new(Solo));
+        let expected: Vec<_> =
+            (0..3).flat_map(|_| case.train(&mut single, |rows| 0..rows)).collect();
+        let parts = on_ranks(ranks, |comm| {
+            let rank = comm.rank();
+            let mut collection = case.collection(comm);
+            let outputs: Vec<_> = (0..3)
+                .flat_map(|_| case.train(&mut collection, |rows| share(rank, ranks, rows)))
+                .collect();
+            let counts = collection.row_counts().unwrap();
+            (outputs, content(&collection), states(&collection), counts)
+        });
+        for (n, expected) in expected.iter().enumerate() {
+            let found: Vec<f32> =
+                parts.iter().flat_map(|(outputs, ..)| outputs[n].iter().copied()).collect();
+            assert_close(&found, expected, 1e-4, &format!("output of step {n}"));
+        }
+        for (t, expected) in states(&single).iter().enumerate() {
+            let found: Vec<FilterState> =
+                parts.iter().map(|(_, _, states, _)| states[t].clone()).collect();
+            assert_eq!(
+                joined(&found),
+                joined(std::slice::from_ref(expected)),
+                "case {seed}, table {t}"
+            );
+        }
+        let counts = single.row_counts().unwrap();
+        assert!(counts.iter().any(|counts| counts.rejected > 0), "case {seed}");
+        assert!(parts.iter().all(|(.., found)| *found == counts));
+        let found: Content = parts.into_iter().flat_map(|(_, content, ..)| content).collect();
+        assert_contents_close(&found, &content(&single), 1e-4);
+    }
+}
+
+#[test]
+fn admission_goes_on_at_another_number_of_ranks() {
+    for (seed, before, after) in [(1, 2, 3), (2, 3, 1), (3, 1, 4), (4, 4, 2)] {
+        let case = admitting(seed, 24);
+        let mut whole = case.collection(Arc::new(Solo));
+        (0..2).for_each(|_| drop(case.train(&mut whole, |rows| 0..rows)));
+        let parts = on_ranks(before, |comm| {
+            let rank = comm.rank();
+            let mut collection = case.collection(comm);
+            case.train(&mut collection, |rows| share(rank, before, rows));
+            let tables = 0..case.tables.len();
+            let rows: Vec<Vec<_>> =
+                tables.map(|t| collection.export(t, 100).unwrap().collect()).collect();
+            (rows, states(&collection), collection.steps())
+        });
+        let found = on_ranks(after, |comm| {
+            let rank = comm.rank();
+            let mut collection = case.collection(comm);
+            for (rows, states, steps) in &parts {
+                for t in 0..case.tables.len() {
+                    for rows in &rows[t] {
+                        collection.import(t, rows).unwrap();
+                    }
+                    collection.set_filter_state(t, &states[t]).unwrap();
+                }
+                collection.set_steps(*steps);
+            }
+            case.train(&mut collection, |rows| share(rank, after, rows));
+            (content(&collection), states(&collection))
+        });
+        for (t, expected) in states(&whole).iter().enumerate() {
+            let found: Vec<FilterState> =
+                found.iter().map(|(_, states)| states[t].clone()).collect();
+            assert_eq!(
+                joined(&found),
+                joined(std::slice::from_ref(expected)),
+                "case {seed}, table {t}"
+            );
+        }
+        let found: Content = found.into_iter().flat_map(|(content, _)| content).collect();
+        assert_contents_close(&found, &content(&whole), 1e-4);
+    }
+}
+
+#[test]
+fn any_number_of_threads_admits_the_same_keys() {
+    let case = admitting(3, 3_000);
+    let mut runs = Vec::new();
+    for threads in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        runs.push(pool.install(|| {
+            let mut collection = case.collection(Arc::new(Solo));
+            let outputs = case.train(&mut collection, |rows| 0..rows);
+            (format!("{outputs:?} {:?}", content(&collection)), states(&collection))
+        }));
+    }
+    assert!(runs[0] == runs[1] && runs[0] == runs[2]);
+}
+
+#[test]
+fn a_sketch_of_another_size_is_refused() {
+    let collection = |cells| {
+        let admission = Admission::Count { sightings: 2, window_steps: 9, cells };
+        one_table(TableOptions { admission, ..table("t", 1, sgd(1.0)) })
+    };
+    let state = collection(1 << 17).filter_state(0).unwrap();
+    assert_eq!(
+        collection(1 << 18).set_filter_state(0, &state).unwrap_err().to_string(),
+        "table `t`: cannot load rows: cells of the sketch: found 131072, expected 262144"
+    );
+    assert!(collection(1 << 17).set_filter_state(1, &state).is_err());
+}

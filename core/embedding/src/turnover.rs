@@ -1,0 +1,131 @@
+//! Rows that come and go.
+
+use rectool_comm::CommExt;
+
+use crate::{EmbeddingCollection, EmbeddingError, Expiry, FilterState, RowCounts};
+
+impl EmbeddingCollection {
+    /// Takes the rows of `keys` in table `table` away: they have their initial values again. Keys
+    /// that other ranks own, or that have no row, are skipped. Returns how many rows there were.
+    /// Batches on their way cannot go on to `backward`.
+    ///
+    /// # Errors
+    /// If there is no such table, or a key is outside of a dense table; nothing is removed then.
+    pub fn remove(&mut self, table: usize, keys: &[u64]) -> Result<usize, EmbeddingError> {
+        let tables = self.tables.len();
+        let rank = self.comm.rank();
+        let table =
+            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
+        let index = table.options.index.clone();
+        if let Some(rows) = index.keys_below()
+            && let Some(key) = keys.iter().find(|key| **key >= rows)
+        {
+            let table = table.options.name.clone();
+            return Err(EmbeddingError::Key { table, key: *key, rows });
+        }
+        self.generation += 1;
+        let own = keys.iter().filter(|key| self.plan.placement.owner(&index, **key) == rank);
+        Ok(own.filter(|key| table.remove(**key)).count())
+    }
+
+    /// The keys of table `table` whose rows this rank removed since it was last asked, without those
+    /// that have a row again, in order: what a delta checkpoint must say is gone.
+    ///
+    /// # Errors
+    /// If there is no such table.
+    pub fn take_removed(&mut self, table: usize) -> Result<Vec<u64>, EmbeddingError> {
+        let tables = self.tables.len();
+        let table =
+            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
+        Ok(table.take_removed())
+    }
+
+    /// Gives rows up as each table's [`Expiry`] says, though their time has not come; returns how many
+    /// of this rank's. Batches on their way cannot go on to `backward`.
+    ///
+    /// # Errors
+    /// If the exchange failed.
+    ///
+    /// # Collective
+    /// Every rank must call it.
+    pub fn expire(&mut self) -> Result<usize, EmbeddingError> {
+        self.expire_where(Expiry::is_on)
+    }
+
+    /// As [`EmbeddingCollection::expire`], in the tables for which `is_due` holds.
+    pub(crate) fn expire_where(
+        &mut self,
+        is_due: impl Fn(&Expiry) -> bool,
+    ) -> Result<usize, EmbeddingError> {
+        let now = u32::try_from(self.steps).unwrap_or(u32::MAX);
+        let mut count = 0;
+        for table in self.tables.iter_mut().filter(|table| is_due(&table.options.expiry)) {
+            // On every rank alike, whether or not it gives up rows itself.
+            self.generation += 1;
+            let expiry = &table.options.expiry;
+            let expired = expiry.choose(&*self.comm, table.used(), table.index.len(), now)?;
+            table.filter.counts.expired_by_age += expired.by_age.len() as u64;
+            table.filter.counts.expired_by_use += expired.by_use.len() as u64;
+            let keys = expired.by_age.iter().chain(&expired.by_use);
+            count += keys.filter(|key| table.remove(**key)).count();
+        }
+        Ok(count)
+    }
+
+    /// What became of the keys of each table, over all ranks.
+    ///
+    /// # Errors
+    /// If the exchange failed.
+    ///
+    /// # Collective
+    /// Every rank must call it.
+    pub fn row_counts(&self) -> Result<Vec<RowCounts>, EmbeddingError> {
+        let mut totals = Vec::with_capacity(self.tables.len());
+        for table in &self.tables {
+            let own = table.filter.counts;
+            let total = |count| self.comm.sum_u64(count);
+            totals.push(RowCounts {
+                admitted: total(own.admitted)?,
+                rejected: total(own.rejected)?,
+                saturated: total(own.saturated)?,
+                expired_by_age: total(own.expired_by_age)?,
+                expired_by_use: total(own.expired_by_use)?,
+            });
+        }
+        Ok(totals)
+    }
+
+    /// What admission to table `table` knows of the keys of this rank.
+    ///
+    /// # Errors
+    /// If there is no such table.
+    pub fn filter_state(&self, table: usize) -> Result<FilterState, EmbeddingError> {
+        let tables = self.tables.len();
+        let table =
+            self.tables.get(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
+        Ok(table.filter.state())
+    }
+
+    /// Takes over what some rank knew of its keys of table `table`. Every rank can be given the states
+    /// of all ranks that there were, whatever their number: each takes its part. To be called on a
+    /// new or cleared collection, with [`EmbeddingCollection::set_steps`].
+    ///
+    /// # Errors
+    /// If there is no such table, or its sketch has another number of cells.
+    pub fn set_filter_state(
+        &mut self,
+        table: usize,
+        state: &FilterState,
+    ) -> Result<(), EmbeddingError> {
+        let tables = self.tables.len();
+        let table =
+            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
+        let name = &table.options.name;
+        table.filter.load(state).map_err(|(found, expected)| EmbeddingError::Import {
+            table: name.clone(),
+            what: "cells of the sketch",
+            found,
+            expected,
+        })
+    }
+}
