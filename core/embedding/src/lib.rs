@@ -14,6 +14,7 @@
     reason = "a kernel gets wide registers only where it is inlined into `simd::dispatch`"
 )]
 
+mod answer;
 mod collection;
 mod distinct;
 mod error;
@@ -45,9 +46,11 @@ mod table;
 mod tests;
 mod update;
 mod width;
+mod wire;
 
 pub use collection::{EmbeddingCollection, TableInfo};
 pub use error::EmbeddingError;
+pub use exchange::Exchanger;
 pub use export::{Export, Rows};
 pub use feature::{FeatureOptions, Keep, Pooling};
 pub use ids::{Ids, Layout, Mode};
@@ -58,3 +61,4 @@ pub use placement::BUCKETS;
 pub use prepare::{Prepared, Preparer};
 pub use sharding::{Sharding, ShardingPlan};
 pub use storage::Storage;
+pub use wire::Wire;

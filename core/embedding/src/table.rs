@@ -1,4 +1,4 @@
-//! The rows of one table that this rank owns.
+//! The rows of one table that this rank holds, or its columns of them.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -17,6 +17,9 @@ const KEYS_AHEAD: usize = 8;
 
 pub(crate) struct Table {
     pub(crate) options: TableOptions,
+    /// Those that are here, of the `options.dim` of the table.
+    pub(crate) columns: Range<usize>,
+    /// Of what is here of a row.
     pub(crate) layout: RowLayout,
     pub(crate) index: Index,
     pub(crate) slab: Slab,
@@ -26,25 +29,25 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// An empty table for the keys of `buckets`.
+    /// An empty table for `columns` of the keys of `buckets`.
     pub(crate) fn new(
         options: TableOptions,
+        columns: Range<usize>,
         buckets: Range<u32>,
         seed: u64,
     ) -> Result<Self, EmbeddingError> {
-        let layout = RowLayout {
-            dim: options.dim,
-            state: options.optimizer.state_width(options.dim),
-            storage: options.storage,
-        };
+        let dim = columns.len();
+        let state = options.optimizer.state_width(dim);
+        let layout = RowLayout { dim, state, storage: options.storage };
         let name = hash_text(&options.name) as u64;
         let index = Index::new(&options.index, buckets, seed ^ name).ok_or_else(|| {
             let rows = options.index.keys_below().unwrap_or(0);
             EmbeddingError::Full { table: options.name.clone(), rows }
         })?;
         let slab = Slab::new(layout, index.rows_max());
-        let initial = Initial::new(&options, seed);
-        Ok(Self { options, layout, index, slab, removed: BTreeSet::new(), initial })
+        let initial = Initial::new(&options, columns.start, seed);
+        let removed = BTreeSet::new();
+        Ok(Self { options, columns, layout, index, slab, removed, initial })
     }
 
     /// Gives rows with initial values to the keys whose row is [`ABSENT`], in order.
@@ -73,12 +76,37 @@ impl Table {
         Ok(())
     }
 
-    /// Sets the row of `key`, which gets one if it has none.
-    pub(crate) fn set(&mut self, key: u64, content: RowContent<'_>) -> Result<(), EmbeddingError> {
+    /// Sets what is here of the row of `key`, of which `columns` are given; there is a row then.
+    ///
+    /// Shapes: values \[columns\], state as wide as the optimizer has it for that many columns.
+    pub(crate) fn set(
+        &mut self,
+        key: u64,
+        columns: &Range<usize>,
+        content: RowContent<'_>,
+    ) -> Result<(), EmbeddingError> {
         let mut row = [ABSENT];
         self.index.find(&[key], &mut row);
-        let row = if row[0] == ABSENT { self.insert(key)? } else { row[0] };
-        self.write(key, row, content);
+        if *columns == self.columns {
+            let row = if row[0] == ABSENT { self.insert(key)? } else { row[0] };
+            self.write(key, row, content);
+            return Ok(());
+        }
+        self.insert_absent(&[key], &mut row)?;
+        let (mut values, mut state) = (Vec::new(), Vec::new());
+        self.read(row[0], &mut values, &mut state);
+        let first = columns.start.max(self.columns.start);
+        let count = columns.end.min(self.columns.end).saturating_sub(first);
+        // Columns are cut only where the optimizer treats each alone: its state is then blocks that
+        // are as wide as the values.
+        let blocks = state.chunks_mut(self.layout.dim).zip(content.state.chunks(columns.len()));
+        let values_too = [(values.as_mut_slice(), content.values)];
+        for (own, given) in blocks.chain(values_too).filter(|_| count > 0) {
+            let (to, from) = (first - self.columns.start, first - columns.start);
+            own[to..to + count].copy_from_slice(&given[from..from + count]);
+        }
+        let header = content.header;
+        self.write(key, row[0], RowContent { header, values: &values, state: &state });
         Ok(())
     }
 

@@ -108,7 +108,8 @@ pub(super) fn read(
         let (last_seen, counts) = (vec![0; keys.len()], vec![0; keys.len()]);
         let values = floats(batch.column(1)).to_vec();
         let state = batch.columns().get(2).map(floats).unwrap_or_default().to_vec();
-        tables.import(table, &Rows { keys, values, state, last_seen, counts })?;
+        let rows = Rows { columns: 0..dim, keys, values, state, last_seen, counts };
+        tables.import(table, &rows)?;
     }
     Ok(())
 }
