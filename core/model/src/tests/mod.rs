@@ -3,4 +3,5 @@
 mod losses;
 mod native;
 mod negatives;
+mod overlap;
 mod plugins;
