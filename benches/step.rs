@@ -19,8 +19,8 @@ use rectool::data::{ChainSpec, Dataset, Shuffle};
 use rectool::embedding::{IndexKind, Init, OptimizerOptions, Pooling};
 use rectool::model::{
     DenseOptimizerOptions, DeviceChoice, DlrmSpec, Environment, EvaluationReport, FeatureSpec,
-    IdFeatureSpec, Interaction, LossSpec, Observer, PhaseTimes, Ranker, Schedule, StepReport,
-    TableSpec, TrainJob, TrainSpec, fit,
+    IdFeatureSpec, Interaction, LossSpec, Observer, Overlap, PhaseTimes, Ranker, Schedule,
+    StepReport, TableSpec, TrainJob, TrainSpec, fit,
 };
 use serde_json::{Value, json};
 
@@ -179,6 +179,11 @@ fn run(flags: &Flags, data: &Path, dataset: &Path) {
         checkpoint_full_every: 0,
         report_every: 1,
         loader_threads: 1,
+        overlap: match flags.text("--overlap") {
+            Some("off") => Overlap::Off,
+            Some("stale") => Overlap::Stale,
+            _ => Overlap::Keys,
+        },
     };
     let warmup: usize = flags.number("--warmup", 5);
     let mut clock =
@@ -227,6 +232,8 @@ fn report(flags: &Flags, clock: &Clock, mut result: Value) {
         "samples_per_s": batch * timed.len() as f64 / total, "steps_timed": timed.len(),
         "step_ms_median": quantile(&mut steps, 0.5), "step_ms_p95": quantile(&mut steps, 0.95),
         "train_s": clock.ends.last(), "phase_ms": phases,
+        "ahead_prepare_ms": clock.phases.ahead_prepare_ms / timed.len() as f64,
+        "ahead_exchange_ms": clock.phases.ahead_exchange_ms / timed.len() as f64,
     });
     let merged = result.as_object_mut().expect("an object");
     merged.extend(fields.as_object().expect("an object").clone());

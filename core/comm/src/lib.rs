@@ -29,6 +29,8 @@ pub use solo::Solo;
 pub use threads::on_ranks;
 pub use typed::CommExt;
 
+use std::sync::Arc;
+
 /// How an all-reduce joins the ranks' values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduce {
@@ -169,6 +171,14 @@ pub trait Comm: Send + Sync {
         Ok(receive_bytes)
     }
 
+    /// A second group of the same ranks, whose collectives have an order of their own: a helper thread
+    /// can be in them while this group's go on. It waits with little use of the processor, so it is
+    /// for work ahead of time. It lives until the job ends, and fails when this one does.
+    ///
+    /// # Errors
+    /// As [`Comm::barrier`], and if this group is itself a fork.
+    fn fork(&self) -> Result<Arc<dyn Comm>, CommError>;
+
     /// Ends the whole job: the peers' collectives fail, or the launcher kills their processes.
     /// `code` becomes the job's exit status where this ends the process. A group of one has no
     /// peers, and goes on.
@@ -182,6 +192,12 @@ fn assert_parts(parts: &[usize], ranks: usize, total: Option<usize>) {
         let sum: usize = parts.iter().sum();
         assert_eq!(sum, total, "the parts sum to {sum} bytes, the buffer has {total}");
     }
+}
+
+/// The error of a fork that is to be forked.
+fn no_fork() -> CommError {
+    let message = "this group is a fork: fork the group that it came from".to_owned();
+    CommError::Transport { during: "fork", message }
 }
 
 fn assert_own(sent: usize, received: usize) {

@@ -4,7 +4,7 @@ use crate::{Comm, CommError, CommExt, Reduce, Values};
 
 /// Runs every collective with empty, uneven, short and longer parts, and compares the results with
 /// what each rank computes on its own. With messages cut short by [`crate::connect_with`] it also
-/// proves the joints between messages.
+/// proves the joints between messages. Then all again, over this group and a fork of it at once.
 ///
 /// # Collective
 /// Every rank must call it.
@@ -12,6 +12,17 @@ use crate::{Comm, CommError, CommExt, Reduce, Values};
 /// # Errors
 /// [`CommError::Differ`] with the collective that went wrong, or what the transport said.
 pub fn self_test(comm: &dyn Comm) -> Result<(), CommError> {
+    every_collective(comm)?;
+    let fork = comm.fork()?;
+    std::thread::scope(|scope| {
+        let ahead = scope.spawn(|| every_collective(&*fork));
+        let own = every_collective(comm);
+        let ahead = ahead.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        own.and(ahead)
+    })
+}
+
+fn every_collective(comm: &dyn Comm) -> Result<(), CommError> {
     comm.barrier()?;
     for length in [0, 1, 3, 1_000, 40_001] {
         for root in [0, comm.size() - 1] {

@@ -1,5 +1,7 @@
 //! A group of one.
 
+use std::sync::Arc;
+
 use crate::{Comm, CommError, Reduce, Values};
 
 /// The only rank of its group: every collective is a copy to itself, and none can fail.
@@ -70,6 +72,10 @@ impl Comm for Solo {
         crate::assert_own(send.len(), receive.len());
         receive.copy_from_slice(send);
         Ok(())
+    }
+
+    fn fork(&self) -> Result<Arc<dyn Comm>, CommError> {
+        Ok(Arc::new(Self))
     }
 
     fn abort(&self, _code: i32) {}

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::reduce::{Element, join_into};
@@ -23,19 +24,12 @@ use crate::{Comm, CommError, Reduce, Values};
 /// With the panic of the lowest rank that panicked, after all have ended. If `ranks` is 0.
 pub fn on_ranks<T: Send>(ranks: usize, body: impl Fn(Arc<dyn Comm>) -> T + Sync) -> Vec<T> {
     assert!(ranks > 0, "a group has at least one rank");
-    let group = Arc::new(Group {
-        state: Mutex::new(State {
-            arrived: vec![None; ranks],
-            round: 0,
-            finished: Arc::default(),
-            left: false,
-        }),
-        changed: Condvar::new(),
-    });
+    let group = Arc::new(Group::new(ranks));
     let results: Vec<_> = std::thread::scope(|scope| {
         let handles: Vec<_> = (0..ranks)
             .map(|rank| {
-                let comm = Threads { rank, size: ranks, group: Arc::clone(&group) };
+                let forks = Some(AtomicUsize::new(0));
+                let comm = Threads { rank, size: ranks, group: Arc::clone(&group), forks };
                 let (group, body) = (&group, &body);
                 scope.spawn(move || {
                     let result = catch_unwind(AssertUnwindSafe(|| body(Arc::new(comm))));
@@ -54,11 +48,15 @@ struct Threads {
     rank: usize,
     size: usize,
     group: Arc<Group>,
+    /// Forks made by this rank; `None` in a fork.
+    forks: Option<AtomicUsize>,
 }
 
 struct Group {
     state: Mutex<State>,
     changed: Condvar,
+    /// In the order in which they were made.
+    forks: Mutex<Vec<Arc<Group>>>,
 }
 
 struct State {
@@ -91,6 +89,7 @@ enum Call {
     ExchangeCounts,
     AllGather { parts: Vec<usize> },
     AllToAll,
+    Fork,
 }
 
 impl Call {
@@ -102,11 +101,18 @@ impl Call {
             Self::ExchangeCounts => "exchange of counts",
             Self::AllGather { .. } => "all-gather",
             Self::AllToAll => "all-to-all",
+            Self::Fork => "fork",
         }
     }
 }
 
 impl Group {
+    fn new(ranks: usize) -> Self {
+        let state =
+            State { arrived: vec![None; ranks], round: 0, finished: Arc::default(), left: false };
+        Self { state: Mutex::new(state), changed: Condvar::new(), forks: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock; a panicking rank is noticed by `leave`.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -115,6 +121,24 @@ impl Group {
     fn leave(&self) {
         self.lock().left = true;
         self.changed.notify_all();
+        for fork in self.forks.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            fork.leave();
+        }
+    }
+
+    /// The fork of position `at`, which the first rank to come makes.
+    fn fork(&self, at: usize, ranks: usize) -> Arc<Self> {
+        let mut forks = self.forks.lock().unwrap_or_else(PoisonError::into_inner);
+        if forks.len() == at {
+            forks.push(Arc::new(Self::new(ranks)));
+        }
+        let fork = Arc::clone(&forks[at]);
+        drop(forks);
+        // A rank may have left since all ranks met to make it.
+        if self.lock().left {
+            fork.leave();
+        }
+        fork
     }
 
     /// Brings `part` and returns those of all ranks once they are there and fit each other.
@@ -286,6 +310,14 @@ impl Comm for Threads {
             rest = after;
         }
         Ok(())
+    }
+
+    fn fork(&self) -> Result<Arc<dyn Comm>, CommError> {
+        let forks = self.forks.as_ref().ok_or_else(crate::no_fork)?;
+        self.meet(Call::Fork, &[])?;
+        let at = forks.fetch_add(1, Ordering::Relaxed);
+        let group = self.group.fork(at, self.size);
+        Ok(Arc::new(Self { rank: self.rank, size: self.size, group, forks: None }))
     }
 
     fn abort(&self, _code: i32) {

@@ -1,10 +1,12 @@
 //! The tables of a model, and a batch's way through them.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use rectool_comm::{Comm, CommExt};
 
-use crate::exchange::{Exchange, own_values};
+use crate::answer::{answers, own_values};
+use crate::exchange::Exchanger;
 use crate::index::ABSENT;
 use crate::lookup::resolve;
 use crate::parallel::for_each;
@@ -15,9 +17,9 @@ use crate::prepare::{Phase, Prepared, PreparedTable, Preparer};
 use crate::step::{Tick, Update, update};
 use crate::table::Table;
 use crate::update::Gradients;
-use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, TableOptions};
+use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, ShardingPlan, TableOptions, Wire};
 
-/// Embedding tables, each spread over all ranks by key, and the features that are looked up in them.
+/// Embedding tables, spread over the ranks by a plan, and the features that are looked up in them.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -52,7 +54,7 @@ pub struct EmbeddingCollection {
     pub(crate) generation: u64,
     /// Counts the updates.
     pub(crate) steps: u64,
-    exchange: Exchange,
+    exchanger: Exchanger,
 }
 
 /// What one rank holds of a table.
@@ -62,7 +64,9 @@ pub struct TableInfo {
     pub name: String,
     /// Width D.
     pub dim: usize,
-    /// State floats S per row.
+    /// Those of the columns 0..D that are here.
+    pub columns: Range<usize>,
+    /// State floats S per row, for those columns.
     pub state_width: usize,
     /// Rows in use on this rank.
     pub rows: usize,
@@ -77,7 +81,7 @@ pub struct TableInfo {
 }
 
 impl EmbeddingCollection {
-    /// Makes the tables; every row has its initial values.
+    /// Makes the tables, each row-wise over all ranks; every row has its initial values.
     ///
     /// # Errors
     /// If an option is out of range, names repeat, a feature's table is missing, or a dense table
@@ -88,14 +92,51 @@ impl EmbeddingCollection {
         seed: u64,
         comm: Arc<dyn Comm>,
     ) -> Result<Self, EmbeddingError> {
-        let plan = Plan::new(tables, features, seed, Placement::row_wise(comm.size()))?;
-        let buckets = plan.placement.buckets(comm.rank());
-        let tables = plan.tables.iter();
+        let plan = ShardingPlan::row_wise(&tables);
+        Self::with_plan(tables, features, seed, comm, &plan)
+    }
+
+    /// As [`EmbeddingCollection::new`], with the tables where `plan` says.
+    ///
+    /// # Errors
+    /// As there, and if `plan` does not fit.
+    ///
+    /// # Determinism
+    /// A plan changes where work is done and what travels, but no result: on the same number of ranks
+    /// all plans give the same bytes.
+    pub fn with_plan(
+        tables: Vec<TableOptions>,
+        features: Vec<FeatureOptions>,
+        seed: u64,
+        comm: Arc<dyn Comm>,
+        plan: &ShardingPlan,
+    ) -> Result<Self, EmbeddingError> {
+        let (rank, ranks) = (comm.rank(), comm.size());
+        let plan = Plan::new(tables, features, seed, plan, (rank, ranks))?;
+        let tables = plan.tables.iter().zip(&plan.placements);
         let tables = tables
-            .map(|table| Table::new(table.clone(), buckets.clone(), seed))
+            .map(|(table, place)| {
+                // A rank that holds no columns holds no rows either: their width is no matter.
+                let columns = Some(place.columns(rank)).filter(|columns| !columns.is_empty());
+                let columns = columns.unwrap_or(0..table.dim);
+                Table::new(table.clone(), columns, place.buckets(rank), seed)
+            })
             .collect::<Result<_, _>>()?;
-        let (plan, exchange) = (Arc::new(plan), Exchange::default());
-        Ok(Self { plan, comm, tables, generation: 0, steps: 0, exchange })
+        let plan = Arc::new(plan);
+        let exchanger = Exchanger::new(Arc::clone(&plan), Arc::clone(&comm), Wire::F32);
+        Ok(Self { plan, comm, tables, generation: 0, steps: 0, exchanger })
+    }
+
+    /// How values and gradients travel from now on; [`Wire::F32`] until it is called. It must be the
+    /// same on every rank.
+    pub fn set_wire(&mut self, wire: Wire) {
+        self.exchanger.set_wire(wire);
+    }
+
+    /// A handle that exchanges batches on another thread, over `comm`: a group of the same ranks
+    /// ([`Comm::fork`]) that this collection does not use.
+    pub fn exchanger(&self, comm: Arc<dyn Comm>) -> Exchanger {
+        self.exchanger.over(comm)
     }
 
     /// A handle that prepares batches on other threads.
@@ -114,6 +155,21 @@ impl EmbeddingCollection {
         row_first: usize,
     ) -> Result<Prepared, EmbeddingError> {
         self.preparer().prepare(ids, rows, row_first)
+    }
+
+    /// Looks up what other ranks asked for a batch whose keys [`Exchanger::keys`] exchanged, for it to
+    /// be trained on. After [`Exchanger::values`], `forward` takes these values, though steps may have
+    /// been taken since.
+    ///
+    /// # Errors
+    /// If the keys were not exchanged, or a table is full.
+    pub fn answer(&mut self, prepared: &mut Prepared) -> Result<(), EmbeddingError> {
+        self.exchanger.check_owner("answer", prepared)?;
+        if self.comm.size() > 1 && !prepared.asked {
+            let (call, found) = ("answer", "did not tell the ranks its keys");
+            return Err(EmbeddingError::Phase { call, found, expected: "did" });
+        }
+        self.look_up(prepared, Mode::Train)
     }
 
     /// Writes the embedding of each feature and row to `out`; floats between them stay as they are.
@@ -136,17 +192,12 @@ impl EmbeddingCollection {
         out: &mut [f32],
         layout: &Layout,
     ) -> Result<(), EmbeddingError> {
-        self.check_owner("forward", prepared)?;
+        self.exchanger.check_owner("forward", prepared)?;
         layout.check(&self.plan.widths, prepared.rows, out.len())?;
-        if self.comm.size() == 1 {
-            let lookups = prepared.tables.iter_mut().map(|table| &mut table.local);
-            resolve(&mut self.tables, lookups, mode)?;
-            own_values(&self.tables, prepared);
-        } else {
-            self.exchange.keys(&*self.comm, &self.plan, prepared)?;
-            let lookups = prepared.tables.iter_mut().map(|table| &mut table.asked);
-            resolve(&mut self.tables, lookups, mode)?;
-            self.exchange.values(&*self.comm, &self.tables, prepared)?;
+        if mode == Mode::Evaluate || prepared.phase != Phase::Valued(self.generation) {
+            self.exchanger.keys(prepared)?;
+            self.look_up(prepared, mode)?;
+            self.exchanger.values(prepared)?;
         }
         pool(&self.feature_values(prepared), prepared.rows, out, layout);
         prepared.phase = match mode {
@@ -180,7 +231,7 @@ impl EmbeddingCollection {
         layout: &Layout,
         rate: f32,
     ) -> Result<(), EmbeddingError> {
-        self.check_owner("backward", prepared)?;
+        self.exchanger.check_owner("backward", prepared)?;
         layout.check(&self.plan.widths, prepared.rows, gradient.len())?;
         self.check_trained(prepared)?;
         let gradients = gradients(&self.plan, prepared, gradient, layout);
@@ -194,8 +245,8 @@ impl EmbeddingCollection {
                 .collect();
             update(&updates);
         } else {
-            self.exchange.gradients(&*self.comm, &self.tables, prepared, &gradients)?;
-            update(&self.exchange.updates(&mut self.tables, prepared, tick));
+            self.exchanger.gradients(prepared, &gradients)?;
+            update(&self.exchanger.updates(&mut self.tables, prepared, tick));
         }
         self.steps = tick.step;
         prepared.phase = Phase::Updated;
@@ -215,19 +266,22 @@ impl EmbeddingCollection {
     /// # Errors
     /// If another collection prepared the batch.
     pub fn read_ahead(&self, prepared: &Prepared) -> Result<(), EmbeddingError> {
-        self.check_owner("read_ahead", prepared)?;
-        let filed = self.tables.iter().zip(&prepared.tables);
-        let filed = filed.filter(|(table, _)| table.slab.is_filed()).collect();
-        for_each(filed, |(table, prepared): (&Table, &PreparedTable)| {
-            let keys = &prepared.local.distinct.keys;
-            let keys = match self.comm.size() {
-                1 => keys,
-                _ => &keys[prepared.group(self.comm.rank())],
-            };
-            let mut rows = vec![ABSENT; keys.len()];
-            table.index.find(keys, &mut rows);
-            table.slab.read_ahead(&rows);
-        });
+        self.exchanger.check_owner("read_ahead", prepared)?;
+        let filed = self.tables.iter().zip(&self.plan.placements).zip(&prepared.tables);
+        let filed = filed.filter(|((table, _), _)| table.slab.is_filed()).collect();
+        for_each(
+            filed,
+            |((table, placement), prepared): ((&Table, &Placement), &PreparedTable)| {
+                let keys = &prepared.local.distinct.keys;
+                let keys = match self.comm.size() {
+                    1 => keys,
+                    _ => &keys[prepared.keys_at(self.comm.rank(), placement)],
+                };
+                let mut rows = vec![ABSENT; keys.len()];
+                table.index.find(keys, &mut rows);
+                table.slab.read_ahead(&rows);
+            },
+        );
         Ok(())
     }
 
@@ -242,7 +296,8 @@ impl EmbeddingCollection {
             let (sketch_cells_used, sketch_cells) = table.filter.cells();
             TableInfo {
                 name: table.options.name.clone(),
-                dim: table.layout.dim,
+                dim: table.options.dim,
+                columns: table.columns.clone(),
                 state_width: table.layout.state,
                 rows: table.index.len(),
                 rows_max: table.index.rows_max(),
@@ -282,7 +337,9 @@ impl EmbeddingCollection {
     /// # Collective
     /// Every rank must call it.
     pub fn rows_total(&self) -> Result<u64, EmbeddingError> {
-        let rows: usize = self.tables.iter().map(|table| table.index.len()).sum();
+        let tables = self.tables.iter().zip(&self.plan.placements);
+        let counted = tables.filter(|(_, place)| place.counts(self.plan.rank));
+        let rows: usize = counted.map(|(table, _)| table.index.len()).sum();
         Ok(self.comm.sum_u64(rows as u64)?)
     }
 
@@ -299,19 +356,26 @@ impl EmbeddingCollection {
         for_each(self.tables.iter_mut().collect(), Table::clear);
     }
 
-    fn check_owner(&self, call: &'static str, prepared: &Prepared) -> Result<(), EmbeddingError> {
-        if prepared.identity == self.plan.identity {
-            return Ok(());
+    /// Finds the rows that a batch needs here, and copies their values out.
+    fn look_up(&mut self, prepared: &mut Prepared, mode: Mode) -> Result<(), EmbeddingError> {
+        let alone = self.comm.size() == 1;
+        let lookups = prepared.tables.iter_mut();
+        let lookups = lookups.map(|table| if alone { &mut table.local } else { &mut table.asked });
+        resolve(&mut self.tables, lookups, mode)?;
+        if alone {
+            own_values(&self.plan, &self.tables, prepared);
+        } else {
+            answers(&self.plan, self.comm.size(), &self.tables, prepared);
         }
-        let found = "was prepared by another collection";
-        Err(EmbeddingError::Phase { call, found, expected: "this one prepared" })
+        prepared.phase = Phase::Answered(self.generation);
+        Ok(())
     }
 
     fn check_trained(&self, prepared: &Prepared) -> Result<(), EmbeddingError> {
         let found = match prepared.phase {
             Phase::Trained(generation) if generation == self.generation => return Ok(()),
             Phase::Trained(_) => "is from before rows were dropped",
-            Phase::Prepared => "did not go through forward",
+            Phase::Prepared | Phase::Answered(_) | Phase::Valued(_) => "did not go through forward",
             Phase::Evaluated => "went through forward in evaluation mode",
             Phase::Updated => "went through backward already",
         };

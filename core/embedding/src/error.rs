@@ -191,6 +191,18 @@ pub enum EmbeddingError {
         /// Rows V of the table.
         rows: u64,
     },
+    /// A sharding plan that does not fit the tables or the ranks.
+    #[error("sharding plan: {what}: found {found}, expected {expected}")]
+    Sharding {
+        /// The table, and the kind of its place.
+        what: String,
+        /// What the plan says.
+        found: String,
+        /// What fits.
+        expected: String,
+        /// What to do.
+        remedy: String,
+    },
     /// An exchange failed.
     #[error(transparent)]
     Comm(#[from] CommError),
@@ -223,6 +235,7 @@ impl Hint for EmbeddingError {
             Self::Peer { .. } => {
                 Some("start every rank with the same recipe and the same options".to_owned())
             }
+            Self::Sharding { remedy, .. } => Some(remedy.clone()),
             Self::Comm(source) => source.hint(),
             _ => None,
         }

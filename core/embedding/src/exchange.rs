@@ -1,69 +1,121 @@
-//! What ranks send each other: keys to their owners, values back, gradients to the owners again.
-//! Each is one all-to-all for all tables together.
+//! What ranks send each other: keys to the ranks that hold them, values back, gradients to the
+//! holders again. Each is one all-to-all for all tables together.
+
+use std::sync::Arc;
 
 use rectool_comm::{Comm, CommExt};
 
-use crate::EmbeddingError;
 use crate::floats::Floats;
-use crate::lookup::{Gather, Pick, gather};
 use crate::parallel::for_each;
+use crate::placement::Placement;
 use crate::plan::Plan;
-use crate::prepare::{Prepared, PreparedTable};
+use crate::prepare::{Phase, Prepared, PreparedTable};
 use crate::step::{Tick, Update};
 use crate::table::Table;
 use crate::update::{Collect, Gradients, collect};
+use crate::wire::Halves;
+use crate::{EmbeddingError, Wire};
 
-/// Buffers kept from step to step.
+/// Exchanges the keys and values of batches, ahead of the collection that they go through and on
+/// another thread. Made by [`crate::EmbeddingCollection::exchanger`].
+pub struct Exchanger {
+    plan: Arc<Plan>,
+    comm: Arc<dyn Comm>,
+    wire: Wire,
+    buffers: Buffers,
+}
+
+/// Kept from step to step.
 #[derive(Default)]
-pub(crate) struct Exchange {
+struct Buffers {
     send_words: Vec<u64>,
     receive_words: Vec<u64>,
+    halves: Halves,
     send: Floats,
     receive: Floats,
-    /// Gradients of the keys that this rank was asked for, [N, D] for each table.
+    /// Gradients of the keys that this rank was asked for, [N, columns] for each table.
     asked: Floats,
 }
 
-impl Exchange {
-    /// Sends each rank the keys it owns, and fills `asked` of every table with those that came.
+impl Exchanger {
+    pub(crate) fn new(plan: Arc<Plan>, comm: Arc<dyn Comm>, wire: Wire) -> Self {
+        Self { plan, comm, wire, buffers: Buffers::default() }
+    }
+
+    /// As this one, over `comm`.
+    pub(crate) fn over(&self, comm: Arc<dyn Comm>) -> Self {
+        Self::new(Arc::clone(&self.plan), comm, self.wire)
+    }
+
+    pub(crate) fn set_wire(&mut self, wire: Wire) {
+        self.wire = wire;
+    }
+
+    /// Tells the ranks which of their keys the batch needs. On one rank, and for a batch whose keys
+    /// are known already, it does nothing.
     ///
+    /// # Errors
+    /// If the exchange failed, or another rank's tables are not the same.
+    ///
+    /// # Collective
+    /// Every rank must call it.
+    pub fn keys(&mut self, prepared: &mut Prepared) -> Result<(), EmbeddingError> {
+        self.check_owner("exchange of keys", prepared)?;
+        if self.comm.size() == 1 || prepared.asked {
+            return Ok(());
+        }
+        let counts = self.write_keys(prepared);
+        let Buffers { send_words, receive_words, .. } = &mut self.buffers;
+        let parts = self.comm.all_to_all(send_words, &counts, receive_words)?;
+        self.read_keys(&parts, prepared)?;
+        prepared.asked = true;
+        Ok(())
+    }
+
+    /// Unlike that of a collection with other tables, places or formats.
+    fn fingerprint(&self) -> u64 {
+        self.plan.fingerprint.wrapping_add(self.wire as u64)
+    }
+
     /// To each rank goes: fingerprint, the number of keys of each table, the keys of each table.
-    pub(crate) fn keys(
-        &mut self,
-        comm: &dyn Comm,
-        plan: &Plan,
-        prepared: &mut Prepared,
-    ) -> Result<(), EmbeddingError> {
-        let tables = &mut prepared.tables;
-        let words = &mut self.send_words;
+    /// Returns the words for each rank.
+    fn write_keys(&mut self, prepared: &Prepared) -> Vec<usize> {
+        let fingerprint = self.fingerprint();
+        let words = &mut self.buffers.send_words;
         words.clear();
-        let mut counts = Vec::with_capacity(comm.size());
-        for rank in 0..comm.size() {
+        let mut counts = Vec::with_capacity(self.comm.size());
+        let tables = || prepared.tables.iter().zip(&self.plan.placements);
+        for rank in 0..self.comm.size() {
             let start = words.len();
-            words.push(plan.fingerprint);
-            words.extend(tables.iter().map(|table| table.group(rank).len() as u64));
-            for table in tables.iter() {
-                words.extend_from_slice(&table.local.distinct.keys[table.group(rank)]);
+            words.push(fingerprint);
+            words.extend(tables().map(|(table, place)| table.keys_at(rank, place).len() as u64));
+            for (table, place) in tables() {
+                words.extend_from_slice(&table.local.distinct.keys[table.keys_at(rank, place)]);
             }
             counts.push(words.len() - start);
         }
-        let parts = comm.all_to_all(words, &counts, &mut self.receive_words)?;
+        counts
+    }
+
+    /// Fills `asked` of every table with the keys that came: `parts` words from each rank.
+    fn read_keys(&self, parts: &[usize], prepared: &mut Prepared) -> Result<(), EmbeddingError> {
+        let tables = &mut prepared.tables;
         for table in tables.iter_mut() {
             table.asked_counts.clear();
         }
         // [T]: each rank's keys of a table.
         let mut keys: Vec<Vec<&[u64]>> = vec![Vec::new(); tables.len()];
-        let mut rest = self.receive_words.as_slice();
+        let mut rest = self.buffers.receive_words.as_slice();
         for (rank, words) in parts.iter().enumerate() {
             let (part, after) = rest.split_at(*words);
             rest = after;
-            read_keys(part, plan.fingerprint, tables, &mut keys)
+            read_part(part, self.fingerprint(), tables, &mut keys)
                 .map_err(|found| EmbeddingError::Peer { rank, found })?;
         }
         let tasks = tables.iter_mut().zip(keys).collect();
         for_each(tasks, |(table, keys): (&mut PreparedTable, Vec<&[u64]>)| {
             let count = table.asked_counts.iter().sum();
-            plan.with_scratch(|scratch| {
+            self.plan.with_scratch(|scratch| {
                 let mut finder = table.asked.distinct.begin(scratch, count, None);
                 for part in keys {
                     finder.add(part.iter().copied());
@@ -75,93 +127,133 @@ impl Exchange {
         Ok(())
     }
 
-    /// Answers with the values of the keys asked for, and receives those this rank asked for.
-    pub(crate) fn values(
-        &mut self,
-        comm: &dyn Comm,
-        tables: &[Table],
-        prepared: &mut Prepared,
-    ) -> Result<(), EmbeddingError> {
-        let lengths = by_rank(comm, |rank| asked_floats(rank, tables, &prepared.tables).collect());
-        let mut buffer = self.send.first_mut(lengths.iter().flatten().sum());
-        let mut first = vec![0; tables.len()];
-        let mut tasks = Vec::new();
-        for lengths in &lengths {
-            for (t, length) in lengths.iter().enumerate() {
-                let (out, rest) = buffer.split_at_mut(*length);
-                buffer = rest;
-                let (table, lookups) = (&tables[t], &prepared.tables[t].asked);
-                let pick = Pick::Listed(&lookups.distinct.slots[first[t]..]);
-                first[t] += length / table.layout.dim;
-                Gather { table, lookups, pick, out }.split(&mut tasks);
+    /// Fetches the values of the batch's keys, where every rank has called
+    /// [`crate::EmbeddingCollection::answer`]. On one rank, and for a batch whose values are here
+    /// already, it does nothing.
+    ///
+    /// # Errors
+    /// If the exchange failed, or the batch has not been answered.
+    ///
+    /// # Collective
+    /// Every rank must call it.
+    pub fn values(&mut self, prepared: &mut Prepared) -> Result<(), EmbeddingError> {
+        self.check_owner("exchange of values", prepared)?;
+        let generation = match prepared.phase {
+            Phase::Answered(generation) => generation,
+            Phase::Valued(_) => return Ok(()),
+            _ => {
+                let (call, found) = ("exchange of values", "has no answers to send");
+                return Err(EmbeddingError::Phase { call, found, expected: "was answered" });
             }
+        };
+        if self.comm.size() > 1 {
+            self.swap_values(prepared)?;
         }
-        gather(tasks);
-        let receive = by_rank(comm, |rank| local_floats(rank, tables, &prepared.tables).collect());
-        let mut rest = self.swap(comm, &lengths, &receive)?;
-        let total = prepared.lay_out_values(tables);
+        prepared.phase = Phase::Valued(generation);
+        Ok(())
+    }
+
+    /// Sends the answers of this rank, and lays those that come into `values`.
+    pub(crate) fn swap_values(&mut self, prepared: &mut Prepared) -> Result<(), EmbeddingError> {
+        let (ranks, own) = (self.comm.size(), self.plan.rank);
+        let placements = &self.plan.placements;
+        let send = by_rank(ranks, placements, &prepared.tables, |rank, place, table| {
+            table.answers_for(rank, own, place)
+        });
+        let receive = by_rank(ranks, placements, &prepared.tables, |rank, place, table| {
+            if place.is_replicated() && rank != own {
+                return 0;
+            }
+            table.keys_at(rank, place).len() * place.columns(rank).len()
+        });
+        let (send, receive_sums) = (sums(&send), sums(&receive));
+        let answers = &prepared.answers.as_slice()[..send.iter().sum()];
+        let Buffers { halves, receive: into, .. } = &mut self.buffers;
+        let sent = (answers, send.as_slice());
+        let mut rest = self.wire.exchange(&*self.comm, sent, &receive_sums, (halves, into))?;
+        let total = prepared.lay_out_values(placements);
         let values = prepared.values.first_mut(total);
         for (rank, lengths) in receive.iter().enumerate() {
-            for (t, length) in lengths.iter().enumerate() {
-                let prepared = &prepared.tables[t];
-                let at = prepared.base + prepared.group(rank).start * tables[t].layout.dim;
-                rest = take(rest, &mut values[at..at + length]);
+            for ((length, table), place) in lengths.iter().zip(&prepared.tables).zip(placements) {
+                let (part, after) = rest.split_at(*length);
+                rest = after;
+                let (dim, columns) = (place.dim(), place.columns(rank));
+                let at = table.base + table.keys_at(rank, place).start * dim;
+                if columns.len() == dim {
+                    values[at..at + length].copy_from_slice(part);
+                    continue;
+                }
+                let rows = part.chunks_exact(columns.len().max(1));
+                for (row, part) in values[at..].chunks_mut(dim).zip(rows) {
+                    row[columns.clone()].copy_from_slice(part);
+                }
             }
         }
         Ok(())
     }
 
-    /// Sends the summed gradients of this rank's keys to their owners; returns in `asked` those of
-    /// the keys that this rank was asked for.
+    /// Sends the summed gradients of this rank's keys to the ranks that hold them; keeps those of the
+    /// keys that this rank was asked for.
     pub(crate) fn gradients(
         &mut self,
-        comm: &dyn Comm,
-        tables: &[Table],
         prepared: &Prepared,
         gradients: &[Gradients<'_>],
     ) -> Result<(), EmbeddingError> {
-        let lengths = by_rank(comm, |rank| local_floats(rank, tables, &prepared.tables).collect());
-        let mut buffer = self.send.first_mut(lengths.iter().flatten().sum());
+        let (ranks, own) = (self.comm.size(), self.plan.rank);
+        let (placements, tables) = (&self.plan.placements, &prepared.tables);
+        let lengths = by_rank(ranks, placements, tables, |rank, place, table| {
+            table.keys_at(rank, place).len() * place.columns(rank).len()
+        });
+        let parts = column_parts(gradients, placements);
+        let Buffers { halves, send, receive, asked, .. } = &mut self.buffers;
+        let send = send.first_mut(lengths.iter().flatten().sum());
+        let mut buffer = &mut *send;
         let mut tasks = Vec::new();
         for (rank, lengths) in lengths.iter().enumerate() {
-            for (t, length) in lengths.iter().enumerate() {
+            for (t, length) in lengths.iter().enumerate().filter(|(_, length)| **length > 0) {
                 let (out, rest) = buffer.split_at_mut(*length);
                 buffer = rest;
-                let distinct = &prepared.tables[t].local.distinct;
-                let first = prepared.tables[t].group(rank).start;
-                let dim = tables[t].layout.dim;
-                tasks.push(Collect { dim, distinct, gradients: &gradients[t], first, out });
+                let (place, table) = (&placements[t], &tables[t]);
+                let gradients = parts[t].get(rank).unwrap_or(&gradients[t]);
+                let first = table.keys_at(rank, place).start;
+                let dim = place.columns(rank).len();
+                tasks.push(Collect { dim, distinct: &table.local.distinct, gradients, first, out });
             }
         }
         collect(tasks);
-        let receive = by_rank(comm, |rank| asked_floats(rank, tables, &prepared.tables).collect());
-        let mut asked = std::mem::take(&mut self.asked);
-        let mut rest = self.swap(comm, &lengths, &receive)?;
-        let out = asked.first_mut(rest.len());
-        let mut next = asked_bases(tables, &prepared.tables);
-        for lengths in &receive {
+        let receive_lengths = by_rank(ranks, placements, tables, |rank, place, table| {
+            table.asked_counts[rank] * place.columns(own).len()
+        });
+        let sent = (&*send, sums(&lengths));
+        let expected = sums(&receive_lengths);
+        let came =
+            self.wire.exchange(&*self.comm, (sent.0, &sent.1), &expected, (halves, receive))?;
+        let out = asked.first_mut(came.len());
+        let (mut next, mut rest) = (asked_bases(&self.plan, tables), came);
+        for lengths in &receive_lengths {
             for (next, length) in next.iter_mut().zip(lengths) {
-                rest = take(rest, &mut out[*next..*next + length]);
+                let (part, after) = rest.split_at(*length);
+                rest = after;
+                out[*next..*next + length].copy_from_slice(part);
                 *next += length;
             }
         }
-        self.asked = asked;
         Ok(())
     }
 
-    /// The steps that the owner takes after [`Exchange::gradients`].
+    /// The steps that the holders take after [`Exchanger::gradients`].
     pub(crate) fn updates<'a>(
         &'a self,
         tables: &'a mut [Table],
         prepared: &'a Prepared,
         tick: Tick,
     ) -> Vec<Update<'a>> {
-        let bases = asked_bases(tables, &prepared.tables);
+        let bases = asked_bases(&self.plan, &prepared.tables);
         let parts = tables.iter_mut().zip(&prepared.tables).zip(bases);
         parts
             .map(|((table, prepared), base)| {
                 let gradients = Gradients {
-                    values: self.asked.as_slice(),
+                    values: self.buffers.asked.as_slice(),
                     row_stride: table.layout.dim,
                     row_bits: u32::BITS,
                     offsets: vec![base],
@@ -171,31 +263,61 @@ impl Exchange {
             .collect()
     }
 
-    /// Sends the front of `send` to the ranks; both lengths are [R, T], in floats. Returns what came.
-    fn swap(
-        &mut self,
-        comm: &dyn Comm,
-        send: &[Vec<usize>],
-        receive: &[Vec<usize>],
-    ) -> Result<&[f32], EmbeddingError> {
-        let sums = |lengths: &[Vec<usize>]| -> Vec<usize> {
-            lengths.iter().map(|lengths| lengths.iter().sum()).collect()
-        };
-        let (send, receive) = (sums(send), sums(receive));
-        let out = self.send.first_mut(send.iter().sum());
-        let into = self.receive.first_mut(receive.iter().sum());
-        comm.all_to_all_known(out, &send, into, &receive)?;
-        Ok(into)
+    pub(crate) fn check_owner(
+        &self,
+        call: &'static str,
+        prepared: &Prepared,
+    ) -> Result<(), EmbeddingError> {
+        if prepared.identity == self.plan.identity {
+            return Ok(());
+        }
+        let found = "was prepared by another collection";
+        Err(EmbeddingError::Phase { call, found, expected: "this one prepared" })
     }
 }
 
-/// [R, T] from the \[T\] of each rank.
-fn by_rank(comm: &dyn Comm, lengths: impl Fn(usize) -> Vec<usize>) -> Vec<Vec<usize>> {
-    (0..comm.size()).map(lengths).collect()
+impl PreparedTable {
+    /// Floats that rank `own` answers `rank` with.
+    pub(crate) fn answers_for(&self, rank: usize, own: usize, place: &Placement) -> usize {
+        if place.is_replicated() && rank != own {
+            return 0;
+        }
+        self.asked_counts[rank] * place.columns(own).len()
+    }
+}
+
+/// [R, T] from what `length` makes of each rank and table.
+fn by_rank(
+    ranks: usize,
+    placements: &[Placement],
+    tables: &[PreparedTable],
+    length: impl Fn(usize, &Placement, &PreparedTable) -> usize,
+) -> Vec<Vec<usize>> {
+    let of = |rank| placements.iter().zip(tables).map(|(p, t)| length(rank, p, t)).collect();
+    (0..ranks).map(of).collect()
+}
+
+/// \[R\] from [R, T].
+fn sums(lengths: &[Vec<usize>]) -> Vec<usize> {
+    lengths.iter().map(|lengths| lengths.iter().sum()).collect()
+}
+
+/// \[T\]: for a table that is cut by columns the gradients of each rank's columns, otherwise nothing.
+fn column_parts<'a>(
+    gradients: &[Gradients<'a>],
+    placements: &[Placement],
+) -> Vec<Vec<Gradients<'a>>> {
+    let parts = gradients.iter().zip(placements);
+    parts
+        .map(|(gradients, place)| {
+            let ranks = if place.is_cut_by_columns() { place.ranks() } else { 0 };
+            (0..ranks).map(|rank| gradients.right_of(place.columns(rank).start)).collect()
+        })
+        .collect()
 }
 
 /// Splits one rank's message into the keys of each table, or says what is wrong with it.
-fn read_keys<'a>(
+fn read_part<'a>(
     part: &'a [u64],
     fingerprint: u64,
     tables: &mut [PreparedTable],
@@ -203,7 +325,7 @@ fn read_keys<'a>(
 ) -> Result<(), &'static str> {
     const CUT: &str = "a message of another length than it says";
     if part.first() != Some(&fingerprint) {
-        return Err("other tables or features");
+        return Err("other tables, features or places");
     }
     let (head, mut rest) = part[1..].split_at_checked(tables.len()).ok_or(CUT)?;
     for ((count, table), keys) in head.iter().zip(tables).zip(keys) {
@@ -215,57 +337,15 @@ fn read_keys<'a>(
     if rest.is_empty() { Ok(()) } else { Err(CUT) }
 }
 
-/// \[T\]: floats for the keys that `rank` asked this rank for.
-fn asked_floats<'a>(
-    rank: usize,
-    tables: &'a [Table],
-    prepared: &'a [PreparedTable],
-) -> impl Iterator<Item = usize> + 'a {
-    tables.iter().zip(prepared).map(move |(table, p)| p.asked_counts[rank] * table.layout.dim)
-}
-
-/// \[T\]: floats for the keys that this rank asks `rank` for.
-fn local_floats<'a>(
-    rank: usize,
-    tables: &'a [Table],
-    prepared: &'a [PreparedTable],
-) -> impl Iterator<Item = usize> + 'a {
-    tables.iter().zip(prepared).map(move |(table, p)| p.group(rank).len() * table.layout.dim)
-}
-
 /// \[T\]: where the gradients of a table's asked keys begin.
-fn asked_bases(tables: &[Table], prepared: &[PreparedTable]) -> Vec<usize> {
+fn asked_bases(plan: &Plan, tables: &[PreparedTable]) -> Vec<usize> {
     let mut base = 0;
-    let tables = tables.iter().zip(prepared);
+    let tables = tables.iter().zip(&plan.placements);
     tables
-        .map(|(table, prepared)| {
+        .map(|(table, place)| {
             let own = base;
-            base += prepared.asked.distinct.slots.len() * table.layout.dim;
+            base += table.asked.distinct.slots.len() * place.columns(plan.rank).len();
             own
         })
         .collect()
-}
-
-/// Copies the front of `floats` to `out`; returns the others.
-fn take<'a>(floats: &'a [f32], out: &mut [f32]) -> &'a [f32] {
-    let (own, rest) = floats.split_at(out.len());
-    out.copy_from_slice(own);
-    rest
-}
-
-/// The values of this rank's keys, where it owns them all.
-pub(crate) fn own_values(tables: &[Table], prepared: &mut Prepared) {
-    let total = prepared.lay_out_values(tables);
-    let mut buffer = prepared.values.first_mut(total);
-    let mut tasks = Vec::new();
-    let mut at = 0;
-    for (table, prepared) in tables.iter().zip(&prepared.tables) {
-        let lookups = &prepared.local;
-        let (_, rest) = buffer.split_at_mut(prepared.base - at);
-        let (out, rest) = rest.split_at_mut(lookups.distinct.len() * table.layout.dim);
-        at = prepared.base + out.len();
-        buffer = rest;
-        Gather { table, lookups, pick: Pick::From(0), out }.split(&mut tasks);
-    }
-    gather(tasks);
 }

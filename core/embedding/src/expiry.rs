@@ -70,7 +70,8 @@ pub(crate) struct Expired {
 }
 
 impl Expiry {
-    /// Chooses among the rows `used`, of this rank's `rows`, after step `now`.
+    /// Chooses among the rows `used`, of this rank's `rows`, after step `now`. Of ranks that hold the
+    /// same rows, or columns of the same, one `counts` them; all choose alike.
     ///
     /// # Collective
     /// Every rank must call it.
@@ -79,7 +80,7 @@ impl Expiry {
         comm: &dyn Comm,
         mut used: Vec<Usage>,
         rows: usize,
-        now: u32,
+        (now, counts): (u32, bool),
     ) -> Result<Expired, EmbeddingError> {
         let mut expired = Expired::default();
         if let Some(after) = self.after_steps {
@@ -88,11 +89,12 @@ impl Expiry {
             expired.by_age.sort_unstable();
         }
         if let Some(rows_max) = self.rows_max {
-            let total = comm.sum_u64((rows - expired.by_age.len()) as u64)?;
+            let own = if counts { (rows - expired.by_age.len()) as u64 } else { 0 };
+            let total = comm.sum_u64(own)?;
             let excess = total.saturating_sub(rows_max);
             if excess > 0 {
                 let excess = usize::try_from(excess).unwrap_or(usize::MAX);
-                expired.by_use = least_used(comm, used, excess)?;
+                expired.by_use = least_used(comm, used, (excess, counts))?;
             }
         }
         Ok(expired)
@@ -103,7 +105,7 @@ impl Expiry {
 fn least_used(
     comm: &dyn Comm,
     mut used: Vec<Usage>,
-    count: usize,
+    (count, counts): (usize, bool),
 ) -> Result<Vec<u64>, EmbeddingError> {
     if count < used.len() {
         used.select_nth_unstable(count);
@@ -111,7 +113,8 @@ fn least_used(
     }
     if comm.size() > 1 {
         let mut bytes = Vec::new();
-        comm.all_gather_bytes(bytemuck::cast_slice(&used), &mut bytes)?;
+        let told: &[Usage] = if counts { &used } else { &[] };
+        comm.all_gather_bytes(bytemuck::cast_slice(told), &mut bytes)?;
         let all = bytes.chunks_exact(size_of::<Usage>());
         let mut all: Vec<Usage> = all.map(bytemuck::pod_read_unaligned).collect();
         if count < all.len() {
@@ -160,7 +163,7 @@ mod tests {
                 let own = used.iter().filter(|usage| usage.key % ranks == comm.rank() as u64);
                 let own: Vec<Usage> = own.copied().collect();
                 let rows = own.len();
-                expiry.choose(&*comm, own, rows, 20).unwrap()
+                expiry.choose(&*comm, own, rows, (20, true)).unwrap()
             });
             let joined = |part: fn(&Expired) -> &Vec<u64>| {
                 let mut keys: Vec<u64> = found.iter().flat_map(part).copied().collect();

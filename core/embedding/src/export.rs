@@ -1,17 +1,23 @@
 //! Rows out of and into the tables, for checkpoints.
 
-use crate::row::{self, Header, RowContent, RowLayout};
-use crate::table::Table;
-use crate::{EmbeddingCollection, EmbeddingError};
+use std::ops::Range;
 
-/// Some rows of a table. Values are `f32` whatever the table's storage, which loses nothing.
+use crate::row::{self, Header, RowContent};
+use crate::table::Table;
+use crate::{EmbeddingCollection, EmbeddingError, TableOptions};
+
+/// Some rows of a table, or some columns of them. Values are `f32` whatever the table's storage, which
+/// loses nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
+    /// The columns that `values` and `state` are about: 0..D, except from a rank that holds only some
+    /// of them.
+    pub columns: Range<usize>,
     /// \[n\].
     pub keys: Vec<u64>,
-    /// [n, D].
+    /// [n, columns].
     pub values: Vec<f32>,
-    /// [n, S], the optimizer's state.
+    /// [n, S], the optimizer's state for that many columns.
     pub state: Vec<f32>,
     /// \[n\]: the step of each row's last update, at most `u32::MAX`; 0 before the first.
     pub last_seen: Vec<u32>,
@@ -19,8 +25,9 @@ pub struct Rows {
     pub counts: Vec<u32>,
 }
 
-/// The rows of a table that this rank owns and that were ever trained on, by (bucket, key), some at
-/// a time. Made by [`EmbeddingCollection::export`].
+/// The rows of a table that this rank holds and that were ever trained on, by (bucket, key), some at
+/// a time. Of a table that every rank holds, each exports some rows; over all ranks every float comes
+/// once. Made by [`EmbeddingCollection::export`].
 pub struct Export<'a> {
     table: &'a Table,
     /// Keys and their rows, those still to come.
@@ -32,6 +39,11 @@ impl Export<'_> {
     /// Rows still to come.
     pub fn rows(&self) -> usize {
         self.entries.len()
+    }
+
+    /// [`Rows::columns`] of all of them.
+    pub fn columns(&self) -> Range<usize> {
+        self.table.columns.clone()
     }
 }
 
@@ -45,6 +57,7 @@ impl Iterator for Export<'_> {
         }
         let layout = self.table.layout;
         let mut rows = Rows {
+            columns: self.columns(),
             keys: Vec::with_capacity(count),
             values: Vec::with_capacity(count * layout.dim),
             state: Vec::with_capacity(count * layout.state),
@@ -62,7 +75,7 @@ impl Iterator for Export<'_> {
 }
 
 impl EmbeddingCollection {
-    /// The rows of table `table` (by position) that this rank owns, in parts of up to `rows_max`
+    /// The rows of table `table` (by position) that this rank holds, in parts of up to `rows_max`
     /// rows (at least 1). A row that was never trained on is not there: it follows from the seed.
     ///
     /// # Errors
@@ -90,45 +103,55 @@ impl EmbeddingCollection {
         rows_max: usize,
         keep: impl Fn(Header) -> bool,
     ) -> Result<Export<'_>, EmbeddingError> {
-        let tables = self.tables.len();
-        let table =
-            self.tables.get(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
-        let mut entries = table.index.sorted(&table.options.index);
-        entries.retain(|(_, row)| keep(row::header(table.slab.row(*row))));
+        let (at, tables) = (table, self.tables.len());
+        let table = self.tables.get(at).ok_or(EmbeddingError::NoTable { found: at, tables })?;
+        let index = &table.options.index;
+        let mut entries = table.index.sorted(index);
+        let placement = &self.plan.placements[at];
+        entries.retain(|(key, row)| {
+            placement.exports(self.plan.rank, index, *key)
+                && keep(row::header(table.slab.row(*row)))
+        });
         Ok(Export { table, entries: entries.into_iter(), rows_max: rows_max.max(1) })
     }
 
-    /// Sets rows of table `table`; keys that other ranks own are skipped, so every rank can be given
-    /// all rows.
+    /// Sets `rows` of table `table`. What other ranks hold is skipped, so every rank can be given all
+    /// rows, of whatever plan and number of ranks they come from.
     ///
     /// # Errors
     /// If there is no such table, a shape does not fit, a key is outside of a dense table, or the
     /// table is full. Rows before a key that is refused stay set.
     pub fn import(&mut self, table: usize, rows: &Rows) -> Result<(), EmbeddingError> {
-        let tables = self.tables.len();
-        let rank = self.comm.rank();
-        let table =
-            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
-        let RowLayout { dim, state, .. } = table.layout;
-        let name = &table.options.name;
-        let count = rows.keys.len();
-        check_length(name, "values", rows.values.len(), (count, dim))?;
-        check_length(name, "state", rows.state.len(), (count, state))?;
-        check_length(name, "last_seen", rows.last_seen.len(), (count, 1))?;
-        check_length(name, "counts", rows.counts.len(), (count, 1))?;
+        let (at, tables) = (table, self.tables.len());
+        let rank = self.plan.rank;
+        let table = self.tables.get_mut(at).ok_or(EmbeddingError::NoTable { found: at, tables })?;
+        let Rows { columns, keys, values, state, last_seen, counts } = rows;
+        let TableOptions { name, dim, optimizer, .. } = &table.options;
+        let width = columns.len();
+        let whole = *columns == (0..*dim);
+        if !whole && (width == 0 || columns.end > *dim || optimizer.is_row_wise()) {
+            let (found, expected) = (columns.end as u64, *dim as u64);
+            let what = "columns up to";
+            return Err(EmbeddingError::Import { table: name.clone(), what, found, expected });
+        }
+        let state_width = optimizer.state_width(width);
+        check_length(name, "values", values.len(), (keys.len(), width))?;
+        check_length(name, "state", state.len(), (keys.len(), state_width))?;
+        check_length(name, "last_seen", last_seen.len(), (keys.len(), 1))?;
+        check_length(name, "counts", counts.len(), (keys.len(), 1))?;
         if let Some(rows_max) = table.options.index.keys_below()
-            && let Some(key) = rows.keys.iter().find(|key| **key >= rows_max)
+            && let Some(key) = keys.iter().find(|key| **key >= rows_max)
         {
             return Err(EmbeddingError::Key { table: name.clone(), key: *key, rows: rows_max });
         }
-        for (n, key) in rows.keys.iter().enumerate() {
-            if self.plan.placement.owner(&table.options.index, *key) != rank {
+        for (n, key) in keys.iter().enumerate() {
+            if !self.plan.placements[at].holds(rank, &table.options.index, *key) {
                 continue;
             }
-            let header = Header { last_seen: rows.last_seen[n], count: rows.counts[n] };
-            let values = &rows.values[n * dim..][..dim];
-            let state = &rows.state[n * state..][..state];
-            table.set(*key, RowContent { header, values, state })?;
+            let header = Header { last_seen: last_seen[n], count: counts[n] };
+            let values = &values[n * width..][..width];
+            let state = &state[n * state_width..][..state_width];
+            table.set(*key, columns, RowContent { header, values, state })?;
         }
         Ok(())
     }

@@ -11,31 +11,39 @@ pub(crate) struct Initial {
     seed: u64,
     /// Hash of the table's name.
     table: u64,
+    /// The table's column that is the first one here.
+    column_first: usize,
     /// Of the table's values at any step; these are rounded as of step 0.
     pub(crate) rounding: Rounding,
 }
 
 impl Initial {
-    pub(crate) fn new(options: &TableOptions, seed: u64) -> Self {
+    pub(crate) fn new(options: &TableOptions, column_first: usize, seed: u64) -> Self {
         let table = hash_text(&options.name) as u64;
         Self {
             init: options.init.clone(),
             storage: options.storage,
             seed,
             table,
-            rounding: Rounding::new(seed, table),
+            column_first,
+            rounding: Rounding::new(seed, table, column_first as u32),
         }
     }
 
     /// The value of column j is the j-th draw of the stream at [table, key], as the storage holds it.
     pub(crate) fn values(&self, key: u64, values: &mut [f32]) {
         let mut stream = Stream::new(self.seed, &[self.table, key]);
+        let skipped = 0..self.column_first;
         match self.init {
             Init::Zero => values.fill(0.0),
             Init::Uniform { bound } => {
+                skipped.for_each(|_| _ = stream.next_f32());
                 values.fill_with(|| (2.0 * stream.next_f32() - 1.0) * bound);
             }
-            Init::Normal { std } => values.fill_with(|| stream.next_normal() * std),
+            Init::Normal { std } => {
+                skipped.for_each(|_| _ = stream.next_normal());
+                values.fill_with(|| stream.next_normal() * std);
+            }
         }
         match self.storage {
             Storage::F32 => {}

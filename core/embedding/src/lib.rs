@@ -15,6 +15,7 @@
 )]
 
 mod admission;
+mod answer;
 mod backing;
 mod collection;
 mod distinct;
@@ -38,6 +39,7 @@ mod pool;
 mod prepare;
 mod row;
 mod rule;
+mod sharding;
 mod simd;
 mod sketch;
 mod slab;
@@ -49,11 +51,13 @@ mod tests;
 mod turnover;
 mod update;
 mod width;
+mod wire;
 
 pub use admission::{Admission, FilterState, RowCounts, Unadmitted};
 pub use backing::{Backing, PageFaults};
 pub use collection::{EmbeddingCollection, TableInfo};
 pub use error::EmbeddingError;
+pub use exchange::Exchanger;
 pub use expiry::Expiry;
 pub use export::{Export, Rows};
 pub use feature::{FeatureOptions, Keep, Pooling};
@@ -63,5 +67,7 @@ pub use optimizer::{Decay, OptimizerOptions};
 pub use options::{IndexKind, Init, TableOptions};
 pub use placement::{BUCKETS, bucket};
 pub use prepare::{Prepared, Preparer};
+pub use sharding::{Sharding, ShardingPlan};
 pub use sketch::SketchState;
 pub use storage::Storage;
+pub use wire::Wire;

@@ -4,6 +4,7 @@ use std::iter::{repeat, repeat_n};
 use std::ops::Range;
 
 use crate::distinct::{Distinct, Finder, Scratch};
+use crate::placement::bucket;
 use crate::plan::Plan;
 use crate::prepare::{PreparedFeature, PreparedTable};
 use crate::{EmbeddingError, Ids, IndexKind, Pooling};
@@ -66,9 +67,9 @@ impl TableBatch<'_> {
                 }
             }
         }
-        let placement = &self.plan.placement;
-        if placement.ranks() > 1 {
-            let owner = |key| placement.owner(index, key);
+        let placement = &self.plan.placements[self.t];
+        if let Some(owners) = placement.owners().filter(|_| placement.ranks() > 1) {
+            let owner = |key| owners[bucket(index, key) as usize] as usize;
             distinct.group(scratch, &mut table.groups, placement.ranks(), owner);
         }
         self.place(table);

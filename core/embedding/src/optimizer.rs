@@ -216,6 +216,11 @@ impl OptimizerOptions {
         }
     }
 
+    /// Whether a step of one column depends on the others of its row.
+    pub fn is_row_wise(&self) -> bool {
+        matches!(self, Self::RowWiseAdagrad { .. } | Self::RowWiseAdam { .. })
+    }
+
     /// Writes the state of a row that was never updated.
     ///
     /// Shapes: `values` \[D\], `state` \[S\].

@@ -1,10 +1,10 @@
-//! Which rank owns which row.
+//! Which rank owns which row and column of a table.
 
 use std::ops::Range;
 
 use rectool_base::bucket_of;
 
-use crate::IndexKind;
+use crate::{IndexKind, Sharding};
 
 /// Logical buckets of every table. A row belongs to a bucket for ever; ranks own contiguous ranges
 /// of buckets. Part of the checkpoint format.
@@ -20,20 +20,40 @@ pub fn bucket(index: &IndexKind, key: u64) -> u32 {
     }
 }
 
-/// The owner of each bucket of a table: row-wise over all ranks.
+/// Who holds what of one table.
 #[derive(Clone, Debug)]
 pub(crate) struct Placement {
-    owners: Vec<u32>,
+    /// Width D of the table.
+    dim: usize,
+    /// Number of ranks R.
     ranks: usize,
+    cut: Cut,
+}
+
+#[derive(Clone, Debug)]
+enum Cut {
+    /// Whole rows: the rank of each bucket, never falling.
+    Buckets(Vec<u32>),
+    /// All rows of some columns: the rank of each part.
+    Columns(Vec<(usize, Range<usize>)>),
+    /// Everything on every rank. The rank of each bucket is the one that speaks for its rows.
+    Replicas(Vec<u32>),
 }
 
 impl Placement {
-    pub(crate) fn row_wise(ranks: usize) -> Self {
-        let mut owners = Vec::with_capacity(BUCKETS as usize);
-        for rank in 0..ranks {
-            owners.resize((BUCKETS as usize * (rank + 1)) / ranks, rank as u32);
-        }
-        Self { owners, ranks }
+    /// What `sharding`, which fits, means for a table of width `dim` on `ranks` ranks.
+    pub(crate) fn new(sharding: &Sharding, dim: usize, ranks: usize) -> Self {
+        let cut = match sharding {
+            Sharding::DataParallel => Cut::Replicas(spread(0, ranks)),
+            Sharding::RowWise => Cut::Buckets(spread(0, ranks)),
+            Sharding::TableWise { rank } => Cut::Buckets(spread(*rank, 1)),
+            Sharding::TableRowWise { first, ranks } => Cut::Buckets(spread(*first, *ranks)),
+            Sharding::ColumnWise { ranks } => {
+                let parts = Sharding::column_parts(dim, ranks.len());
+                Cut::Columns(ranks.iter().copied().zip(parts).collect())
+            }
+        };
+        Self { dim, ranks, cut }
     }
 
     /// Number of ranks R.
@@ -41,17 +61,87 @@ impl Placement {
         self.ranks
     }
 
-    #[inline]
-    pub(crate) fn owner(&self, index: &IndexKind, key: u64) -> usize {
-        self.owners[bucket(index, key) as usize] as usize
+    /// Width D of the table.
+    pub(crate) fn dim(&self) -> usize {
+        self.dim
     }
 
-    /// The buckets of `rank`; empty if there are more ranks than buckets.
-    pub(crate) fn buckets(&self, rank: usize) -> Range<u32> {
-        let first = self.owners.partition_point(|owner| (*owner as usize) < rank);
-        let end = self.owners.partition_point(|owner| (*owner as usize) <= rank);
-        first as u32..end as u32
+    /// The rank of each bucket, where rows have one owner each.
+    pub(crate) fn owners(&self) -> Option<&[u32]> {
+        match &self.cut {
+            Cut::Buckets(owners) => Some(owners),
+            Cut::Columns(_) | Cut::Replicas(_) => None,
+        }
     }
+
+    pub(crate) fn is_replicated(&self) -> bool {
+        matches!(self.cut, Cut::Replicas(_))
+    }
+
+    pub(crate) fn is_cut_by_columns(&self) -> bool {
+        matches!(self.cut, Cut::Columns(_))
+    }
+
+    /// The buckets of which `rank` holds rows; there may be none.
+    pub(crate) fn buckets(&self, rank: usize) -> Range<u32> {
+        let own = |owner: &u32| *owner as usize;
+        match &self.cut {
+            Cut::Buckets(owners) => {
+                let first = owners.partition_point(|owner| own(owner) < rank);
+                let end = owners.partition_point(|owner| own(owner) <= rank);
+                first as u32..end as u32
+            }
+            Cut::Columns(_) if self.columns(rank).is_empty() => 0..0,
+            Cut::Columns(_) | Cut::Replicas(_) => 0..BUCKETS,
+        }
+    }
+
+    /// The columns of which `rank` holds rows: all, or those of its part, of which there may be none.
+    pub(crate) fn columns(&self, rank: usize) -> Range<usize> {
+        match &self.cut {
+            Cut::Buckets(_) | Cut::Replicas(_) => 0..self.dim,
+            Cut::Columns(parts) => {
+                let part = parts.iter().find(|(owner, _)| *owner == rank);
+                part.map_or(0..0, |(_, columns)| columns.clone())
+            }
+        }
+    }
+
+    /// Whether `rank` holds the row of `key`, or columns of it.
+    pub(crate) fn holds(&self, rank: usize, index: &IndexKind, key: u64) -> bool {
+        match &self.cut {
+            Cut::Buckets(owners) => owners[bucket(index, key) as usize] as usize == rank,
+            Cut::Columns(_) => !self.columns(rank).is_empty(),
+            Cut::Replicas(_) => true,
+        }
+    }
+
+    /// Whether `rank` is the one that writes its columns of the row of `key`, which it holds, to a
+    /// checkpoint.
+    pub(crate) fn exports(&self, rank: usize, index: &IndexKind, key: u64) -> bool {
+        match &self.cut {
+            Cut::Buckets(_) | Cut::Columns(_) => true,
+            Cut::Replicas(speakers) => speakers[bucket(index, key) as usize] as usize == rank,
+        }
+    }
+
+    /// Whether `rank` is the one that counts the rows that it holds.
+    pub(crate) fn counts(&self, rank: usize) -> bool {
+        match &self.cut {
+            Cut::Buckets(_) => true,
+            Cut::Columns(parts) => parts[0].0 == rank,
+            Cut::Replicas(_) => rank == 0,
+        }
+    }
+}
+
+/// The owner of each bucket, dealt out over `ranks` ranks from `first` on in contiguous ranges.
+fn spread(first: usize, ranks: usize) -> Vec<u32> {
+    let mut owners = Vec::with_capacity(BUCKETS as usize);
+    for rank in 0..ranks {
+        owners.resize((BUCKETS as usize * (rank + 1)) / ranks, (first + rank) as u32);
+    }
+    owners
 }
 
 #[cfg(test)]
@@ -61,7 +151,7 @@ mod tests {
     #[test]
     fn every_bucket_has_one_owner_and_shares_are_even() {
         for ranks in [1, 2, 3, 7, 4096, 5000] {
-            let placement = Placement::row_wise(ranks);
+            let placement = Placement::new(&Sharding::RowWise, 4, ranks);
             let mut next = 0;
             for rank in 0..ranks {
                 let buckets = placement.buckets(rank);
@@ -71,10 +161,39 @@ mod tests {
                 next = buckets.end;
                 for bucket in buckets {
                     let dense = IndexKind::Dense { rows: u64::MAX };
-                    assert_eq!(placement.owner(&dense, u64::from(bucket)), rank);
+                    assert!(placement.holds(rank, &dense, u64::from(bucket)));
+                    assert_eq!(placement.owners().unwrap()[bucket as usize] as usize, rank);
                 }
             }
             assert_eq!(next, BUCKETS);
+        }
+    }
+
+    #[test]
+    fn every_float_is_exported_once() {
+        let places = [
+            Sharding::DataParallel,
+            Sharding::TableWise { rank: 2 },
+            Sharding::RowWise,
+            Sharding::TableRowWise { first: 1, ranks: 3 },
+            Sharding::ColumnWise { ranks: vec![3, 0, 4] },
+        ];
+        for place in places {
+            let placement = Placement::new(&place, 20, 5);
+            for key in 0..500 {
+                let mut times = [0; 20];
+                for rank in 0..5 {
+                    if placement.holds(rank, &IndexKind::Hash, key)
+                        && placement.exports(rank, &IndexKind::Hash, key)
+                    {
+                        times[placement.columns(rank)].iter_mut().for_each(|times| *times += 1);
+                    }
+                }
+                assert_eq!(times, [1; 20], "{place:?}, key {key}");
+            }
+            assert_eq!((0..5).filter(|rank| placement.counts(*rank)).count() > 1, {
+                placement.owners().is_some()
+            });
         }
     }
 }

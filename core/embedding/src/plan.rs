@@ -9,13 +9,13 @@ use rectool_base::{hash_text, nearest_name};
 use crate::distinct::Scratch;
 use crate::placement::Placement;
 use crate::prepare::Prepared;
-use crate::{EmbeddingError, FeatureOptions, TableOptions};
+use crate::{EmbeddingError, FeatureOptions, ShardingPlan, TableOptions};
 
 /// Tables, features, who owns what, and buffers waiting for their next use.
 pub(crate) struct Plan {
     /// Unlike that of any other collection of this process; tells prepared batches apart.
     pub(crate) identity: u64,
-    /// Equal on ranks that hold the same tables and features.
+    /// Equal on ranks that hold the same tables and features in the same places.
     pub(crate) fingerprint: u64,
     pub(crate) tables: Vec<TableOptions>,
     pub(crate) features: Vec<FeatureOptions>,
@@ -27,7 +27,10 @@ pub(crate) struct Plan {
     pub(crate) dims: Vec<usize>,
     /// \[F\]: floats of each feature in a row of the batch.
     pub(crate) widths: Vec<usize>,
-    pub(crate) placement: Placement,
+    /// \[T\].
+    pub(crate) placements: Vec<Placement>,
+    /// Where this rank stands among the R ranks.
+    pub(crate) rank: usize,
     spare: Mutex<Vec<Prepared>>,
     scratch: Mutex<Vec<Scratch>>,
 }
@@ -43,12 +46,14 @@ impl Plan {
         tables: Vec<TableOptions>,
         features: Vec<FeatureOptions>,
         seed: u64,
-        placement: Placement,
+        sharding: &ShardingPlan,
+        (rank, ranks): (usize, usize),
     ) -> Result<Self, EmbeddingError> {
         unique("tables", tables.iter().map(|table| table.name.as_str()))?;
         unique("features", features.iter().map(|feature| feature.name.as_str()))?;
         tables.iter().try_for_each(TableOptions::check)?;
         features.iter().try_for_each(FeatureOptions::check)?;
+        let sharding = sharding.check(&tables, ranks)?;
         let mut features_of = vec![Vec::new(); tables.len()];
         let mut place_of = Vec::with_capacity(features.len());
         for (feature, options) in features.iter().enumerate() {
@@ -63,14 +68,19 @@ impl Plan {
         let lengths = features.iter().map(|feature| feature.pooling.vectors());
         Ok(Self {
             identity: NEXT.fetch_add(1, Ordering::Relaxed),
-            fingerprint: hash_text(&format!("{seed} {tables:?} {features:?}")) as u64,
+            fingerprint: hash_text(&format!("{seed} {tables:?} {features:?} {sharding:?}")) as u64,
+            placements: sharding
+                .iter()
+                .zip(&tables)
+                .map(|(sharding, table)| Placement::new(sharding, table.dim, ranks))
+                .collect(),
             widths: dims.iter().zip(lengths).map(|(dim, length)| dim * length).collect(),
             dims,
             tables,
             features,
             features_of,
             place_of,
-            placement,
+            rank,
             spare: Mutex::default(),
             scratch: Mutex::default(),
         })

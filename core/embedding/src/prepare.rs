@@ -7,8 +7,8 @@ use crate::distinct::Distinct;
 use crate::floats::Floats;
 use crate::occurrences::TableBatch;
 use crate::parallel::try_for_each;
+use crate::placement::Placement;
 use crate::plan::Plan;
-use crate::table::Table;
 use crate::{EmbeddingError, Ids};
 
 /// Prepares batches for one collection, also from other threads while the collection is in use.
@@ -24,12 +24,20 @@ pub struct Prepared {
     pub(crate) tables: Vec<PreparedTable>,
     /// The values of the distinct keys of all tables, [U, D] each.
     pub(crate) values: Floats,
+    /// Whether the ranks that hold the keys know that they are asked for.
+    pub(crate) asked: bool,
+    /// The values that this rank sends to each rank, table by table. Unused on one rank.
+    pub(crate) answers: Floats,
 }
 
 /// How far a batch has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Prepared,
+    /// The values that others asked for lie in [`Prepared::answers`]. As below.
+    Answered(u64),
+    /// The values are here. As below.
+    Valued(u64),
     Evaluated,
     /// Its rows are those of this generation of the tables.
     Trained(u64),
@@ -44,9 +52,9 @@ pub(crate) struct PreparedTable {
     /// The bag of row r of the table's vector v is `v << row_bits | r`; each feature of the table has
     /// [`crate::Pooling::vectors`] of them, in turn.
     pub(crate) row_bits: u32,
-    /// The keys of this rank's batch, grouped by owner.
+    /// The keys of this rank's batch, grouped by owner if each has one.
     pub(crate) local: Lookups,
-    /// [R + 1]: where each owner's keys begin. Unused on one rank.
+    /// [R + 1]: where each owner's keys begin, if each has one. Unused on one rank.
     pub(crate) groups: Vec<u32>,
     /// The keys that all ranks ask this one for. Unused on one rank.
     pub(crate) asked: Lookups,
@@ -86,15 +94,17 @@ impl Prepared {
             phase: Phase::Prepared,
             tables: plan.features_of.iter().map(table).collect(),
             values: Floats::default(),
+            asked: false,
+            answers: Floats::default(),
         }
     }
 
     /// Gives each table its part of `values`; returns how many floats that takes.
-    pub(crate) fn lay_out_values(&mut self, tables: &[Table]) -> usize {
+    pub(crate) fn lay_out_values(&mut self, placements: &[Placement]) -> usize {
         let mut base: usize = 0;
-        for (table, prepared) in tables.iter().zip(&mut self.tables) {
+        for (placement, prepared) in placements.iter().zip(&mut self.tables) {
             prepared.base = base.next_multiple_of(Floats::ALIGNMENT);
-            base = prepared.base + prepared.local.distinct.len() * table.layout.dim;
+            base = prepared.base + prepared.local.distinct.len() * placement.dim();
         }
         base
     }
@@ -116,9 +126,15 @@ impl Prepared {
 }
 
 impl PreparedTable {
-    /// The positions of the keys that `rank` owns, of several ranks.
-    pub(crate) fn group(&self, rank: usize) -> Range<usize> {
-        self.groups[rank] as usize..self.groups[rank + 1] as usize
+    /// The positions of the keys of which `rank`, of several ranks, holds columns.
+    pub(crate) fn keys_at(&self, rank: usize, placement: &Placement) -> Range<usize> {
+        if placement.owners().is_some() {
+            self.groups[rank] as usize..self.groups[rank + 1] as usize
+        } else if placement.columns(rank).is_empty() {
+            0..0
+        } else {
+            0..self.local.distinct.len()
+        }
     }
 }
 
@@ -153,6 +169,7 @@ impl Preparer {
         let mut prepared = plan.take_spare();
         prepared.rows = rows;
         prepared.phase = Phase::Prepared;
+        prepared.asked = false;
         let tasks = prepared.tables.iter_mut().enumerate().collect();
         let result = try_for_each(tasks, |(t, table)| {
             let batch = TableBatch { plan, ids, t, rows, row_first };

@@ -159,23 +159,29 @@ impl Element for F16 {
 pub(crate) struct Rounding {
     /// Of seed and table.
     seed: u64,
+    /// The table's column that is column 0 of a row here.
+    column_first: u32,
 }
 
 impl Rounding {
-    pub(crate) fn new(seed: u64, table: u64) -> Self {
-        Self { seed: mix64(seed.wrapping_add(GOLDEN)) ^ table }
+    pub(crate) fn new(seed: u64, table: u64, column_first: u32) -> Self {
+        Self { seed: mix64(seed.wrapping_add(GOLDEN)) ^ table, column_first }
     }
 
     /// The bits of a row at a step.
     #[inline(always)]
     pub(crate) fn row(self, key: u64, step: u64) -> RowBits {
         let mixed = mix64(mix64(self.seed ^ key.wrapping_mul(GOLDEN)).wrapping_add(step));
-        RowBits { first: mixed as u32, second: (mixed >> 32) as u32 }
+        let before = self.column_first.wrapping_mul(COLUMN);
+        RowBits { first: (mixed as u32).wrapping_add(before), second: (mixed >> 32) as u32 }
     }
 }
 
 /// 2^64 over the golden ratio.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// From one column to the next.
+const COLUMN: u32 = 0x9e37_79b9;
 
 /// A random function from columns to 32 bits.
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +195,7 @@ impl RowBits {
     /// half of the row's bits before each: 32-bit operations, of which a register holds eight.
     #[inline(always)]
     pub(crate) fn column(self, column: u32) -> u32 {
-        let mut x = self.first.wrapping_add(column.wrapping_mul(0x9e37_79b9));
+        let mut x = self.first.wrapping_add(column.wrapping_mul(COLUMN));
         x ^= x >> 16;
         x = x.wrapping_mul(0x21f0_aaad) ^ self.second;
         x ^= x >> 15;
@@ -265,7 +271,7 @@ mod tests {
 
     #[test]
     fn random_bits_are_uniform_over_columns_keys_and_steps() {
-        let rounding = Rounding::new(1, 2);
+        let rounding = Rounding::new(1, 2, 0);
         for (keys, steps, columns) in [(1, 1, 1 << 16), (1 << 16, 1, 1), (1, 1 << 16, 1)] {
             let mut ones = [0u32; 32];
             let mut sum = 0.0;
@@ -310,7 +316,7 @@ mod tests {
             values in prop::collection::vec(any::<u32>().prop_map(f32::from_bits), 0..70),
             key in any::<u64>(),
         ) {
-            let bits = Rounding::new(3, 4).row(key, 5);
+            let bits = Rounding::new(3, 4, 0).row(key, 5);
             prop_assert!(same_bytes::<Bf16>(&values, bits));
             prop_assert!(same_bytes::<F16>(&values, bits));
         }

@@ -1,4 +1,4 @@
-//! The rows of one table that this rank owns.
+//! The rows of one table that this rank holds, or its columns of them.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -21,6 +21,9 @@ const KEYS_AHEAD: usize = 8;
 
 pub(crate) struct Table {
     pub(crate) options: TableOptions,
+    /// Those that are here, of the `options.dim` of the table.
+    pub(crate) columns: Range<usize>,
+    /// Of what is here of a row.
     pub(crate) layout: RowLayout,
     pub(crate) index: Index,
     pub(crate) slab: Slab,
@@ -31,17 +34,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// An empty table for the keys of `buckets`.
+    /// An empty table for `columns` of the keys of `buckets`.
     pub(crate) fn new(
         options: TableOptions,
+        columns: Range<usize>,
         buckets: Range<u32>,
         seed: u64,
     ) -> Result<Self, EmbeddingError> {
-        let layout = RowLayout {
-            dim: options.dim,
-            state: options.optimizer.state_width(options.dim),
-            storage: options.storage,
-        };
+        let dim = columns.len();
+        let state = options.optimizer.state_width(dim);
+        let layout = RowLayout { dim, state, storage: options.storage };
         let name = hash_text(&options.name) as u64;
         let filter = Filter::new(&options.admission, buckets.clone(), (seed, name));
         let index = Index::new(&options.index, buckets, seed ^ name).ok_or_else(|| {
@@ -49,8 +51,9 @@ impl Table {
             EmbeddingError::Full { table: options.name.clone(), rows }
         })?;
         let slab = Slab::new(layout, index.rows_max(), options.backing.clone());
-        let initial = Initial::new(&options, seed);
-        Ok(Self { options, layout, index, slab, removed: BTreeSet::new(), filter, initial })
+        let initial = Initial::new(&options, columns.start, seed);
+        let removed = BTreeSet::new();
+        Ok(Self { options, columns, layout, index, slab, removed, filter, initial })
     }
 
     /// Gives rows with initial values to the admitted ones of the keys whose row is [`ABSENT`], in
@@ -71,13 +74,18 @@ impl Table {
             let (key, row) = (&keys[at], &mut rows[at]);
             if *row == ABSENT && self.admit(*key) {
                 *row = self.insert(*key)?;
-                self.initial.values(*key, &mut values);
-                self.options.optimizer.initial_state(&values, &mut state);
+                self.initial_row(*key, &mut values, &mut state);
                 let header = Header::default();
                 self.write(*key, *row, RowContent { header, values: &values, state: &state });
             }
         }
         Ok(())
+    }
+
+    /// What a new row holds.
+    fn initial_row(&self, key: u64, values: &mut [f32], state: &mut [f32]) {
+        self.initial.values(key, values);
+        self.options.optimizer.initial_state(values, state);
     }
 
     /// Whether a key without a row gets one now.
@@ -102,12 +110,43 @@ impl Table {
         self.filter.end_step(rejected, steps);
     }
 
-    /// Sets the row of `key`, which gets one if it has none.
-    pub(crate) fn set(&mut self, key: u64, content: RowContent<'_>) -> Result<(), EmbeddingError> {
-        let mut row = [ABSENT];
-        self.index.find(&[key], &mut row);
-        let row = if row[0] == ABSENT { self.insert(key)? } else { row[0] };
-        self.write(key, row, content);
+    /// Sets what is here of the row of `key`, of which `columns` are given; there is a row then.
+    ///
+    /// Shapes: values \[columns\], state as wide as the optimizer has it for that many columns.
+    pub(crate) fn set(
+        &mut self,
+        key: u64,
+        columns: &Range<usize>,
+        content: RowContent<'_>,
+    ) -> Result<(), EmbeddingError> {
+        let mut found = [ABSENT];
+        self.index.find(&[key], &mut found);
+        let is_new = found[0] == ABSENT;
+        let row = if is_new { self.insert(key)? } else { found[0] };
+        if *columns == self.columns {
+            self.write(key, row, content);
+            return Ok(());
+        }
+        let (mut values, mut state) = (Vec::new(), Vec::new());
+        if is_new {
+            values.resize(self.layout.dim, 0.0);
+            state.resize(self.layout.state, 0.0);
+            self.initial_row(key, &mut values, &mut state);
+        } else {
+            self.read(row, &mut values, &mut state);
+        }
+        let first = columns.start.max(self.columns.start);
+        let count = columns.end.min(self.columns.end).saturating_sub(first);
+        // Columns are cut only where the optimizer treats each alone: its state is then blocks that
+        // are as wide as the values.
+        let blocks = state.chunks_mut(self.layout.dim).zip(content.state.chunks(columns.len()));
+        let values_too = [(values.as_mut_slice(), content.values)];
+        for (own, given) in blocks.chain(values_too).filter(|_| count > 0) {
+            let (to, from) = (first - self.columns.start, first - columns.start);
+            own[to..to + count].copy_from_slice(&given[from..from + count]);
+        }
+        let header = content.header;
+        self.write(key, row, RowContent { header, values: &values, state: &state });
         Ok(())
     }
 

@@ -6,16 +6,18 @@ use crate::{EmbeddingCollection, EmbeddingError, Expiry, FilterState, RowCounts}
 
 impl EmbeddingCollection {
     /// Takes the rows of `keys` in table `table` away: they have their initial values again. Keys
-    /// that other ranks own, or that have no row, are skipped. Returns how many rows there were.
+    /// that only other ranks hold, or that have no row, are skipped. Returns how many rows there were.
     /// Batches on their way cannot go on to `backward`.
     ///
     /// # Errors
     /// If there is no such table, or a key is outside of a dense table; nothing is removed then.
+    ///
+    /// # Collective
+    /// Every rank must call it, also without keys; of a table that all hold, with the same keys.
     pub fn remove(&mut self, table: usize, keys: &[u64]) -> Result<usize, EmbeddingError> {
-        let tables = self.tables.len();
-        let rank = self.comm.rank();
-        let table =
-            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
+        let (at, tables) = (table, self.tables.len());
+        let rank = self.plan.rank;
+        let table = self.tables.get_mut(at).ok_or(EmbeddingError::NoTable { found: at, tables })?;
         let index = table.options.index.clone();
         if let Some(rows) = index.keys_below()
             && let Some(key) = keys.iter().find(|key| **key >= rows)
@@ -24,7 +26,8 @@ impl EmbeddingCollection {
             return Err(EmbeddingError::Key { table, key: *key, rows });
         }
         self.generation += 1;
-        let own = keys.iter().filter(|key| self.plan.placement.owner(&index, **key) == rank);
+        let placement = &self.plan.placements[at];
+        let own = keys.iter().filter(|key| placement.holds(rank, &index, **key));
         Ok(own.filter(|key| table.remove(**key)).count())
     }
 
@@ -34,10 +37,12 @@ impl EmbeddingCollection {
     /// # Errors
     /// If there is no such table.
     pub fn take_removed(&mut self, table: usize) -> Result<Vec<u64>, EmbeddingError> {
-        let tables = self.tables.len();
-        let table =
-            self.tables.get_mut(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
-        Ok(table.take_removed())
+        let (at, tables) = (table, self.tables.len());
+        let table = self.tables.get_mut(at).ok_or(EmbeddingError::NoTable { found: at, tables })?;
+        let mut removed = table.take_removed();
+        let (placement, index) = (&self.plan.placements[at], &table.options.index);
+        removed.retain(|key| placement.exports(self.plan.rank, index, *key));
+        Ok(removed)
     }
 
     /// Gives rows up as each table's [`Expiry`] says, though their time has not come; returns how many
@@ -59,11 +64,18 @@ impl EmbeddingCollection {
     ) -> Result<usize, EmbeddingError> {
         let now = u32::try_from(self.steps).unwrap_or(u32::MAX);
         let mut count = 0;
-        for table in self.tables.iter_mut().filter(|table| is_due(&table.options.expiry)) {
+        let rank = self.plan.rank;
+        let tables = self.tables.iter_mut().zip(&self.plan.placements);
+        for (table, placement) in tables.filter(|(table, _)| is_due(&table.options.expiry)) {
             // On every rank alike, whether or not it gives up rows itself.
             self.generation += 1;
             let expiry = &table.options.expiry;
-            let expired = expiry.choose(&*self.comm, table.used(), table.index.len(), now)?;
+            let expired = expiry.choose(
+                &*self.comm,
+                table.used(),
+                table.index.len(),
+                (now, placement.counts(rank)),
+            )?;
             table.filter.counts.expired_by_age += expired.by_age.len() as u64;
             table.filter.counts.expired_by_use += expired.by_use.len() as u64;
             let keys = expired.by_age.iter().chain(&expired.by_use);
@@ -81,8 +93,9 @@ impl EmbeddingCollection {
     /// Every rank must call it.
     pub fn row_counts(&self) -> Result<Vec<RowCounts>, EmbeddingError> {
         let mut totals = Vec::with_capacity(self.tables.len());
-        for table in &self.tables {
-            let own = table.filter.counts;
+        for (table, placement) in self.tables.iter().zip(&self.plan.placements) {
+            let counts = placement.counts(self.plan.rank);
+            let own = if counts { table.filter.counts } else { RowCounts::default() };
             let total = |count| self.comm.sum_u64(count);
             totals.push(RowCounts {
                 admitted: total(own.admitted)?,
@@ -95,15 +108,16 @@ impl EmbeddingCollection {
         Ok(totals)
     }
 
-    /// What admission to table `table` knows of the keys of this rank.
+    /// What admission to table `table` knows of the keys of this rank; nothing, if another rank that
+    /// knows the same says it.
     ///
     /// # Errors
     /// If there is no such table.
     pub fn filter_state(&self, table: usize) -> Result<FilterState, EmbeddingError> {
-        let tables = self.tables.len();
-        let table =
-            self.tables.get(table).ok_or(EmbeddingError::NoTable { found: table, tables })?;
-        Ok(table.filter.state())
+        let (at, tables) = (table, self.tables.len());
+        let table = self.tables.get(at).ok_or(EmbeddingError::NoTable { found: at, tables })?;
+        let speaks = self.plan.placements[at].counts(self.plan.rank);
+        Ok(if speaks { table.filter.state() } else { FilterState::default() })
     }
 
     /// Takes over what some rank knew of its keys of table `table`. Every rank can be given the states

@@ -20,6 +20,11 @@ pub(crate) struct Gradients<'a> {
 }
 
 impl Gradients<'_> {
+    /// Those of the columns from `column` on.
+    pub(crate) fn right_of(&self, column: usize) -> Self {
+        Self { offsets: self.offsets.iter().map(|offset| offset + column).collect(), ..*self }
+    }
+
     /// Where the gradient of a bag begins.
     #[inline(always)]
     fn place(&self, bag: u32) -> usize {

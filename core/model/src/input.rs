@@ -138,13 +138,10 @@ impl InputPlan {
         self.of_loss.iter().map(|at| &batch.columns[*at]).collect()
     }
 
-    /// Copies the dense values into `out`, [B, N]; none may be NaN or infinite.
-    pub(crate) fn dense(&self, batch: &Batch, out: &mut [f32]) -> Result<(), ModelError> {
-        let mut offset = 0;
+    /// Fails if a dense value is NaN or infinite.
+    pub(crate) fn check_dense(&self, batch: &Batch) -> Result<(), ModelError> {
         for plan in &self.dense {
-            let Column::F32 { width, values } = &batch.columns[plan.column] else {
-                unreachable!("the plan was checked against the schema of this batch")
-            };
+            let (width, values) = dense_column(batch, plan);
             if let Some(at) = values.iter().position(|value| !value.is_finite()) {
                 return Err(ModelError::Value {
                     epoch: batch.epoch,
@@ -157,13 +154,21 @@ impl InputPlan {
                            `clip` for infinite ones",
                 });
             }
-            let rows = out.chunks_exact_mut(self.dense_width).zip(values.chunks_exact(*width));
+        }
+        Ok(())
+    }
+
+    /// Copies the dense values into `out`, [B, N].
+    pub(crate) fn copy_dense(&self, batch: &Batch, out: &mut [f32]) {
+        let mut offset = 0;
+        for plan in &self.dense {
+            let (width, values) = dense_column(batch, plan);
+            let rows = out.chunks_exact_mut(self.dense_width).zip(values.chunks_exact(width));
             for (out, row) in rows {
                 out[offset..offset + width].copy_from_slice(row);
             }
             offset += width;
         }
-        Ok(())
     }
 
     /// The ids of each feature, in order.
@@ -177,6 +182,14 @@ impl InputPlan {
         };
         self.ids.iter().map(feature).collect()
     }
+}
+
+/// Width and values.
+fn dense_column<'a>(batch: &'a Batch, plan: &DenseColumn) -> (usize, &'a [f32]) {
+    let Column::F32 { width, values } = &batch.columns[plan.column] else {
+        unreachable!("the plan was checked against the schema of this batch")
+    };
+    (*width, values)
 }
 
 fn floats(batch: &Batch, column: usize) -> &[f32] {

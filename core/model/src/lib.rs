@@ -45,6 +45,7 @@ pub use optim::{
 pub use ranker::{Environment, Ranker};
 pub use schedule::{DecayShape, Schedule};
 pub use spec::{
-    DlrmSpec, EarlyStop, FeatureSpec, IdFeatureSpec, Interaction, StopMetric, TableSpec, TrainSpec,
+    DlrmSpec, EarlyStop, FeatureSpec, IdFeatureSpec, Interaction, Overlap, StopMetric, TableSpec,
+    TrainSpec,
 };
 pub use train::{Best, FitSummary, Stop, TrainJob, TrainingState, fit};

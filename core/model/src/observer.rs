@@ -27,10 +27,16 @@ pub struct PhaseTimes {
     pub dense_update_ms: f64,
     /// Embedding gradient, its exchange and the fused update.
     pub embedding_update_ms: f64,
+    /// Not part of the step: for the next batch, on another thread, finding its unique keys.
+    #[serde(default)]
+    pub ahead_prepare_ms: f64,
+    /// As above: talking with other ranks, and waiting for them.
+    #[serde(default)]
+    pub ahead_exchange_ms: f64,
 }
 
 impl PhaseTimes {
-    /// The phases with their names, in the order of a step.
+    /// The phases of a step with their names, in order.
     pub fn named(&self) -> [(&'static str, f64); 9] {
         [
             ("data", self.data_ms),
@@ -56,6 +62,8 @@ impl PhaseTimes {
         self.all_reduce_ms += other.all_reduce_ms;
         self.dense_update_ms += other.dense_update_ms;
         self.embedding_update_ms += other.embedding_update_ms;
+        self.ahead_prepare_ms += other.ahead_prepare_ms;
+        self.ahead_exchange_ms += other.ahead_exchange_ms;
     }
 }
 

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use rectool_base::{Batch, PluginSource, Prediction, Schema};
 use rectool_comm::{Comm, Reduce, Values, agree};
-use rectool_data::{FeatureChain, Split};
-use rectool_embedding::{EmbeddingCollection, FeatureOptions, Mode, Prepared, TableOptions};
+use rectool_data::{DataError, FeatureChain, Split};
+use rectool_embedding::{
+    EmbeddingCollection, FeatureOptions, Mode, Prepared, Preparer, TableOptions,
+};
 
 use crate::checkpoint::Saved;
 use crate::input::InputPlan;
@@ -16,7 +18,7 @@ use crate::network::{Dlrm, DlrmShape, Network, Pass};
 use crate::optim::{clip_by_global_norm, norm_squared};
 use crate::parameters::{Declaration, Parameters};
 use crate::train::Window;
-use crate::{BoundSpec, Compute, DenseOptimizer, DlrmSpec, ModelError};
+use crate::{BoundSpec, Compute, DenseOptimizer, DlrmSpec, ModelError, PhaseTimes};
 
 /// A model that scores rows, with everything needed to train it.
 ///
@@ -30,7 +32,7 @@ pub struct Ranker {
     pub(crate) tables: EmbeddingCollection,
     pub(crate) parameters: Parameters,
     pub(crate) optimizer: DenseOptimizer,
-    pub(crate) input: InputPlan,
+    pub(crate) input: Arc<InputPlan>,
     pub(crate) objective: Objective,
     pub(crate) plugins: Arc<dyn PluginSource>,
     /// Where negatives come from; set by the first split that is read.
@@ -39,7 +41,36 @@ pub struct Ranker {
     pub(crate) saved: Option<Saved>,
     pub(crate) network: Box<dyn Network>,
     prepared: Option<Prepared>,
+    /// For collectives ahead of the step; made when a training first wants them.
+    fork: Option<Arc<dyn Comm>>,
     compute: Compute,
+}
+
+/// Takes batches in, also on another thread: what can fail because of a batch alone, without talking
+/// to other ranks.
+#[derive(Clone)]
+pub(crate) struct Intake {
+    input: Arc<InputPlan>,
+    preparer: Preparer,
+}
+
+impl Intake {
+    /// Checks the values that the model reads, and finds the distinct keys.
+    pub(crate) fn prepare(&self, batch: &Batch) -> Result<Prepared, ModelError> {
+        self.input.check_dense(batch)?;
+        Ok(self.preparer.prepare(&self.input.ids(batch), batch.rows, batch.row_first)?)
+    }
+
+    /// As [`Intake::prepare`], of a batch with labels as it comes from a loader.
+    pub(crate) fn take(
+        &self,
+        next: Option<Result<Batch, DataError>>,
+    ) -> Result<Option<(Batch, Prepared)>, ModelError> {
+        let Some(batch) = next.transpose()? else { return Ok(None) };
+        self.input.check_labels(&batch)?;
+        let prepared = self.prepare(&batch)?;
+        Ok(Some((batch, prepared)))
+    }
 }
 
 /// What a model runs on.
@@ -82,6 +113,7 @@ impl Ranker {
         let BoundSpec { schema, chain, loss } = spec.bind(schema, &*plugins)?;
         let objective = Objective::new(loss, spec.loss.plugin().is_some());
         let input = InputPlan::new(&spec.features, objective.demands(), chain.schema())?;
+        let input = Arc::new(input);
         let (tables, features) = spec.tables();
         let tables = EmbeddingCollection::new(tables, features, spec.seed, Arc::clone(&comm))?;
         let mut declaration = Declaration::default();
@@ -104,6 +136,7 @@ impl Ranker {
             saved: None,
             network,
             prepared: None,
+            fork: None,
             compute,
         })
     }
@@ -157,30 +190,60 @@ impl Ranker {
     /// # Collective
     /// Every rank must call it, each with its slice of the batch, which may be empty.
     pub fn score(&mut self, batch: &Batch) -> Result<&[f32], ModelError> {
-        self.prepare(batch)?;
+        let prepared = self.intake().prepare(batch)?;
+        self.admit(batch, prepared)?;
         self.look_up_prepared()?;
         self.network.forward(&self.parameters, Pass::Evaluate)
     }
 
-    /// Looks up the embeddings of the batch that [`Ranker::prepare`] took in, to score it.
+    /// Looks up the embeddings of the batch that [`Ranker::admit`] took, to score it.
     pub(crate) fn look_up_prepared(&mut self) -> Result<(), ModelError> {
         self.look_up(Mode::Evaluate)?;
         self.release();
         Ok(())
     }
 
-    /// What can fail because of the batch alone, without talking to other ranks.
-    pub(crate) fn prepare(&mut self, batch: &Batch) -> Result<(), ModelError> {
+    /// What takes batches in for this model.
+    pub(crate) fn intake(&self) -> Intake {
+        Intake { input: Arc::clone(&self.input), preparer: self.tables.preparer() }
+    }
+
+    /// Takes a batch over from the intake, to score it or train on it. Fails only if there is no
+    /// memory for more rows than ever before.
+    pub(crate) fn admit(&mut self, batch: &Batch, prepared: Prepared) -> Result<(), ModelError> {
         self.release();
+        self.prepared = Some(prepared);
         self.network.begin(batch.rows)?;
-        self.input.dense(batch, self.network.dense_mut())?;
-        let ids = self.input.ids(batch);
-        self.prepared = Some(self.tables.prepare(&ids, batch.rows, batch.row_first)?);
+        self.input.copy_dense(batch, self.network.dense_mut());
         Ok(())
     }
 
+    /// Makes room for this rank's slice of batches of `batch_size` rows that are read.
+    ///
+    /// # Collective
+    /// Every rank: one that has no memory tells the others.
+    pub(crate) fn reserve(&mut self, batch_size: usize) -> Result<(), ModelError> {
+        let times = self.spec.features.negatives.as_ref().map_or(1, |spec| 1 + spec.per_row);
+        let rows = batch_size.div_ceil(self.comm.size()).saturating_mul(times);
+        let reserved = self.network.begin(rows);
+        agree(&*self.comm, reserved)
+    }
+
+    /// A group of the same ranks for collectives ahead of the step.
+    ///
+    /// # Collective
+    /// Every rank.
+    pub(crate) fn fork(&mut self) -> Result<Arc<dyn Comm>, ModelError> {
+        if let Some(fork) = &self.fork {
+            return Ok(Arc::clone(fork));
+        }
+        let fork = self.comm.fork()?;
+        self.fork = Some(Arc::clone(&fork));
+        Ok(fork)
+    }
+
     fn look_up(&mut self, mode: Mode) -> Result<(), ModelError> {
-        let prepared = self.prepared.as_mut().expect("`prepare` comes first");
+        let prepared = self.prepared.as_mut().expect("`admit` comes first");
         let (vectors, layout) = self.network.embeddings_mut();
         Ok(self.tables.forward(prepared, mode, vectors, layout)?)
     }
@@ -191,7 +254,8 @@ impl Ranker {
         }
     }
 
-    /// Trains on a batch that [`Ranker::prepare`] took in, and notes it in `window`.
+    /// Trains on a batch that [`Ranker::admit`] took, and notes it in `window`. `ahead` is called
+    /// between the lookup and the dense part, with tables that no later batch has changed.
     ///
     /// # Collective
     /// Every rank, each with its slice of the same global batch.
@@ -200,10 +264,12 @@ impl Ranker {
         batch: &Batch,
         rule: StepRule,
         window: &mut Window,
+        ahead: impl FnOnce(&mut EmbeddingCollection, &mut PhaseTimes) -> Result<(), ModelError>,
     ) -> Result<(), ModelError> {
         let phases = &mut window.phases;
         let started = Instant::now();
         self.look_up(Mode::Train)?;
+        ahead(&mut self.tables, phases)?;
         phases.lookup_ms += milliseconds(started);
 
         let started = Instant::now();
@@ -248,7 +314,7 @@ impl Ranker {
         phases.dense_update_ms += milliseconds(started);
 
         let started = Instant::now();
-        let prepared = self.prepared.as_mut().expect("`prepare` comes first");
+        let prepared = self.prepared.as_mut().expect("`admit` comes first");
         let (gradient, layout) = self.network.embedding_gradient();
         self.tables.backward(prepared, gradient, layout, rule.rate)?;
         self.release();

@@ -136,6 +136,22 @@ pub enum StopMetric {
     Mae,
 }
 
+/// What is done for the next batch while the dense part of a step is computed, on a thread of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// Nothing.
+    Off,
+    /// It is checked, its distinct keys are found, and the ranks tell each other theirs. Results are
+    /// the same, byte for byte.
+    #[default]
+    Keys,
+    /// Its embeddings are fetched as well, before the update of this step: each batch is computed with
+    /// rows that miss the update of the batch before. Deterministic, but another result; a training
+    /// that was interrupted between two checkpoints goes on with rows that miss nothing.
+    Stale,
+}
+
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -173,8 +189,11 @@ pub struct TrainSpec {
     pub checkpoint_full_every: u64,
     /// Steps between training reports.
     pub report_every: u64,
-    /// Loader threads; 0: batches are read by the training thread.
+    /// Loader threads; 0: batches are read by the thread that prepares them.
     pub loader_threads: usize,
+    /// What is done ahead for the next batch.
+    #[serde(default)]
+    pub overlap: Overlap,
 }
 
 impl FeatureSpec {

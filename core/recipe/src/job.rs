@@ -3,7 +3,7 @@
 use rectool_base::limits::BATCH_ROWS_MAX;
 use rectool_base::quoted_list;
 use rectool_data::Shuffle;
-use rectool_model::{EarlyStop, Schedule, StopMetric, TrainSpec};
+use rectool_model::{EarlyStop, Overlap, Schedule, StopMetric, TrainSpec};
 use rhai::Map;
 use serde::Deserialize;
 
@@ -52,6 +52,8 @@ struct Plain {
     report_every: u64,
     #[serde(default = "loader_threads")]
     loader_threads: usize,
+    #[serde(default)]
+    overlap: Overlap,
 }
 
 fn one() -> u64 {
@@ -169,6 +171,7 @@ impl Plain {
             checkpoint_full_every: self.checkpoint_full_every,
             report_every: self.report_every,
             loader_threads: self.loader_threads,
+            overlap: self.overlap,
         };
         if spec.report_every == 0 {
             spec.report_every = (spec.steps_total(rows) / REPORTS).clamp(1, REPORT_STEPS_MAX);

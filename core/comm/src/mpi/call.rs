@@ -13,11 +13,19 @@ pub(super) enum Call {
     ExchangeCounts,
     AllGather { total: usize },
     AllToAll,
+    Fork,
 }
 
 /// Names by the low byte of a code.
-const NAMES: [&str; 6] =
-    ["barrier", "broadcast", "all-reduce", "exchange of counts", "all-gather", "all-to-all"];
+const NAMES: [&str; 7] = [
+    "barrier",
+    "broadcast",
+    "all-reduce",
+    "exchange of counts",
+    "all-gather",
+    "all-to-all",
+    "fork",
+];
 
 impl Call {
     pub(super) fn name(self) -> &'static str {
@@ -35,6 +43,7 @@ impl Call {
             // Totals are far below 2⁵⁶ bytes.
             Self::AllGather { total } => 4 | (total as u64) << 8,
             Self::AllToAll => 5,
+            Self::Fork => 6,
         }
     }
 

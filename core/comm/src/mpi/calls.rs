@@ -10,7 +10,9 @@
 #![expect(unsafe_code, reason = "calls into the MPI library")]
 
 use std::ffi::{c_char, c_int, c_void};
+use std::ops::Range;
 use std::ptr;
+use std::time::Duration;
 
 use mpi::ffi;
 
@@ -20,17 +22,19 @@ use crate::CommError;
 pub(super) type Header = [u64; HEADER_WORDS];
 pub(super) const HEADER_WORDS: usize = 4;
 
-/// A running MPI and a communicator of our own over all its ranks.
+/// A running MPI and communicators of our own over all its ranks.
 pub(super) struct World {
     comm: ffi::MPI_Comm,
+    /// Those of [`World::fork`], in order.
+    forks: Vec<ffi::MPI_Comm>,
     pub(super) rank: usize,
     pub(super) size: usize,
     pub(super) local_rank: usize,
     pub(super) local_size: usize,
 }
 
-// SAFETY: `comm` is a handle, in some libraries a pointer into them; it belongs to the process and
-// not to a thread. With `MPI_THREAD_SERIALIZED`, checked in `start`, any thread may use it.
+// SAFETY: `comm` and `forks` are handles, in some libraries pointers into them; they belong to the
+// process and not to a thread. With `MPI_THREAD_SERIALIZED`, checked in `start`, any thread may use it.
 unsafe impl Send for World {}
 
 /// Turns an MPI return code into a result.
@@ -109,7 +113,7 @@ impl World {
         unsafe {
             checked(ffi::MPI_Comm_set_errhandler(comm, ffi::RSMPI_ERRORS_RETURN), DURING)?;
         }
-        Ok(Self { comm, rank, size, local_rank, local_size })
+        Ok(Self { comm, forks: Vec::new(), rank, size, local_rank, local_size })
     }
 
     /// A copy of the world communicator, and that of this machine's ranks.
@@ -126,6 +130,19 @@ impl World {
             checked(code, DURING)?;
             Ok((comm, local))
         }
+    }
+
+    /// One more communicator over all ranks; gives its position.
+    pub(super) fn fork(&mut self) -> Result<usize, CommError> {
+        // SAFETY: constants of the library; `comm` is live; the place is valid to write a handle to. The
+        // copy inherits the error handler.
+        let fork = unsafe {
+            let mut fork = ffi::RSMPI_COMM_NULL;
+            checked(ffi::MPI_Comm_dup(self.comm, &raw mut fork), "fork")?;
+            fork
+        };
+        self.forks.push(fork);
+        Ok(self.forks.len() - 1)
     }
 
     /// One message of `bytes` from `root` to all others.
@@ -229,9 +246,12 @@ impl World {
 
     /// Ends MPI.
     pub(super) fn finish(mut self) {
-        // SAFETY: `comm` is live and not used again; MPI is running, and this, its only `World`, is
-        // consumed. Their return codes tell nothing that could be acted upon at the end.
+        // SAFETY: all communicators are live and not used again; MPI is running, and this, its only
+        // `World`, is consumed. Their return codes tell nothing that could be acted upon at the end.
         unsafe {
+            for fork in &mut self.forks {
+                ffi::MPI_Comm_free(&raw mut *fork);
+            }
             ffi::MPI_Comm_free(&raw mut self.comm);
             ffi::MPI_Finalize();
         }
@@ -271,4 +291,187 @@ fn starts_of(counts: &[c_int]) -> Vec<c_int> {
             end - count
         })
         .collect()
+}
+
+/// Lets a call into MPI while no other thread is there.
+pub(super) type Turn =
+    fn(&'static str, &mut dyn FnMut(&mut World) -> Result<(), CommError>) -> Result<(), CommError>;
+
+/// What a fork's messages are for; they are never taken for each other.
+#[derive(Clone, Copy)]
+pub(super) enum Tag {
+    Header = 1,
+    Content = 2,
+}
+
+/// Messages over one fork that do not keep other threads out of MPI while they are under way.
+pub(super) struct Mailbox {
+    turn: Turn,
+    /// Position among the world's forks.
+    fork: usize,
+    message_bytes_max: usize,
+    send: Vec<u8>,
+    receive: Vec<u8>,
+    /// After an error messages may be on their way that nobody waits for.
+    broken: bool,
+}
+
+/// A message: to or from whom, and where it lies in the buffer.
+struct Message {
+    rank: usize,
+    place: Range<usize>,
+}
+
+/// Looks for progress before a thread sleeps between looks, and the longest sleep.
+const EAGER_LOOKS: u32 = 16;
+const SLEEP_MAX: Duration = Duration::from_micros(100);
+
+impl Mailbox {
+    pub(super) fn new(turn: Turn, fork: usize, message_bytes_max: usize) -> Self {
+        let (send, receive) = (Vec::new(), Vec::new());
+        Self { turn, fork, message_bytes_max, send, receive, broken: false }
+    }
+
+    /// Bytes to and from other ranks; returns when all have gone and come. Their lengths were
+    /// compared, or are fixed by `tag`.
+    pub(super) fn exchange(
+        &mut self,
+        tag: Tag,
+        during: &'static str,
+        sends: &[(usize, &[u8])],
+        receives: &mut [(usize, &mut [u8])],
+    ) -> Result<(), CommError> {
+        if self.broken {
+            let message = "an earlier call failed".to_owned();
+            return Err(CommError::Transport { during, message });
+        }
+        self.send.clear();
+        for (_, bytes) in sends {
+            self.send.extend_from_slice(bytes);
+        }
+        self.receive.resize(receives.iter().map(|(_, bytes)| bytes.len()).sum(), 0);
+        let to = self.messages(sends.iter().map(|(rank, bytes)| (*rank, bytes.len())));
+        let from = self.messages(receives.iter().map(|(rank, bytes)| (*rank, bytes.len())));
+        let (turn, mut requests) = (self.turn, Vec::new());
+        let mut result = turn(during, &mut |world| {
+            self.start_receives(world, tag, &from, &mut requests)?;
+            self.start_sends(world, tag, &to, &mut requests)
+        });
+        let mut looks = 0;
+        while result.is_ok() {
+            let mut done = false;
+            result = turn(during, &mut |_| {
+                done = all_done(&mut requests, during)?;
+                Ok(())
+            });
+            if done {
+                break;
+            }
+            pause(&mut looks);
+        }
+        if result.is_err() {
+            // MPI may still read and write the buffers: they must stay for ever.
+            self.broken = true;
+            std::mem::forget((std::mem::take(&mut self.send), std::mem::take(&mut self.receive)));
+            return result;
+        }
+        let mut rest = self.receive.as_slice();
+        for (_, bytes) in receives {
+            let (own, after) = rest.split_at(bytes.len());
+            bytes.copy_from_slice(own);
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Bytes that lie one after another in a buffer, cut into messages.
+    fn messages(&self, parts: impl Iterator<Item = (usize, usize)>) -> Vec<Message> {
+        let (mut start, mut messages) = (0, Vec::new());
+        for (rank, length) in parts {
+            let end = start + length;
+            while start < end {
+                let place = start..end.min(start + self.message_bytes_max);
+                start = place.end;
+                messages.push(Message { rank, place });
+            }
+        }
+        messages
+    }
+
+    /// What was started stands in `requests`, also after an error.
+    fn start_receives(
+        &mut self,
+        world: &World,
+        tag: Tag,
+        messages: &[Message],
+        requests: &mut Vec<ffi::MPI_Request>,
+    ) -> Result<(), CommError> {
+        let comm = world.forks[self.fork];
+        for Message { rank, place } in messages {
+            let bytes = &mut self.receive[place.clone()];
+            let (length, rank) = (count(bytes.len()), count(*rank));
+            let into = bytes.as_mut_ptr().cast::<c_void>();
+            // SAFETY: the message lies within the buffer, at a place that no other one is received
+            // into. The buffer neither moves nor is used until the request is done, or for ever if it
+            // fails, which `exchange` sees to; the length was compared. `comm` is live, and `request`
+            // is valid to write a handle to.
+            let (code, request) = unsafe {
+                let (of, mut request) = (ffi::RSMPI_UINT8_T, ffi::RSMPI_REQUEST_NULL);
+                let code =
+                    ffi::MPI_Irecv(into, length, of, rank, tag as c_int, comm, &raw mut request);
+                (code, request)
+            };
+            requests.push(request);
+            checked(code, "start of messages")?;
+        }
+        Ok(())
+    }
+
+    /// As [`Mailbox::start_receives`].
+    fn start_sends(
+        &self,
+        world: &World,
+        tag: Tag,
+        messages: &[Message],
+        requests: &mut Vec<ffi::MPI_Request>,
+    ) -> Result<(), CommError> {
+        let comm = world.forks[self.fork];
+        for Message { rank, place } in messages {
+            let bytes = &self.send[place.clone()];
+            let (length, rank) = (count(bytes.len()), count(*rank));
+            let from = bytes.as_ptr().cast::<c_void>();
+            // SAFETY: as in `start_receives`; the buffer is only read.
+            let (code, request) = unsafe {
+                let (of, mut request) = (ffi::RSMPI_UINT8_T, ffi::RSMPI_REQUEST_NULL);
+                let code =
+                    ffi::MPI_Isend(from, length, of, rank, tag as c_int, comm, &raw mut request);
+                (code, request)
+            };
+            requests.push(request);
+            checked(code, "start of messages")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether all requests are done; helps them on.
+fn all_done(requests: &mut [ffi::MPI_Request], during: &'static str) -> Result<bool, CommError> {
+    let mut done: c_int = 0;
+    // SAFETY: the requests were made by `Mailbox::start_…` or are null since they are done; `done` is a
+    // valid place to write; that statuses are ignored is a constant of the library.
+    let code = unsafe {
+        let (length, statuses) = (count(requests.len()), ffi::RSMPI_STATUSES_IGNORE);
+        ffi::MPI_Testall(length, requests.as_mut_ptr(), &raw mut done, statuses)
+    };
+    checked(code, during)?;
+    Ok(done != 0)
+}
+
+/// Waits a little, and longer the more often it was called.
+fn pause(looks: &mut u32) {
+    *looks += 1;
+    match looks.checked_sub(EAGER_LOOKS) {
+        None => std::thread::yield_now(),
+        Some(looks) => std::thread::sleep(SLEEP_MAX.min(Duration::from_micros(10) * (looks + 1))),
+    }
 }

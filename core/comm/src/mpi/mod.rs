@@ -5,22 +5,26 @@
 //! An all-reduce is such an exchange of slices, a sum in rank order, and the exchange back. It
 //! moves no more than the best that MPI libraries do, and unlike theirs gives the same bytes as
 //! every other transport, whatever the library, its algorithms and the length.
+//!
+//! The main group's calls keep every other thread out of MPI until they return. A fork's do not: it
+//! starts all messages of a call at once and looks for them from time to time, so its thread stands
+//! in nobody's way, and a rank waits for a rank only within a group: no thread can wait for itself.
 
 mod call;
 mod calls;
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::reduce::{Element, join_into};
 use crate::{Comm, CommError, Launched, Reduce, Values};
 use call::Call;
-use calls::World;
+use calls::{Header, Mailbox, Tag, World};
 
 /// MPI belongs to the process: it starts once, ends once, and is never started again.
 enum Phase {
     Before,
-    Running { world: World, scratch: Vec<u64> },
+    Running(World),
     Finished,
 }
 
@@ -38,13 +42,28 @@ const GATHERED_BYTES_MAX: usize = 16 << 10;
 ///
 /// Any thread may call it; calls wait for each other. As the ranks must make their calls in the same
 /// order, that order must not depend on timing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Mpi {
     rank: usize,
     size: usize,
     local_rank: usize,
     local_size: usize,
     message_bytes_max: usize,
+    lane: Arc<Mutex<Lane>>,
+}
+
+/// The messages of one group.
+#[derive(Default)]
+struct Lane {
+    scratch: Vec<u64>,
+    /// Of a fork; `None` for the main group.
+    mailbox: Option<Mailbox>,
+}
+
+impl std::fmt::Debug for Lane {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(if self.mailbox.is_some() { "fork" } else { "main" })
+    }
 }
 
 impl Mpi {
@@ -56,7 +75,7 @@ impl Mpi {
     /// # Errors
     /// As [`crate::connect`].
     pub(crate) fn init(launched: Launched, message_bytes_max: usize) -> Result<Self, CommError> {
-        let mut phase = PHASE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut phase = lock();
         if !matches!(*phase, Phase::Before) {
             let message = "MPI was started before".to_owned();
             return Err(CommError::Transport { during: "start of MPI", message });
@@ -64,12 +83,13 @@ impl Mpi {
         let world = World::start()?;
         let (rank, size) = (world.rank, world.size);
         let (local_rank, local_size) = (world.local_rank, world.local_size);
-        *phase = Phase::Running { world, scratch: Vec::new() };
+        *phase = Phase::Running(world);
         if let Some(expected) = launched.size.filter(|expected| *expected != size) {
             let by = launched.by;
             return Err(CommError::Unconnected { by, launched: expected, connected: size });
         }
-        Ok(Self { rank, size, local_rank, local_size, message_bytes_max })
+        let lane = Arc::default();
+        Ok(Self { rank, size, local_rank, local_size, message_bytes_max, lane })
     }
 
     fn reduce<T: Element>(
@@ -85,26 +105,46 @@ impl Mpi {
         })
     }
 
-    /// Runs `call` while no other thread is in MPI.
+    /// Runs `call` while no other thread is in this group.
     fn with<T>(
         &self,
         what: Call,
         call: impl FnOnce(&mut Link<'_>) -> Result<T, CommError>,
     ) -> Result<T, CommError> {
-        let during = what.name();
-        let mut phase = PHASE.lock().unwrap_or_else(PoisonError::into_inner);
-        let Phase::Running { world, scratch } = &mut *phase else {
-            let message = "MPI has been finished".to_owned();
-            return Err(CommError::Transport { during, message });
-        };
-        call(&mut Link { world, scratch, what, message_bytes_max: self.message_bytes_max })
+        let mut lane = self.lane.lock().unwrap_or_else(PoisonError::into_inner);
+        let Self { rank, size, message_bytes_max, .. } = *self;
+        call(&mut Link { lane: &mut lane, rank, size, what, message_bytes_max })
     }
+}
+
+/// Runs `call` while no other thread is in MPI.
+fn running<T>(
+    during: &'static str,
+    call: impl FnOnce(&mut World) -> Result<T, CommError>,
+) -> Result<T, CommError> {
+    let mut phase = lock();
+    let Phase::Running(world) = &mut *phase else {
+        let message = "MPI has been finished".to_owned();
+        return Err(CommError::Transport { during, message });
+    };
+    call(world)
+}
+
+fn lock() -> MutexGuard<'static, Phase> {
+    PHASE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// [`running`] as the messages of forks take it.
+fn turn(
+    during: &'static str,
+    call: &mut dyn FnMut(&mut World) -> Result<(), CommError>,
+) -> Result<(), CommError> {
+    running(during, call)
 }
 
 /// Ends MPI, if it runs.
 pub(crate) fn finish() {
-    let mut phase = PHASE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Phase::Running { world, .. } = std::mem::replace(&mut *phase, Phase::Finished) {
+    if let Phase::Running(world) = std::mem::replace(&mut *lock(), Phase::Finished) {
         world.finish();
     }
 }
@@ -121,7 +161,7 @@ pub(crate) fn abort(code: i32) {
 }
 
 fn abort_running(phase: &mut Phase, code: i32) {
-    if let Phase::Running { world, .. } = phase {
+    if let Phase::Running(world) = phase {
         world.abort(code);
     }
 }
@@ -131,10 +171,11 @@ pub(crate) fn version() -> String {
     calls::library_version()
 }
 
-/// MPI during one collective.
+/// A group during one collective.
 struct Link<'a> {
-    world: &'a mut World,
-    scratch: &'a mut Vec<u64>,
+    lane: &'a mut Lane,
+    rank: usize,
+    size: usize,
     what: Call,
     message_bytes_max: usize,
 }
@@ -148,16 +189,36 @@ impl Link<'_> {
         expect: impl Fn(usize) -> usize,
     ) -> Result<(), CommError> {
         let own = |rank| self.what.header(send(rank), expect(rank), self.message_bytes_max);
-        let own: Vec<_> = (0..self.world.size).map(own).collect();
-        let theirs = self.world.exchange_headers(&own)?;
+        let own: Vec<_> = (0..self.size).map(own).collect();
+        let theirs = self.exchange_headers(&own)?;
         let mut each = own.iter().zip(&theirs).enumerate();
         each.try_for_each(|(rank, (own, theirs))| self.what.check(own, theirs, rank))
+    }
+
+    fn exchange_headers(&mut self, own: &[Header]) -> Result<Vec<Header>, CommError> {
+        let Some(mailbox) = &mut self.lane.mailbox else {
+            return running(self.what.name(), |world| world.exchange_headers(own));
+        };
+        let mut theirs = own.to_vec();
+        let others = |rank: &usize| *rank != self.rank;
+        let sends: Vec<(usize, &[u8])> = (0..self.size)
+            .filter(others)
+            .map(|rank| (rank, bytemuck::cast_slice(&own[rank])))
+            .collect();
+        let mut receives: Vec<(usize, &mut [u8])> = theirs
+            .iter_mut()
+            .enumerate()
+            .filter(|(rank, _)| others(rank))
+            .map(|(rank, header)| (rank, bytemuck::cast_slice_mut(header)))
+            .collect();
+        mailbox.exchange(Tag::Header, self.what.name(), &sends, &mut receives)?;
+        Ok(theirs)
     }
 
     fn exchange_counts(&mut self, counts: &[usize]) -> Result<Vec<usize>, CommError> {
         let max = self.message_bytes_max;
         let own: Vec<_> = counts.iter().map(|count| self.what.header(*count, 0, max)).collect();
-        let theirs = self.world.exchange_headers(&own)?;
+        let theirs = self.exchange_headers(&own)?;
         let each = own.iter().zip(&theirs).enumerate();
         each.map(|(rank, (own, theirs))| self.what.count(own, theirs, rank)).collect()
     }
@@ -179,33 +240,75 @@ impl Link<'_> {
             }
             let send = send.map(|bytes| (bytes, to));
             let receive = receive.map(|bytes| (bytes, from));
-            self.world.send_receive(send, receive, self.what.name())?;
+            let during = self.what.name();
+            running(during, |world| world.send_receive(send, receive, during))?;
         }
     }
 
-    /// Whom this rank sends to and receives from in each step.
-    fn steps(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (rank, size) = (self.world.rank, self.world.size);
-        (1..size).map(move |step| ((rank + step) % size, (rank + size - step) % size))
+    /// `send(r)` to each other rank r, and from each its part of `receive`, of any lengths.
+    fn exchange<'s>(
+        &mut self,
+        send: impl Fn(usize) -> &'s [u8],
+        receive: &mut [u8],
+        parts: &[usize],
+    ) -> Result<(), CommError> {
+        let (rank, size) = (self.rank, self.size);
+        if self.lane.mailbox.is_none() {
+            let ranges = ranges_of(parts);
+            // In step i to the i-th after this rank, and from the i-th before it.
+            return (1..size).try_for_each(|step| {
+                let (to, from) = ((rank + step) % size, (rank + size - step) % size);
+                self.swap(send(to), to, &mut receive[ranges[from].clone()], from)
+            });
+        }
+        let others = (0..size).filter(|other| *other != rank);
+        let sends: Vec<(usize, &[u8])> = others.map(|other| (other, send(other))).collect();
+        let mut receives = Vec::with_capacity(size);
+        let mut rest = receive;
+        for (from, part) in parts.iter().enumerate() {
+            let (own, after) = rest.split_at_mut(*part);
+            rest = after;
+            if from != rank {
+                receives.push((from, own));
+            }
+        }
+        self.post(&sends, &mut receives)
+    }
+
+    /// Messages of a fork.
+    fn post(
+        &mut self,
+        sends: &[(usize, &[u8])],
+        receives: &mut [(usize, &mut [u8])],
+    ) -> Result<(), CommError> {
+        let during = self.what.name();
+        match &mut self.lane.mailbox {
+            Some(mailbox) => mailbox.exchange(Tag::Content, during, sends, receives),
+            None => Ok(()),
+        }
     }
 
     fn broadcast(&mut self, bytes: &mut [u8], root: usize) -> Result<(), CommError> {
-        for message in bytes.chunks_mut(self.message_bytes_max) {
-            self.world.broadcast(message, root)?;
+        if self.lane.mailbox.is_none() {
+            let mut messages = bytes.chunks_mut(self.message_bytes_max);
+            return messages.try_for_each(|message| {
+                running(self.what.name(), |world| world.broadcast(message, root))
+            });
         }
-        Ok(())
+        if self.rank != root {
+            return self.post(&[], &mut [(root, bytes)]);
+        }
+        let others = (0..self.size).filter(|other| *other != root);
+        let sends: Vec<(usize, &[u8])> = others.map(|other| (other, &*bytes)).collect();
+        self.post(&sends, &mut [])
     }
 
     fn all_gather(&mut self, own: &[u8], all: &mut [u8], parts: &[usize]) -> Result<(), CommError> {
-        if all.len() <= self.message_bytes_max {
-            return self.world.all_gather(own, all, parts);
+        if self.lane.mailbox.is_none() && all.len() <= self.message_bytes_max {
+            return running(self.what.name(), |world| world.all_gather(own, all, parts));
         }
-        let ranges = ranges_of(parts);
-        all[ranges[self.world.rank].clone()].copy_from_slice(own);
-        for (to, from) in self.steps() {
-            self.swap(own, to, &mut all[ranges[from].clone()], from)?;
-        }
-        Ok(())
+        all[ranges_of(parts)[self.rank].clone()].copy_from_slice(own);
+        self.exchange(|_| own, all, parts)
     }
 
     fn all_reduce<T: Element>(
@@ -213,19 +316,19 @@ impl Link<'_> {
         values: &mut [T],
         reduce: Reduce,
     ) -> Result<(), CommError> {
-        let (rank, size) = (self.world.rank, self.world.size);
+        let (rank, size) = (self.rank, self.size);
         let bytes = size_of_val(values) * size;
         if size == 1 || values.is_empty() {
             return Ok(());
         }
-        let mut scratch = std::mem::take(self.scratch);
+        let mut scratch = std::mem::take(&mut self.lane.scratch);
         let result = if bytes <= GATHERED_BYTES_MAX.min(self.message_bytes_max) {
             self.reduce_gathered(values, reduce, take(&mut scratch, values.len() * size))
         } else {
             let own = slice_of(values.len(), rank, size).len();
             self.reduce_slices(values, reduce, take(&mut scratch, own * size))
         };
-        *self.scratch = scratch;
+        self.lane.scratch = scratch;
         result
     }
 
@@ -236,10 +339,11 @@ impl Link<'_> {
         reduce: Reduce,
         all: &mut [T],
     ) -> Result<(), CommError> {
-        let parts = vec![size_of_val(values); self.world.size];
+        let parts = vec![size_of_val(values); self.size];
         let own = bytemuck::cast_slice(values);
-        self.world.all_gather(own, bytemuck::cast_slice_mut(all), &parts)?;
-        join_rows(values, all, reduce);
+        self.all_gather(own, bytemuck::cast_slice_mut(all), &parts)?;
+        join_rows(all, values.len(), reduce);
+        values.copy_from_slice(&all[..values.len()]);
         Ok(())
     }
 
@@ -250,37 +354,31 @@ impl Link<'_> {
         reduce: Reduce,
         rows: &mut [T],
     ) -> Result<(), CommError> {
-        let (rank, size) = (self.world.rank, self.world.size);
+        let (rank, size) = (self.rank, self.size);
         let length = values.len();
         let own = slice_of(length, rank, size);
         let width = own.len();
-        for (to, from) in self.steps() {
-            let send = bytemuck::cast_slice(&values[slice_of(length, to, size)]);
-            let row = &mut rows[from * width..(from + 1) * width];
-            self.swap(send, to, bytemuck::cast_slice_mut(row), from)?;
-        }
+        let parts = vec![width * size_of::<T>(); size];
+        let send = |to| bytemuck::cast_slice(&values[slice_of(length, to, size)]);
+        self.exchange(send, bytemuck::cast_slice_mut(rows), &parts)?;
         rows[rank * width..(rank + 1) * width].copy_from_slice(&values[own.clone()]);
-        join_rows(&mut values[own.clone()], rows, reduce);
-        for (to, from) in self.steps() {
-            let from_slice = slice_of(length, from, size);
-            let [send, receive] = values
-                .get_disjoint_mut([own.clone(), from_slice])
-                .expect("slices of different ranks are disjoint and within the values");
-            let receive = bytemuck::cast_slice_mut(receive);
-            self.swap(bytemuck::cast_slice(send), to, receive, from)?;
-        }
+        join_rows(rows, width, reduce);
+        let bytes = |rank| slice_of(length, rank, size).len() * size_of::<T>();
+        let parts: Vec<usize> = (0..size).map(bytes).collect();
+        let sum = bytemuck::cast_slice(&rows[..width]);
+        self.exchange(|_| sum, bytemuck::cast_slice_mut(values), &parts)?;
+        values[own].copy_from_slice(&rows[..width]);
         Ok(())
     }
 }
 
-/// The rows of `all`, one per rank, joined in rank order.
-fn join_rows<T: Element>(joined: &mut [T], all: &[T], reduce: Reduce) {
-    if joined.is_empty() {
+/// Joins the rows of `all`, one per rank and `width` wide, in rank order into the first.
+fn join_rows<T: Element>(all: &mut [T], width: usize, reduce: Reduce) {
+    if width == 0 {
         return;
     }
-    let (first, others) = all.split_at(joined.len());
-    joined.copy_from_slice(first);
-    for next in others.chunks_exact(joined.len()) {
+    let (joined, others) = all.split_at_mut(width);
+    for next in others.chunks_exact(width) {
         join_into(joined, next, reduce);
     }
 }
@@ -378,16 +476,26 @@ impl Comm for Mpi {
         crate::assert_parts(send_bytes, self.size, Some(send.len()));
         crate::assert_parts(receive_bytes, self.size, Some(receive.len()));
         crate::assert_own(send_bytes[self.rank], receive_bytes[self.rank]);
-        let (sends, receives) = (ranges_of(send_bytes), ranges_of(receive_bytes));
+        let sends = ranges_of(send_bytes);
         let own = &send[sends[self.rank].clone()];
-        receive[receives[self.rank].clone()].copy_from_slice(own);
+        receive[ranges_of(receive_bytes)[self.rank].clone()].copy_from_slice(own);
         self.with(Call::AllToAll, |link| {
             link.compare(|rank| send_bytes[rank], |rank| receive_bytes[rank])?;
-            link.steps().try_for_each(|(to, from)| {
-                let send = &send[sends[to].clone()];
-                link.swap(send, to, &mut receive[receives[from].clone()], from)
-            })
+            link.exchange(|to| &send[sends[to].clone()], receive, receive_bytes)
         })
+    }
+
+    fn fork(&self) -> Result<Arc<dyn Comm>, CommError> {
+        let fork = self.with(Call::Fork, |link| {
+            if link.lane.mailbox.is_some() {
+                return Err(crate::no_fork());
+            }
+            link.compare(|_| 0, |_| 0)?;
+            running("fork", World::fork)
+        })?;
+        let mailbox = Some(Mailbox::new(turn, fork, self.message_bytes_max));
+        let lane = Arc::new(Mutex::new(Lane { mailbox, scratch: Vec::new() }));
+        Ok(Arc::new(Self { lane, ..self.clone() }))
     }
 
     fn abort(&self, code: i32) {

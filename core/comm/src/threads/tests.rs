@@ -187,3 +187,34 @@ fn mismatched_collectives_disagree_on_every_rank() {
     });
     assert!(message.contains("rank 0 sends 0 bytes to rank 2, which expects 1"), "{message}");
 }
+
+#[test]
+fn a_fork_has_an_order_of_its_own() {
+    let sums = on_ranks(3, |comm| {
+        let (first, second) = (comm.fork().unwrap(), comm.fork().unwrap());
+        assert_eq!((first.rank(), first.size()), (comm.rank(), 3));
+        assert!(matches!(first.fork(), Err(CommError::Transport { .. })));
+        // Each rank another order of the groups, which would be a deadlock within one.
+        let mut calls = [(first, 1), (second, 10), (comm, 100)];
+        let shift = calls[0].0.rank();
+        calls.rotate_left(shift);
+        std::thread::scope(|scope| {
+            let threads = calls.map(|(comm, value)| {
+                let sum = scope.spawn(move || comm.sum_u64(value).unwrap());
+                std::thread::sleep(Duration::from_millis(2));
+                sum
+            });
+            threads.map(|thread| thread.join().unwrap()).into_iter().sum::<u64>()
+        })
+    });
+    assert_eq!(sums, [333; 3]);
+}
+
+#[test]
+fn a_rank_that_leaves_ends_the_forks_too() {
+    let results = on_ranks(2, |comm| {
+        let fork = comm.fork().unwrap();
+        if comm.rank() == 1 { Ok(()) } else { fork.barrier() }
+    });
+    assert!(matches!(results[0], Err(CommError::PeerFailed { .. })), "{results:?}");
+}

@@ -9,7 +9,7 @@ use rectool_comm::Comm;
 
 use crate::{
     Decay, EmbeddingCollection, FeatureOptions, Ids, IndexKind, Init, Keep, Layout, Mode,
-    OptimizerOptions, Pooling, Rows, Storage, TableOptions,
+    OptimizerOptions, Pooling, Rows, Sharding, ShardingPlan, Storage, TableOptions,
 };
 
 /// Rows of a dense table of a case, and the bound of all its ids.
@@ -47,6 +47,7 @@ pub(super) fn table(name: &str, dim: usize, optimizer: OptimizerOptions) -> Tabl
 /// Rows that were never updated.
 pub(super) fn rows(keys: &[u64], values: &[f32], state: &[f32]) -> Rows {
     Rows {
+        columns: 0..values.len() / keys.len().max(1),
         keys: keys.to_vec(),
         values: values.to_vec(),
         state: state.to_vec(),
@@ -153,6 +154,40 @@ impl Case {
     pub(super) fn collection(&self, comm: Arc<dyn Comm>) -> EmbeddingCollection {
         EmbeddingCollection::new(self.tables.clone(), self.features.clone(), self.seed, comm)
             .unwrap()
+    }
+
+    pub(super) fn collection_with(
+        &self,
+        comm: Arc<dyn Comm>,
+        plan: &ShardingPlan,
+    ) -> EmbeddingCollection {
+        let (tables, features) = (self.tables.clone(), self.features.clone());
+        EmbeddingCollection::with_plan(tables, features, self.seed, comm, plan).unwrap()
+    }
+
+    /// A place of any kind for each table.
+    pub(super) fn draw_plan(&self, stream: &mut Stream, ranks: usize) -> ShardingPlan {
+        let mut below = |n: usize| stream.below(n as u64) as usize;
+        let place = |table: &TableOptions| match below(5) {
+            0 => Sharding::DataParallel,
+            1 => Sharding::TableWise { rank: below(ranks) },
+            2 => {
+                let first = below(ranks);
+                Sharding::TableRowWise { first, ranks: 1 + below(ranks - first) }
+            }
+            3 if !table.optimizer.is_row_wise() && table.clip_norm.is_none() => {
+                let mut order: Vec<usize> = (0..ranks).collect();
+                for last in 1..ranks {
+                    order.swap(last, below(last + 1));
+                }
+                order.truncate(1 + below(ranks.min(table.dim)));
+                Sharding::ColumnWise { ranks: order }
+            }
+            _ => Sharding::RowWise,
+        };
+        let places: Vec<Sharding> = self.tables.iter().map(place).collect();
+        let names = self.tables.iter().map(|table| table.name.clone());
+        ShardingPlan { tables: names.zip(places).collect() }
     }
 
     /// Trains on this rank's share of every batch; returns the outputs of its rows, per step.
@@ -267,7 +302,7 @@ impl Batch {
     }
 }
 
-/// All rows of this rank: table, key → values, state.
+/// All rows of this rank: table, key → values, state; NaN where another rank has them.
 pub(super) type Content = BTreeMap<(usize, u64), (Vec<f32>, Vec<f32>)>;
 
 pub(super) fn content(collection: &EmbeddingCollection) -> Content {
@@ -275,13 +310,41 @@ pub(super) fn content(collection: &EmbeddingCollection) -> Content {
     for (t, info) in collection.tables().into_iter().enumerate() {
         for rows in collection.export(t, 7).unwrap() {
             for (n, key) in rows.keys.iter().enumerate() {
-                let values = rows.values[n * info.dim..][..info.dim].to_vec();
-                let state = rows.state[n * info.state_width..][..info.state_width].to_vec();
+                let width = rows.columns.len();
+                let values = spread(&rows.values[n * width..][..width], &rows.columns, info.dim);
+                let mut state = rows.state[n * info.state_width..][..info.state_width].to_vec();
+                if width < info.dim {
+                    let blocks = state.chunks(width);
+                    state = blocks.flat_map(|b| spread(b, &rows.columns, info.dim)).collect();
+                }
                 assert!(content.insert((t, *key), (values, state)).is_none(), "key {key} twice");
             }
         }
     }
     content
+}
+
+fn spread(part: &[f32], columns: &Range<usize>, dim: usize) -> Vec<f32> {
+    let mut whole = vec![f32::NAN; dim];
+    whole[columns.clone()].copy_from_slice(part);
+    whole
+}
+
+/// What all ranks have together: every float once.
+pub(super) fn join(contents: impl IntoIterator<Item = Content>) -> Content {
+    let mut joined = Content::new();
+    for (at, (values, state)) in contents.into_iter().flatten() {
+        let nothing = || (vec![f32::NAN; values.len()], vec![f32::NAN; state.len()]);
+        let whole = joined.entry(at).or_insert_with(nothing);
+        let floats = whole.0.iter_mut().zip(&values).chain(whole.1.iter_mut().zip(&state));
+        for (whole, part) in floats.filter(|(_, part)| !part.is_nan()) {
+            assert!(whole.is_nan(), "{at:?} on two ranks");
+            *whole = *part;
+        }
+    }
+    let mut floats = joined.values().flat_map(|(values, state)| values.iter().chain(state));
+    assert!(floats.all(|x| !x.is_nan()), "a part is nowhere");
+    joined
 }
 
 /// The share of rank `rank` of `ranks`: uneven, and none for rank 1 of an odd batch.

@@ -176,7 +176,7 @@ fn batch(data: &[u8], head: usize, layout: PartLayout, rows_max: u64) -> Result<
         nodes: nodes.map(|node| (node.length(), node.null_count())).collect::<Vec<_>>().into_iter(),
         buffers: buffers.map(|at| (at.offset(), at.length())).collect::<Vec<_>>().into_iter(),
     };
-    let mut found = Rows::default();
+    let mut found = Rows { columns: 0..layout.dim, ..Rows::default() };
     for (name, item) in layout.columns() {
         let values = body.column(item).map_err(|(what, found, expected)| {
             (format!("column `{name}`: {what}"), found, expected)

@@ -105,6 +105,7 @@ impl Chain {
 /// Cuts off the rows from `at` on.
 fn split_off(rows: &mut Rows, at: usize, table: &TableEntry) -> Rows {
     Rows {
+        columns: rows.columns.clone(),
         keys: rows.keys.split_off(at),
         values: rows.values.split_off(at * table.dim),
         state: rows.state.split_off(at * table.state_width),

@@ -188,7 +188,7 @@ impl Iterator for TableRows {
         if self.failed {
             return None;
         }
-        let mut rows = Rows::default();
+        let mut rows = Rows { columns: 0..self.dim, ..Rows::default() };
         while rows.keys.len() < self.rows_max {
             match self.take(&mut rows) {
                 Ok(true) => {}

@@ -111,7 +111,9 @@ fn tables(golden: &Golden, spec: &DlrmSpec) -> EmbeddingCollection {
         let keys: Vec<u64> = (0..rows.len() as u64).collect();
         let (last_seen, counts) = (vec![0; keys.len()], vec![0; keys.len()]);
         let (values, state) = (rows.concat(), Vec::new());
-        tables.import(at, &Rows { keys, values, state, last_seen, counts }).unwrap();
+        let columns = 0..spec.embedding_dim;
+        let rows = Rows { columns, keys, values, state, last_seen, counts };
+        tables.import(at, &rows).unwrap();
     }
     tables
 }

@@ -3,4 +3,5 @@
 mod losses;
 pub(crate) mod native;
 mod negatives;
+mod overlap;
 mod plugins;

@@ -14,7 +14,7 @@ use rectool_embedding::{IndexKind, Init, OptimizerOptions, Pooling};
 
 use crate::{
     Bce, DenseOptimizerOptions, DeviceChoice, DlrmSpec, Environment, FeatureSpec, IdFeatureSpec,
-    Interaction, LossSpec, Schedule, TableSpec, TrainSpec,
+    Interaction, LossSpec, Overlap, Schedule, TableSpec, TrainSpec,
 };
 
 /// A call of the plugin `name`; its hash is made of name and `build`.
@@ -396,5 +396,6 @@ pub(crate) fn training() -> TrainSpec {
         checkpoint_full_every: 0,
         report_every: 5,
         loader_threads: 1,
+        overlap: Overlap::default(),
     }
 }

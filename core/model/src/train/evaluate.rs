@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use rectool_base::{Batch, PluginFault};
+use rectool_base::PluginFault;
 use rectool_comm::{Comm, CommError, Reduce, Values, agree};
-use rectool_data::{DataError, OrderOptions, Shuffle, Split};
+use rectool_data::{OrderOptions, Shuffle, Split};
 
 use super::read::{Reading, open_loader};
 use crate::loss::Weighting;
@@ -40,8 +40,13 @@ impl Ranker {
         let comm = Arc::clone(&self.comm);
         let mut evaluator = Evaluator::of(self.prediction());
         let mut own = OwnLoss::default();
+        let intake = self.intake();
         loop {
-            let next = self.take(loader.next());
+            let next = intake.take(loader.next()).and_then(|taken| {
+                let Some((batch, prepared)) = taken else { return Ok(None) };
+                self.admit(&batch, prepared)?;
+                Ok(Some(batch))
+            });
             let Some(batch) = agree(&*comm, next)? else { break };
             self.look_up_prepared()?;
             let logits = self.network.forward(&self.parameters, Pass::Evaluate)?;
@@ -61,17 +66,6 @@ impl Ranker {
             evaluation.loss = own.mean(&*comm)?;
         }
         Ok(evaluation)
-    }
-
-    /// Everything about the next batch that can fail on this rank alone.
-    pub(crate) fn take(
-        &mut self,
-        next: Option<Result<Batch, DataError>>,
-    ) -> Result<Option<Batch>, ModelError> {
-        let Some(batch) = next.transpose()? else { return Ok(None) };
-        self.input.check_labels(&batch)?;
-        self.prepare(&batch)?;
-        Ok(Some(batch))
     }
 }
 

@@ -6,14 +6,15 @@ use std::time::Instant;
 
 use rectool_base::{Batch, quoted_list};
 use rectool_comm::Comm;
-use rectool_data::{Loader, OrderOptions, ReaderState, Split};
+use rectool_data::{OrderOptions, ReaderState, Split};
 
+use super::feed::{Feed, Ready};
 use super::read::{Reading, open_loader};
 use super::state::{Best, TrainingState};
-use super::vote::{Verdict, vote};
+use super::vote::Verdict;
 use super::window::Window;
 use crate::checkpoint::{self, CheckpointFolder, Form, RecipeEntry};
-use crate::ranker::{StepRule, milliseconds};
+use crate::ranker::StepRule;
 use crate::{
     EvaluationReport, ModelError, Observer, PhaseTimes, Ranker, StepReport, TrainSpec, metric_names,
 };
@@ -98,8 +99,20 @@ pub fn fit(
     let reading = Reading { order, batch_size, threads, epochs, start };
     ranker.take_items(job.train)?;
     let loader = open_loader(ranker, job.train, &reading)?;
+    ranker.reserve(batch_size)?;
+    let steps_done = job.resume.as_ref().map_or(0, |state| state.steps);
+    let steps_left = job.spec.steps_total(job.train.rows()).saturating_sub(steps_done);
+    let (feed, worker) = Feed::open(ranker, loader, job.spec.overlap, steps_left)?;
     let mut run = Run::new(ranker, job, observer);
-    let stop = run.train(loader)?;
+    let stop = std::thread::scope(|scope| {
+        let worker = worker.map(|worker| scope.spawn(|| worker.run()));
+        // The feed ends with it, and so does the worker.
+        let stop = run.train(feed);
+        if let Some(Err(panic)) = worker.map(|worker| worker.join()) {
+            std::panic::resume_unwind(panic);
+        }
+        stop
+    })?;
     run.finish(stop)
 }
 
@@ -148,7 +161,7 @@ impl<'a, 'b> Run<'a, 'b> {
         }
     }
 
-    fn train(&mut self, mut loader: Loader) -> Result<Stop, ModelError> {
+    fn train(&mut self, mut feed: Feed) -> Result<Stop, ModelError> {
         let spec = self.job.spec;
         let steps_per_epoch = spec.steps_per_epoch(self.job.train.rows());
         let steps_total = spec.steps_total(self.job.train.rows());
@@ -160,23 +173,27 @@ impl<'a, 'b> Run<'a, 'b> {
         }
         while self.state.steps < steps_total {
             let started = Instant::now();
-            let next = loader.next();
-            self.window.phases.data_ms += milliseconds(started);
-            let Some((batch, verdict)) = self.agree_on(next)? else { break };
+            feed.set_interrupted(self.observer.interrupted());
+            let next = feed.next(&mut self.ranker.tables, &mut self.window.phases)?;
+            let Some(Ready { batch, prepared, verdict }) = next else { break };
             if verdict == Verdict::Interrupt {
                 return Ok(Stop::Interrupted);
             }
             let rate = spec.schedule.rate(self.state.steps);
             let rule = StepRule { step: self.state.steps, rate, clip_norm: spec.clip_norm };
-            self.ranker.step(&batch, rule, &mut self.window)?;
+            self.ranker.admit(&batch, prepared)?;
+            // What goes on from a checkpoint fetches rows as they are in it, so do the same now.
+            let save = due(self.state.steps + 1, spec.checkpoint_every, false);
+            self.ranker.step(&batch, rule, &mut self.window, |tables, phases| {
+                if save { Ok(()) } else { feed.fetch(tables, phases) }
+            })?;
             self.advance(&batch);
-            loader.recycle(batch);
+            feed.recycle(batch);
             self.window.seconds += started.elapsed().as_secs_f64();
 
             let last = self.state.steps == steps_total;
             let epoch_done = self.state.reader.step == steps_per_epoch;
             let evaluate = last || due(self.state.steps, spec.eval_every, epoch_done);
-            let save = due(self.state.steps, spec.checkpoint_every, false);
             if last || evaluate || save || self.state.steps.is_multiple_of(spec.report_every) {
                 self.report(rate, steps_total)?;
             }
@@ -188,20 +205,6 @@ impl<'a, 'b> Run<'a, 'b> {
             }
         }
         Ok(Stop::Finished)
-    }
-
-    /// Takes in the next batch and votes on it.
-    fn agree_on(
-        &mut self,
-        next: Option<Result<Batch, rectool_data::DataError>>,
-    ) -> Result<Option<(Batch, Verdict)>, ModelError> {
-        let started = Instant::now();
-        let own = self.ranker.take(next);
-        let prepared = Instant::now();
-        let (batch, verdict) = vote(&*self.comm, own, self.observer.interrupted())?;
-        self.window.phases.prepare_ms += (prepared - started).as_secs_f64() * 1e3;
-        self.window.phases.all_reduce_ms += milliseconds(prepared);
-        Ok(batch.map(|batch| (batch, verdict)))
     }
 
     fn advance(&mut self, batch: &Batch) {

@@ -1,6 +1,7 @@
 //! Training and evaluation loops.
 
 mod evaluate;
+mod feed;
 mod fit;
 mod read;
 mod state;

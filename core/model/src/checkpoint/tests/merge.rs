@@ -44,6 +44,7 @@ fn rows(keys: &[u64], layer: usize, (first, end): (usize, usize)) -> Vec<Rows> {
     let cut = |key: &u64| {
         let (values, state, last_seen, count) = row(*key, layer);
         Rows {
+            columns: first..end,
             keys: vec![*key],
             values: values[first..end].to_vec(),
             state: state.chunks(DIM).flat_map(|array| array[first..end].to_vec()).collect(),
