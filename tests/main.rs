@@ -12,6 +12,7 @@ mod ckpt;
 mod cli;
 mod data;
 mod failures;
+mod kill;
 mod mpi;
 mod plugin_command;
 mod plugins;

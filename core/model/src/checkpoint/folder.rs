@@ -67,8 +67,10 @@ impl CheckpointFolder {
             WRITE_DELTA => self.delta_of(ranker),
             _ => None,
         };
+        let tables = 0..ranker.tables.table_options().len();
+        let removed = tables.map(|at| ranker.tables.take_removed(at)).collect::<Result<_, _>>()?;
         let recipe = self.recipe.clone();
-        let saved = write(ranker, Content { state, delta, recipe }, &path)?;
+        let saved = write(ranker, Content { state, delta, recipe, removed }, &path)?;
         ranker.saved = Some(saved);
         self.prune(&*ranker.comm)?;
         Ok(path)
@@ -84,7 +86,7 @@ impl CheckpointFolder {
         state: &TrainingState,
     ) -> Result<(), ModelError> {
         let recipe = self.recipe.clone();
-        let content = Content { state, delta: None, recipe };
+        let content = Content { state, delta: None, recipe, removed: Vec::new() };
         write(ranker, content, &self.best_path(state.steps))?;
         self.prune(&*ranker.comm)
     }

@@ -167,6 +167,8 @@ impl Checkpoint {
             for rows in chain.rows(entry, ROWS_AT_ONCE)? {
                 ranker.tables.import(at, &rows?)?;
             }
+            // The next delta is about what goes from here on.
+            ranker.tables.take_removed(at)?;
         }
         ranker.saved = Some(Saved::of(self));
         Ok(self.manifest.state.clone())

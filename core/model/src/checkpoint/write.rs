@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rectool_comm::{Comm, CommExt, agree};
-use rectool_embedding::TableOptions;
+use rectool_embedding::{Rows, TableOptions, bucket};
 
 use super::chain::table_files;
 use super::files::hex;
@@ -25,6 +25,8 @@ pub(super) struct Content<'a> {
     /// Only what changed since.
     pub(super) delta: Option<DeltaEntry>,
     pub(super) recipe: Option<RecipeEntry>,
+    /// \[T\]: keys that a delta must say are gone.
+    pub(super) removed: Vec<Vec<u64>>,
 }
 
 /// Writes the checkpoint `path`, replacing one of the same name.
@@ -42,7 +44,7 @@ pub(super) fn write(
     let names = ranker.tables.table_options().iter().map(|table| table.name.as_str());
     let prepared = if first { staging.prepare(names) } else { Ok(()) };
     agree(comm, prepared)?;
-    let written = agree(comm, write_files(ranker, content.delta.as_ref(), &staging));
+    let written = agree(comm, write_files(ranker, &content, &staging));
     let finished = written.and_then(|files| {
         let manifest = manifest(ranker, content, gather(comm, &files)?);
         let identity = if first { staging.finish(&manifest) } else { Ok(String::new()) };
@@ -63,9 +65,10 @@ pub(super) fn write(
 /// Writes this rank's files.
 fn write_files(
     ranker: &Ranker,
-    delta: Option<&DeltaEntry>,
+    content: &Content<'_>,
     staging: &Staging,
 ) -> Result<Vec<FileEntry>, ModelError> {
+    let delta = content.delta.as_ref();
     let rank = ranker.comm.rank();
     let mut files = Vec::new();
     if rank == 0 {
@@ -92,6 +95,15 @@ fn write_files(
         };
         rows.into_iter().try_for_each(|rows| writer.write(rows))?;
         files.push(writer.finish(name)?);
+        let removed = content.removed.get(at).filter(|keys| !keys.is_empty() && delta.is_some());
+        if let Some(keys) = removed {
+            let mut keys = keys.clone();
+            keys.sort_unstable_by_key(|key| (bucket(&table.index, *key), *key));
+            let name = format!("tables/{}/removed-{rank:05}.arrow", table.name);
+            let mut writer = PartWriter::create(&staging.file(&name), PartLayout::KEYS)?;
+            writer.write(Rows { keys, ..Rows::default() })?;
+            files.push(writer.finish(name)?);
+        }
     }
     Ok(files)
 }

@@ -63,6 +63,33 @@ fn resumed_from_a_delta_equals_uninterrupted() {
 }
 
 #[test]
+fn removed_keys_are_gone_with_the_delta() {
+    let fixture = Fixture::new();
+    for (name, full_every) in [("full", 0), ("delta", 5)] {
+        let mut how = short(full_every);
+        how.steps_max = 10;
+        let mut ranker = fixture.ranker(Arc::new(Solo));
+        fixture.fit(&mut ranker, &how, name, None);
+        let users: Vec<u64> = (0..9).collect();
+        assert!(ranker.tables.remove(0, &users).unwrap() > 5);
+        let state = fixture.checkpoint(name, 10).manifest().state.clone();
+        how.steps_max = 16;
+        fixture.fit(&mut ranker, &how, name, Some(state));
+    }
+    let (full, delta) = (fixture.chain("full", 15), fixture.chain("delta", 15));
+    // Some came back, some did not.
+    let [user, item] = &delta.head().manifest().tables[..] else { panic!("two tables") };
+    assert!(user.removed > 0 && user.rows > 0 && item.removed == 0, "{user:?}, {item:?}");
+    assert!(delta.head().path().join("tables/user/removed-00000.arrow").exists());
+    let diff = full.diff(&delta).unwrap();
+    assert!(diff.equal, "{diff:?}");
+    assert_eq!(diff.tables[0].rows_equal, user.rows);
+    let mut ranker = fixture.ranker(Arc::new(Solo));
+    delta.head().load(&mut ranker).unwrap();
+    assert_eq!(ranker.tables.tables()[0].rows as u64, user.rows);
+}
+
+#[test]
 fn what_a_kept_delta_needs_is_kept() {
     let fixture = Fixture::new();
     let mut how = short(4);
