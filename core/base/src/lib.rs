@@ -23,7 +23,7 @@ pub use mmap::MappedFile;
 pub use plugin::{NoPlugins, ParameterValue, PluginCall, PluginFault, PluginSource};
 pub use rng::Stream;
 pub use schema::{ColumnKind, ColumnSchema, Schema, SchemaError};
-pub use text::grouped;
+pub use text::{bytes_text, grouped};
 pub use texts::{BrokenTexts, Texts};
 pub use traits::{
     ItemStatistics, Labels, Loss, LossDemands, LossInput, Prediction, Sampler, Samples, Transform,

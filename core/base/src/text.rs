@@ -17,3 +17,20 @@ pub fn grouped(number: u64) -> String {
     }
     text
 }
+
+/// `12.3 MB`, in powers of 1000.
+///
+/// ```
+/// assert_eq!(rectool_base::bytes_text(12_345_678), "12.3 MB");
+/// assert_eq!(rectool_base::bytes_text(999), "999 B");
+/// ```
+pub fn bytes_text(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}

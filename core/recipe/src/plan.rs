@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
 use rectool_base::PluginCall;
-pub(crate) use rectool_base::grouped;
+pub(crate) use rectool_base::{bytes_text, grouped};
 use rectool_embedding::IndexKind;
 use rectool_model::IdFeatureSpec;
 use serde::{Deserialize, Serialize};
@@ -317,16 +317,4 @@ impl TrainingPlan {
 
 fn plural(count: usize) -> &'static str {
     if count == 1 { "" } else { "s" }
-}
-
-/// `12.3 MB`, in powers of 1000.
-pub(crate) fn bytes_text(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["B", "kB", "MB", "GB"] {
-        if value < 1000.0 {
-            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
-        }
-        value /= 1000.0;
-    }
-    format!("{value:.1} TB")
 }
