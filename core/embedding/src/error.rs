@@ -1,6 +1,6 @@
 //! What can go wrong in and between embedding tables.
 
-use rectool_base::Hint;
+use rectool_base::{Hint, bytes_text};
 use rectool_comm::CommError;
 
 /// An embedding collection that could not be built, fed, updated or loaded.
@@ -203,6 +203,27 @@ pub enum EmbeddingError {
         /// What to do.
         remedy: String,
     },
+    /// A sharding plan with more on a rank than it may hold.
+    #[error(
+        "sharding plan: rank {rank} needs {}, {} are available: {} for tables and {} for the rest; \
+         largest tables: {largest}",
+        bytes_text(*required), bytes_text(*available), bytes_text(required - reserved),
+        bytes_text(*reserved)
+    )]
+    PlanMemory {
+        /// The fullest rank.
+        rank: usize,
+        /// Bytes it would hold.
+        required: u64,
+        /// Bytes it may hold.
+        available: u64,
+        /// Part of `required` that is no table.
+        reserved: u64,
+        /// The largest tables with their sizes.
+        largest: String,
+        /// What to do.
+        remedies: String,
+    },
     /// An exchange failed.
     #[error(transparent)]
     Comm(#[from] CommError),
@@ -236,6 +257,7 @@ impl Hint for EmbeddingError {
                 Some("start every rank with the same recipe and the same options".to_owned())
             }
             Self::Sharding { remedy, .. } => Some(remedy.clone()),
+            Self::PlanMemory { remedies, .. } => Some(remedies.clone()),
             Self::Comm(source) => source.hint(),
             _ => None,
         }

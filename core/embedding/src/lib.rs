@@ -35,6 +35,7 @@ mod options;
 mod parallel;
 mod placement;
 mod plan;
+mod planner;
 mod pool;
 mod prepare;
 mod row;
@@ -66,6 +67,11 @@ pub use index::{ABSENT, CuckooIndex};
 pub use optimizer::{Decay, OptimizerOptions};
 pub use options::{IndexKind, Init, TableOptions};
 pub use placement::{BUCKETS, bucket};
+pub use planner::{
+    Alternative, Calibration, CostedPlan, KeyCurve, Link, Lookup, MessageTime, OccurrenceTime,
+    PlacedTable, RankCost, Resources, RowTime, RowsFrom, ShardingKind, TableLoad, TablePlanner,
+    Wish, calibrate,
+};
 pub use prepare::{Prepared, Preparer};
 pub use sharding::{Sharding, ShardingPlan};
 pub use sketch::SketchState;

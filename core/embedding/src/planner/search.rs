@@ -1,0 +1,234 @@
+//! A cheap plan within the memory limit: greedy by cost, then local improvement.
+
+use super::cost::Prices;
+use super::load::TableLoad;
+use super::share::RankShare;
+use super::wish::Wish;
+use crate::Sharding;
+
+/// Rounds of local improvement: far more than any search took that was tried.
+const ROUNDS_MAX: usize = 200;
+/// How much better a plan must be than row-wise everywhere. Calibrations differ by more from day to
+/// day, and a plan that changes with them helps nobody.
+const GAIN_MIN: f64 = 0.01;
+/// Tables up to which pairs of them are tried in exchange for each other.
+const SWAPPED_TABLES_MAX: usize = 256;
+
+/// How good a plan is: less is better, the first difference decides.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub(super) struct Score {
+    /// Bytes beyond the limit, over all ranks.
+    pub(super) excess_bytes: f64,
+    /// Time of the slowest rank.
+    pub(super) slowest_ms: f64,
+    /// Spread of the other ranks' times: a plan with room left on them can be improved further.
+    squares: f64,
+}
+
+impl Score {
+    fn better_than(&self, other: &Self) -> bool {
+        let least = |score: f64| score * (1.0 - 1e-9) - 1e-12;
+        if self.excess_bytes != other.excess_bytes {
+            return self.excess_bytes < least(other.excess_bytes);
+        }
+        if self.slowest_ms < least(other.slowest_ms) {
+            return true;
+        }
+        self.slowest_ms <= other.slowest_ms && self.squares < least(other.squares)
+    }
+}
+
+/// A plan under construction.
+#[derive(Clone)]
+pub(super) struct Draft<'a> {
+    prices: &'a Prices<'a>,
+    loads: &'a [TableLoad],
+    /// \[T\]; `None`: not placed yet.
+    pub(super) places: Vec<Option<Sharding>>,
+    /// [T][R].
+    shares: Vec<Vec<RankShare>>,
+    /// \[R\]: their sums.
+    pub(super) ranks: Vec<RankShare>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn empty(prices: &'a Prices<'a>, loads: &'a [TableLoad]) -> Self {
+        let none = vec![RankShare::default(); prices.resources.ranks];
+        let places = vec![None; loads.len()];
+        Self { prices, loads, places, shares: vec![none.clone(); loads.len()], ranks: none }
+    }
+
+    /// \[R\]: what table `table` adds to each rank where it is.
+    pub(super) fn table(&self, table: usize) -> &[RankShare] {
+        &self.shares[table]
+    }
+
+    /// Moves a table.
+    pub(super) fn put(&mut self, table: usize, place: Sharding) {
+        self.shares[table] = self.prices.shares(&self.loads[table], &place);
+        self.places[table] = Some(place);
+        // Summed anew, so that rounding does not pile up over many moves.
+        self.ranks.fill(RankShare::default());
+        for shares in &self.shares {
+            add(&mut self.ranks, shares, 1.0);
+        }
+    }
+
+    pub(super) fn score(&self) -> Score {
+        score(self.prices, &self.ranks)
+    }
+
+    /// The ranks without table `table`.
+    fn without(&self, table: usize) -> Vec<RankShare> {
+        let mut ranks = self.ranks.clone();
+        add(&mut ranks, &self.shares[table], -1.0);
+        ranks
+    }
+
+    /// The best of the places that fulfil `wish` for a table, and the score with it.
+    pub(super) fn best_place(&self, table: usize, wish: &Wish) -> Option<(Sharding, Score)> {
+        let without = self.without(table);
+        let orders = orders(self.prices, &without);
+        let mut best: Option<(Sharding, Score)> = None;
+        for place in wish.places(&self.loads[table], &self.prices.resources, &orders) {
+            let mut ranks = without.clone();
+            add(&mut ranks, &self.prices.shares(&self.loads[table], &place), 1.0);
+            let found = score(self.prices, &ranks);
+            if best.as_ref().is_none_or(|(_, best)| found.better_than(best)) {
+                best = Some((place, found));
+            }
+        }
+        best
+    }
+
+    /// Moves single tables, and exchanges pairs of whole ones, as long as that helps.
+    fn improve(&mut self, wishes: &[Wish]) {
+        for _ in 0..ROUNDS_MAX {
+            if !self.move_tables(wishes) && !self.swap_tables(wishes) {
+                return;
+            }
+        }
+    }
+
+    fn move_tables(&mut self, wishes: &[Wish]) -> bool {
+        let mut moved = false;
+        for (table, wish) in wishes.iter().enumerate() {
+            let before = self.score();
+            if let Some((place, found)) = self.best_place(table, wish)
+                && found.better_than(&before)
+            {
+                self.put(table, place);
+                moved = true;
+            }
+        }
+        moved
+    }
+
+    fn swap_tables(&mut self, wishes: &[Wish]) -> bool {
+        if self.loads.len() > SWAPPED_TABLES_MAX {
+            return false;
+        }
+        let whole = |draft: &Self, table: usize| match (&draft.places[table], &wishes[table]) {
+            (_, Wish::At(_)) => None,
+            (Some(Sharding::TableWise { rank }), _) => Some(*rank),
+            _ => None,
+        };
+        let mut swapped = false;
+        for first in 0..self.loads.len() {
+            for second in first + 1..self.loads.len() {
+                let (Some(one), Some(other)) = (whole(self, first), whole(self, second)) else {
+                    continue;
+                };
+                if one == other {
+                    continue;
+                }
+                let mut next = self.clone();
+                next.put(first, Sharding::TableWise { rank: other });
+                next.put(second, Sharding::TableWise { rank: one });
+                if next.score().better_than(&self.score()) {
+                    *self = next;
+                    swapped = true;
+                }
+            }
+        }
+        swapped
+    }
+}
+
+/// The best plan found that fulfils `wishes`, \[T\], each of which can be fulfilled.
+///
+/// # Determinism
+/// A function of its arguments.
+pub(super) fn search<'a>(
+    prices: &'a Prices<'a>,
+    loads: &'a [TableLoad],
+    wishes: &[Wish],
+) -> Draft<'a> {
+    let plain = simplest(prices, loads, wishes);
+    let mut from_plain = plain.clone();
+    from_plain.improve(wishes);
+    let mut greedy = greedy(prices, loads, wishes);
+    greedy.improve(wishes);
+    let best = if greedy.score().better_than(&from_plain.score()) { greedy } else { from_plain };
+    let (simple, found) = (plain.score(), best.score());
+    let near = found.slowest_ms > simple.slowest_ms * (1.0 - GAIN_MIN);
+    let free = wishes.iter().all(|wish| *wish == Wish::Any);
+    if free && simple.excess_bytes <= found.excess_bytes && near { plain } else { best }
+}
+
+/// Every table at the simplest place that fulfils its wish: row-wise where there is none.
+fn simplest<'a>(prices: &'a Prices<'a>, loads: &'a [TableLoad], wishes: &[Wish]) -> Draft<'a> {
+    let mut draft = Draft::empty(prices, loads);
+    let orders = [(0..prices.resources.ranks).collect()];
+    for (table, wish) in wishes.iter().enumerate() {
+        let places = wish.places(&loads[table], &prices.resources, &orders);
+        draft.put(table, places.into_iter().next().unwrap_or(Sharding::RowWise));
+    }
+    draft
+}
+
+/// Each table where it costs least, the most expensive ones first.
+fn greedy<'a>(prices: &'a Prices<'a>, loads: &'a [TableLoad], wishes: &[Wish]) -> Draft<'a> {
+    let mut draft = Draft::empty(prices, loads);
+    let cost = |table: usize| {
+        let shares = prices.shares(&loads[table], &Sharding::RowWise);
+        shares[0].total_ms(prices.calibration)
+    };
+    let mut order: Vec<(usize, f64)> = (0..loads.len()).map(|at| (at, cost(at))).collect();
+    order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    for (table, _) in order {
+        if let Some((place, _)) = draft.best_place(table, &wishes[table]) {
+            draft.put(table, place);
+        }
+    }
+    draft
+}
+
+/// The ranks in the orders in which to give them more: by idle time, and by room.
+fn orders(prices: &Prices<'_>, loaded: &[RankShare]) -> Vec<Vec<usize>> {
+    let by = |key: &dyn Fn(&RankShare) -> f64| {
+        let mut order: Vec<usize> = (0..loaded.len()).collect();
+        order.sort_by(|a, b| key(&loaded[*a]).total_cmp(&key(&loaded[*b])).then(a.cmp(b)));
+        order
+    };
+    vec![by(&|rank| rank.total_ms(prices.calibration)), by(&|rank| rank.bytes)]
+}
+
+fn add(ranks: &mut [RankShare], shares: &[RankShare], sign: f64) {
+    ranks.iter_mut().zip(shares).for_each(|(rank, share)| rank.add(share, sign));
+}
+
+fn score(prices: &Prices<'_>, ranks: &[RankShare]) -> Score {
+    let resources = &prices.resources;
+    let mut score = Score { excess_bytes: 0.0, slowest_ms: 0.0, squares: 0.0 };
+    for rank in ranks {
+        let total_ms = rank.total_ms(prices.calibration);
+        score.slowest_ms = score.slowest_ms.max(total_ms);
+        score.squares += total_ms * total_ms;
+        if let Some(limit) = resources.memory_bytes_max {
+            let room = limit.saturating_sub(resources.reserved_bytes) as f64;
+            score.excess_bytes += (rank.bytes - room).max(0.0);
+        }
+    }
+    score
+}
