@@ -5,6 +5,7 @@
 //! process. Nothing here knows tensors, tables or batches.
 
 mod agree;
+mod clocked;
 mod connect;
 mod cores;
 mod error;
@@ -18,6 +19,7 @@ mod threads;
 mod typed;
 
 pub use agree::{agree, assert_same};
+pub use clocked::Clocked;
 pub use connect::{abort_job, connect, connect_with, finish, mpi_version};
 pub use cores::{threads_available, threads_per_rank};
 pub use error::CommError;
