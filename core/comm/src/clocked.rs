@@ -94,6 +94,11 @@ impl Comm for Clocked {
         self.clock(|comm| comm.all_to_all_into(send, send_bytes, receive, receive_bytes))
     }
 
+    /// The fork's time is its own, and not counted here.
+    fn fork(&self) -> Result<Arc<dyn Comm>, CommError> {
+        self.comm.fork()
+    }
+
     fn abort(&self, code: i32) {
         self.comm.abort(code);
     }

@@ -18,6 +18,7 @@ mod observer;
 mod optim;
 mod parameters;
 mod ranker;
+mod sample;
 mod schedule;
 mod spec;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use optim::{
     norm_squared,
 };
 pub use ranker::{Environment, Ranker};
+pub use sample::{SAMPLE_ROWS, TableSample, sample_tables};
 pub use schedule::{DecayShape, Schedule};
 pub use spec::{
     DlrmSpec, EarlyStop, FeatureSpec, IdFeatureSpec, Interaction, Overlap, StopMetric, TableSpec,

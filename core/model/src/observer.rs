@@ -13,8 +13,12 @@ pub struct PhaseTimes {
     pub data_ms: f64,
     /// Finding the unique keys of the batch.
     pub prepare_ms: f64,
-    /// Embedding lookup and pooling, with its exchange between ranks.
+    /// Embedding lookup and pooling.
     pub lookup_ms: f64,
+    /// Keys, values and gradients of embeddings on their way between ranks, and waiting for them, as
+    /// far as the step itself does it.
+    #[serde(default)]
+    pub exchange_ms: f64,
     /// MLPs and interaction, forward.
     pub forward_ms: f64,
     /// Loss.
@@ -25,7 +29,7 @@ pub struct PhaseTimes {
     pub all_reduce_ms: f64,
     /// Dense optimizer.
     pub dense_update_ms: f64,
-    /// Embedding gradient, its exchange and the fused update.
+    /// Embedding gradient and the fused update.
     pub embedding_update_ms: f64,
     /// Not part of the step: for the next batch, on another thread, finding its unique keys.
     #[serde(default)]
@@ -37,11 +41,12 @@ pub struct PhaseTimes {
 
 impl PhaseTimes {
     /// The phases of a step with their names, in order.
-    pub fn named(&self) -> [(&'static str, f64); 9] {
+    pub fn named(&self) -> [(&'static str, f64); 10] {
         [
             ("data", self.data_ms),
             ("prepare", self.prepare_ms),
             ("lookup", self.lookup_ms),
+            ("exchange", self.exchange_ms),
             ("forward", self.forward_ms),
             ("loss", self.loss_ms),
             ("backward", self.backward_ms),
@@ -56,6 +61,7 @@ impl PhaseTimes {
         self.data_ms += other.data_ms;
         self.prepare_ms += other.prepare_ms;
         self.lookup_ms += other.lookup_ms;
+        self.exchange_ms += other.exchange_ms;
         self.forward_ms += other.forward_ms;
         self.loss_ms += other.loss_ms;
         self.backward_ms += other.backward_ms;

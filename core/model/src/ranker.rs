@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rectool_base::{Batch, PluginSource, Prediction, Schema};
-use rectool_comm::{Comm, Reduce, Values, agree};
+use rectool_comm::{Clocked, Comm, Reduce, Values, agree};
 use rectool_data::{DataError, FeatureChain, Split};
 use rectool_embedding::{
-    EmbeddingCollection, FeatureOptions, Mode, Prepared, Preparer, TableOptions,
+    EmbeddingCollection, FeatureOptions, Mode, Prepared, Preparer, ShardingPlan, TableOptions,
 };
 
 use crate::checkpoint::Saved;
@@ -26,6 +26,8 @@ use crate::{BoundSpec, Compute, DenseOptimizer, DlrmSpec, ModelError, PhaseTimes
 pub struct Ranker {
     pub(crate) spec: DlrmSpec,
     pub(crate) comm: Arc<dyn Comm>,
+    /// The same, as the tables use it.
+    clocked: Arc<Clocked>,
     /// The dataset's columns that the model reads, before the chain.
     pub(crate) schema: Schema,
     pub(crate) chain: Arc<FeatureChain>,
@@ -108,6 +110,21 @@ impl Ranker {
         schema: &Schema,
         environment: Environment,
     ) -> Result<Self, ModelError> {
+        let (tables, _) = spec.tables();
+        Self::with_plan(spec, schema, environment, &ShardingPlan::row_wise(&tables))
+    }
+
+    /// [`Ranker::new`] with its tables where `plan` says. The plan is no part of the model: a
+    /// checkpoint made under one is loaded under any other.
+    ///
+    /// # Errors
+    /// As there, and if the plan does not fit the tables or the ranks.
+    pub fn with_plan(
+        spec: DlrmSpec,
+        schema: &Schema,
+        environment: Environment,
+        plan: &ShardingPlan,
+    ) -> Result<Self, ModelError> {
         spec.check()?;
         let Environment { comm, compute, plugins } = environment;
         let BoundSpec { schema, chain, loss } = spec.bind(schema, &*plugins)?;
@@ -115,7 +132,10 @@ impl Ranker {
         let input = InputPlan::new(&spec.features, objective.demands(), chain.schema())?;
         let input = Arc::new(input);
         let (tables, features) = spec.tables();
-        let tables = EmbeddingCollection::new(tables, features, spec.seed, Arc::clone(&comm))?;
+        let clocked = Arc::new(Clocked::new(Arc::clone(&comm)));
+        let tables_comm: Arc<dyn Comm> = Arc::clone(&clocked) as _;
+        let seed = spec.seed;
+        let tables = EmbeddingCollection::with_plan(tables, features, seed, tables_comm, plan)?;
         let mut declaration = Declaration::default();
         let shape = DlrmShape::declare(&spec, input.dense_width, &mut declaration);
         let mut parameters = Parameters::new(declaration, compute.device())?;
@@ -124,6 +144,7 @@ impl Ranker {
         Ok(Self {
             spec,
             comm,
+            clocked,
             schema,
             chain,
             tables,
@@ -268,9 +289,12 @@ impl Ranker {
     ) -> Result<(), ModelError> {
         let phases = &mut window.phases;
         let started = Instant::now();
+        let exchanged_ms = self.clocked.elapsed_ms();
         self.look_up(Mode::Train)?;
         ahead(&mut self.tables, phases)?;
-        phases.lookup_ms += milliseconds(started);
+        let exchange_ms = self.clocked.elapsed_ms() - exchanged_ms;
+        phases.exchange_ms += exchange_ms;
+        phases.lookup_ms += (milliseconds(started) - exchange_ms).max(0.0);
 
         let started = Instant::now();
         let pass = Pass::Train { step: rule.step, row_first: batch.row_first };
@@ -314,11 +338,14 @@ impl Ranker {
         phases.dense_update_ms += milliseconds(started);
 
         let started = Instant::now();
+        let exchanged_ms = self.clocked.elapsed_ms();
         let prepared = self.prepared.as_mut().expect("`admit` comes first");
         let (gradient, layout) = self.network.embedding_gradient();
         self.tables.backward(prepared, gradient, layout, rule.rate)?;
         self.release();
-        phases.embedding_update_ms += milliseconds(started);
+        let exchange_ms = self.clocked.elapsed_ms() - exchanged_ms;
+        phases.exchange_ms += exchange_ms;
+        phases.embedding_update_ms += (milliseconds(started) - exchange_ms).max(0.0);
         Ok(())
     }
 }

@@ -143,7 +143,7 @@ impl<'a> Prices<'a> {
         let find_ns = calibration.lookup_ns(load.lookup(), columns, rows, set);
         let step_ns = calibration.update_ns(load.row_floats(part.columns) as f64, set);
         let share = &mut shares[owner];
-        share.bytes += rows.ceil() * load.row_bytes(part.columns) as f64;
+        share.bytes += rows.ceil() * load.options.part_bytes(part.columns) as f64;
         share.lookup_ms += distinct * find_ns * MS_PER_NS;
         share.update_ms += distinct * step_ns * MS_PER_NS;
         if ranks == 1 {

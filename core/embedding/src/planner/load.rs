@@ -4,16 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::KeyCurve;
 use super::machine::Lookup;
-use crate::{IndexKind, TableOptions};
+use crate::row::RowLayout;
+use crate::{Backing, IndexKind, TableOptions};
 
-/// Bytes in front of a row's values: when it was last updated, and how often.
-const HEADER_BYTES: u64 = 8;
-/// Rows begin at multiples of this.
-const ROW_ALIGNMENT: u64 = 8;
 /// Bytes of the hash index for each row: the key, the row's number, and the free places.
 const HASH_BYTES: u64 = 16;
-/// Bytes of the dense index for each row.
-const DENSE_BYTES: u64 = 4;
 
 /// Where a table's number of rows is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,30 +52,44 @@ pub struct TableLoad {
     pub keys: KeyCurve,
 }
 
-impl TableLoad {
-    /// Bytes of all rows, with optimizer state and index.
-    pub fn bytes(&self) -> u64 {
-        self.rows.saturating_mul(self.row_bytes(self.options.dim))
+impl TableOptions {
+    /// Memory of a row, with its optimizer state and its place in the index. Of a table in a file
+    /// only the index takes memory that the system cannot have back.
+    pub fn row_bytes(&self) -> u64 {
+        self.part_bytes(self.dim)
     }
 
-    /// Bytes of a row of `columns` columns, with its place in the index.
-    pub(super) fn row_bytes(&self, columns: usize) -> u64 {
-        let floats = self.row_floats(columns) as u64;
-        let row = (HEADER_BYTES + floats * size_of::<f32>() as u64).next_multiple_of(ROW_ALIGNMENT);
-        row + match self.options.index {
-            IndexKind::Dense { .. } => DENSE_BYTES,
+    /// The same for `columns` of its columns.
+    pub(super) fn part_bytes(&self, columns: usize) -> u64 {
+        let state = self.optimizer.state_width(columns);
+        let layout = RowLayout { dim: columns, state, storage: self.storage };
+        let row = match self.backing {
+            Backing::Memory => layout.bytes() as u64,
+            Backing::File { .. } => 0,
+        };
+        row + match self.index {
+            // One bit says whether a row is in use.
+            IndexKind::Dense { .. } | IndexKind::Modulo { .. } => 0,
             IndexKind::Hash => HASH_BYTES,
         }
     }
+}
 
-    /// Values and optimizer state of `columns` columns.
+impl TableLoad {
+    /// Bytes of all rows, with optimizer state and index.
+    pub fn bytes(&self) -> u64 {
+        self.rows.saturating_mul(self.options.row_bytes())
+    }
+
+    /// 32-bit words of values and optimizer state of `columns` columns.
     pub(super) fn row_floats(&self, columns: usize) -> usize {
-        columns + self.options.optimizer.state_width(columns)
+        let values = (columns * self.options.storage.bytes()).div_ceil(size_of::<f32>());
+        values + self.options.optimizer.state_width(columns)
     }
 
     pub(super) fn lookup(&self) -> Lookup {
         match self.options.index {
-            IndexKind::Dense { .. } => Lookup::Dense,
+            IndexKind::Dense { .. } | IndexKind::Modulo { .. } => Lookup::Dense,
             IndexKind::Hash => Lookup::Hash,
         }
     }

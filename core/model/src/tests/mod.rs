@@ -5,3 +5,4 @@ pub(crate) mod native;
 mod negatives;
 mod overlap;
 mod plugins;
+mod sample;

@@ -9,5 +9,6 @@ mod vote;
 mod window;
 
 pub use fit::{FitSummary, Stop, TrainJob, fit};
+pub(crate) use read::positions;
 pub use state::{Best, TrainingState};
 pub(crate) use window::Window;

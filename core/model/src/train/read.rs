@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rectool_base::Schema;
 use rectool_data::{LastBatch, Loader, LoaderOptions, OrderOptions, ReaderState, Split};
 
 use crate::{ModelError, Ranker};
@@ -27,19 +28,7 @@ pub(super) fn open_loader(
     split: &Split,
     reading: &Reading,
 ) -> Result<Loader, ModelError> {
-    let mut columns = Vec::new();
-    for wanted in ranker.schema.columns() {
-        let at = split.schema().position(&wanted.name)?;
-        let found = &split.schema().columns()[at];
-        if found != wanted {
-            return Err(ModelError::Option {
-                option: format!("column {}", wanted.name),
-                found: format!("{:?}", found.kind),
-                expected: format!("{:?}, as in the model's training data", wanted.kind),
-            });
-        }
-        columns.push(at);
-    }
+    let columns = positions(&ranker.schema, split)?;
     let features = &ranker.spec.features;
     let negatives = features.negatives.as_ref().zip(ranker.items.as_ref());
     let negatives = negatives.map(|(spec, items)| items.negatives(spec, &features.label));
@@ -60,4 +49,22 @@ pub(super) fn open_loader(
             epochs: Some(reading.epochs),
         },
     )?)
+}
+
+/// Where the columns of `schema` stand in the split.
+pub(crate) fn positions(schema: &Schema, split: &Split) -> Result<Vec<usize>, ModelError> {
+    let mut columns = Vec::new();
+    for wanted in schema.columns() {
+        let at = split.schema().position(&wanted.name)?;
+        let found = &split.schema().columns()[at];
+        if found != wanted {
+            return Err(ModelError::Option {
+                option: format!("column {}", wanted.name),
+                found: format!("{:?}", found.kind),
+                expected: format!("{:?}, as in the model's training data", wanted.kind),
+            });
+        }
+        columns.push(at);
+    }
+    Ok(columns)
 }
