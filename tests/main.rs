@@ -14,6 +14,7 @@ mod data;
 mod failures;
 mod kill;
 mod mpi;
+mod planner;
 mod plugin_command;
 mod plugins;
 mod quality;

@@ -19,7 +19,9 @@ struct Args {
 pub(crate) enum Command {
     /// Train what a recipe says, alone or under mpirun
     Run(run::RunArgs),
-    /// Plan what a recipe says without training: schema, shapes, rows, bytes per rank
+    /// Plan what a recipe says without training: schema, shapes, rows, where tables will live, bytes
+    /// and predicted times per rank
+    #[command(visible_alias = "plan")]
     Check(check::CheckArgs),
     /// Make datasets and look into them
     Data(data::DataArgs),

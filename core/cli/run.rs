@@ -7,7 +7,9 @@ use std::sync::atomic::AtomicBool;
 use clap::ValueEnum;
 use rectool_base::Hint;
 use rectool_model::DeviceChoice;
-use rectool_recipe::{RecipeError, RecipeOptions, Resume, RunOptions, RunOutcome, Silent};
+use rectool_recipe::{
+    Calibrate, RecipeError, RecipeOptions, Resume, RunOptions, RunOutcome, Silent,
+};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::failure::{Exit, Failure};
@@ -31,6 +33,11 @@ pub(crate) struct RecipeArgs {
     /// Further folder for plugins, before those of the user and those that come with rectool
     #[arg(long, value_name = "DIR")]
     plugin_path: Vec<PathBuf>,
+
+    /// Measure this machine anew for the placement of tables, instead of using what is kept from
+    /// the last time
+    #[arg(long)]
+    calibrate: bool,
 }
 
 /// Options of `rectool run`.
@@ -75,6 +82,7 @@ impl RecipeArgs {
             set: self.set.clone(),
             recipe_paths: self.recipe_path.clone(),
             plugin_paths: self.plugin_path.clone(),
+            calibrate: if self.calibrate { Calibrate::Fresh } else { Calibrate::Cached },
         }
     }
 }

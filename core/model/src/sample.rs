@@ -100,7 +100,7 @@ impl Count {
                 let values = &values[rows.start * width..rows.end * width];
                 self.keys.extend(values.iter().skip(at).step_by(width));
             }
-            Ids::List { offsets, values } => {
+            Ids::List { offsets, values, .. } => {
                 let listed = &values[offsets[rows.start] as usize..offsets[rows.end] as usize];
                 self.ids += listed.len() as u64;
                 self.keys.extend(listed);

@@ -37,6 +37,8 @@ pub(crate) struct FeatureSet {
     pub(crate) dense_width: usize,
     /// Tables in the order of their first use.
     pub(crate) tables: Vec<(String, IndexKind)>,
+    /// Rows that hashed tables will come to have, where the recipe says.
+    pub(crate) rows_expected: BTreeMap<String, u64>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +74,7 @@ struct TableOptions {
     #[serde(default)]
     index: IndexWord,
     rows: Option<u64>,
+    rows_expected: Option<u64>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, PartialEq)]
@@ -121,7 +124,16 @@ impl Features {
         let chain = ChainSpec { steps: chain };
         let spec = FeatureSpec { label, weight, dense, ids, chain, negatives };
         let call = call.clone();
-        let mut set = FeatureSet { call, dataset, spec, chained, dense_width, tables: Vec::new() };
+        let rows_expected = rows_expected(&options, &tables)?;
+        let mut set = FeatureSet {
+            call,
+            dataset,
+            spec,
+            chained,
+            dense_width,
+            tables: Vec::new(),
+            rows_expected,
+        };
         set.tables = set.tables_of(&options, &tables)?;
         Ok(Self(Arc::new(set)))
     }
@@ -242,6 +254,28 @@ impl FeatureSet {
         let what = format!("has table '{name}' of {rows} rows, expected 1 to {DENSE_ROWS_MAX}");
         Err(options.refuse("tables", &what, None))
     }
+}
+
+/// The rows that hashed tables are expected to come to.
+fn rows_expected(
+    options: &Options<'_>,
+    given: &BTreeMap<String, TableOptions>,
+) -> Result<BTreeMap<String, u64>, RecipeError> {
+    let mut expected = BTreeMap::new();
+    for (name, table) in given {
+        let Some(rows) = table.rows_expected else { continue };
+        if table.index != IndexWord::Hash {
+            let what = format!("expects rows of table '{name}', whose index says how many it has");
+            let hint = Some("give 'rows' to it, or make it a hashed table".to_owned());
+            return Err(options.refuse("tables", &what, hint));
+        }
+        if rows == 0 {
+            let what = format!("expects 0 rows of table '{name}', expected at least 1");
+            return Err(options.refuse("tables", &what, None));
+        }
+        expected.insert(name.clone(), rows);
+    }
+    Ok(expected)
 }
 
 fn is_float(kind: ColumnKind) -> bool {

@@ -4,6 +4,8 @@
 //! script's functions build plain options for [`rectool_model`], which does the work. This is the
 //! only crate that knows Rhai.
 
+mod bytes;
+mod calibrated;
 mod call;
 mod chained;
 mod dataset;
@@ -21,6 +23,8 @@ mod optimize;
 mod options;
 mod outcome;
 mod params;
+mod placement;
+mod placement_text;
 mod plan;
 mod plugin;
 mod record;
@@ -34,14 +38,17 @@ mod session;
 mod tests;
 mod translate;
 mod values;
+mod wishes;
 
+pub use calibrated::Calibrate;
 pub use error::{Cause, Place, RecipeError};
 pub use params::Parameter;
+pub use placement::Placement;
 pub use plan::{Plan, PluginPlan, TablePlan, TrainingPlan};
 pub use record::{Progress, Silent};
 pub use report::{
-    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, TableSize,
-    render as render_report,
+    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, PlacedTableRow, PlacementReport,
+    PredictedPhase, ReportData, RunStatus, TableSize, render as render_report,
 };
-pub use run::{RecipeOptions, RunOptions, RunOutcome, check, run};
+pub use run::{RecipeOptions, RunOptions, RunOutcome, check, check_on, run};
 pub use run_dir::Resume;

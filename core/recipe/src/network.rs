@@ -19,7 +19,10 @@ use crate::optimize::Optimizer;
 use crate::options::Options;
 use crate::plugin::Plugin;
 use crate::values::described;
+use crate::wishes::Wishes;
 
+/// Bytes of one 32-bit float.
+const FLOAT_BYTES: u64 = 4;
 /// Layers of one MLP.
 const LAYERS_MAX: usize = 64;
 /// Greatest magnitude of an embedding's initial values, unless the recipe says otherwise.
@@ -42,6 +45,8 @@ pub(crate) struct Network {
     pub(crate) embedding_optimizer: &'static str,
     /// Floats of optimizer state per weight of the MLPs.
     pub(crate) dense_state: u64,
+    /// Where the tables are to live. No part of the spec: the model is the same everywhere.
+    pub(crate) wishes: Wishes,
 }
 
 /// The plain options of `dlrm`.
@@ -79,6 +84,8 @@ impl Model {
         let of_tables: Optimizer = options.required("embedding_optimizer", words)?;
         let of_layers: Optimizer = options.required("dense_optimizer", words)?;
         let loss = loss_of(&mut options)?;
+        let tables: Vec<&str> = features.tables.iter().map(|(name, _)| name.as_str()).collect();
+        let wishes = Wishes::read(call, &mut options, &tables)?;
         let plain: Plain = options.rest()?;
         plain.check(&options)?;
         let embedding_optimizer = of_tables.of_embeddings();
@@ -111,6 +118,7 @@ impl Model {
             loss_columns: demands.columns.clone(),
             embedding_optimizer: of_tables.function(),
             dense_state: of_layers.weight_state(),
+            wishes,
         })))
     }
 }
@@ -192,6 +200,18 @@ impl Network {
     pub(crate) fn dense_parameters(&self) -> u64 {
         let layers = self.layers();
         layers.iter().map(|(_, inputs, outputs)| ((inputs + 1) * outputs) as u64).sum()
+    }
+
+    /// Weights, gradient and optimizer state of the MLPs, in bytes.
+    pub(crate) fn dense_bytes(&self) -> u64 {
+        self.dense_parameters() * FLOAT_BYTES * (2 + self.dense_state)
+    }
+
+    /// What a batch of `rows` rows keeps: embeddings and outputs of layers, each with its gradient.
+    pub(crate) fn batch_bytes(&self, rows: usize) -> u64 {
+        let vectors = (self.spec.features.ids.len() + 1) * self.spec.embedding_dim;
+        let outputs: usize = self.layers().iter().map(|(_, _, outputs)| outputs).sum();
+        (rows * (vectors + outputs) * 2) as u64 * FLOAT_BYTES
     }
 
     /// The names of its metrics, in the order of showing them.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rectool_base::Hint;
+use rectool_embedding::PlacedTable;
 use rectool_model::libtorch_version;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
@@ -10,9 +11,11 @@ use time::macros::format_description;
 
 use crate::error::RecipeError;
 use crate::library::Found;
-use crate::record::{Event, Record};
+use crate::placement_text::place_text;
+use crate::record::{Event, Placed, Record};
 use crate::report::{
-    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, render,
+    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, PlacedTableRow, PlacementReport,
+    PredictedPhase, ReportData, RunStatus, render,
 };
 use crate::run_dir::{RunDir, recipe_name};
 use crate::session::Session;
@@ -80,6 +83,9 @@ fn result(session: &Session, record: &Record, data: &ReportData) -> Value {
         "started": data.started,
         "versions": versions,
     });
+    if let Some(placed) = &data.placement {
+        result["embedding_plan"] = json!(placed);
+    }
     let plugins = session.plugins();
     if !plugins.is_empty() {
         let entry = |Found { call, .. }: Found| {
@@ -141,8 +147,41 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
         calibration: curve.unwrap_or_default().iter().map(bin).collect(),
         phases: phases.map(|(name, ms)| PhaseTime { name: name.to_owned(), ms }).to_vec(),
         tables: record.tables.clone(),
+        placement: record.placed.as_ref().map(placement),
         versions: versions(&session.plugins()),
         warnings: record.warnings.clone(),
+    }
+}
+
+/// The plan of the tables, with predicted beside measured times of a step on rank 0.
+fn placement(placed: &Placed) -> PlacementReport {
+    let Placed { placement, steps, measured } = placed;
+    let plan = &placement.plan;
+    let cost = plan.ranks.first().copied().unwrap_or_default();
+    let phase = |name: &str, predicted_ms: f64, all_ms: f64| PredictedPhase {
+        name: name.to_owned(),
+        predicted_ms,
+        measured_ms: (*steps > 0).then(|| all_ms / *steps as f64),
+    };
+    let table = |table: &PlacedTable| PlacedTableRow {
+        name: table.name.clone(),
+        place: place_text(&table.sharding),
+        rows: table.rows,
+        rank_bytes_max: table.bytes.iter().copied().max().unwrap_or(0),
+        predicted_ms: table.lookup_ms + table.exchange_ms + table.update_ms,
+    };
+    PlacementReport {
+        steps: *steps,
+        phases: vec![
+            phase("lookup", cost.lookup_ms, measured.lookup_ms),
+            phase("exchange", cost.exchange_ms, measured.exchange_ms),
+            phase("embedding update", cost.update_ms, measured.embedding_update_ms),
+            phase("all-reduce", placement.all_reduce_ms, measured.all_reduce_ms),
+        ],
+        tables: plan.tables.iter().map(table).collect(),
+        memory_bytes_max: plan.memory_bytes_max,
+        rank_bytes_max: plan.ranks.iter().map(|rank| rank.bytes).max().unwrap_or(0),
+        notes: placement.notes.clone(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use rectool_base::PluginCall;
 pub(crate) use rectool_base::{bytes_text, grouped};
-use rectool_embedding::IndexKind;
+use rectool_embedding::{IndexKind, TableOptions};
 use rectool_model::IdFeatureSpec;
 use serde::{Deserialize, Serialize};
 
@@ -18,15 +18,10 @@ use crate::job::TrainJob;
 use crate::library::Found;
 use crate::network::{Model, Network};
 use crate::params::Parameter;
+use crate::placement::{Placement, Planning};
 
-/// Bytes of a hashed row's place in the index, at its lowest load.
-const HASH_BYTES: u64 = 16;
-/// Bytes of a dense row's place in the index.
-const DENSE_BYTES: u64 = 4;
 /// Range of ids of a list column beyond which it says nothing about the number of ids.
 const LISTED_IDS_MAX: u64 = 1 << 32;
-/// Bytes of one 32-bit float.
-const FLOAT_BYTES: u64 = 4;
 
 /// A plugin that a recipe names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +94,9 @@ pub struct TrainingPlan {
     pub steps_per_epoch: u64,
     /// Steps in all if training is not stopped early.
     pub steps_total: u64,
+    /// Where the tables live, and what that costs.
+    #[serde(default)]
+    pub placement: Placement,
 }
 
 /// One embedding table of a plan.
@@ -124,12 +122,7 @@ impl TrainingPlan {
         known.fold(0, u64::saturating_add)
     }
 
-    /// Bytes one of `ranks` ranks holds: its share of every table, and the dense part.
-    pub fn bytes_per_rank(&self, ranks: usize) -> u64 {
-        self.table_bytes().div_ceil(ranks.max(1) as u64).saturating_add(self.dense_bytes)
-    }
-
-    fn new(network: &Network, job: &TrainJob) -> Self {
+    fn new(network: &Network, job: &TrainJob, placement: Placement) -> Self {
         let set = &network.features;
         let dense_parameters = network.dense_parameters();
         let rows = job.train.rows.rows();
@@ -141,7 +134,7 @@ impl TrainingPlan {
             splits: splits.map(|split| (split.rows.name().to_owned(), split.rows.rows())).collect(),
             layers: network.layers(),
             dense_parameters,
-            dense_bytes: dense_parameters * FLOAT_BYTES * (2 + network.dense_state),
+            dense_bytes: network.dense_bytes(),
             tables: table_plans(network, rows),
             embedding_dim: network.spec.embedding_dim,
             embedding_optimizer: network.embedding_optimizer.to_owned(),
@@ -149,37 +142,41 @@ impl TrainingPlan {
             negatives_per_row: network.spec.features.negatives.as_ref().map_or(0, |it| it.per_row),
             steps_per_epoch: job.spec.steps_per_epoch(rows),
             steps_total: job.spec.steps_total(rows),
+            placement,
         }
     }
 }
 
 fn table_plans(network: &Network, rows: u64) -> Vec<TablePlan> {
     let set = &network.features;
-    let dim = network.spec.embedding_dim;
-    let floats = (dim + network.spec.embedding_optimizer.state_width(dim)) as u64;
-    let plan = |(name, index): &(String, IndexKind)| {
+    let (tables, _) = network.spec.tables();
+    let plan = |table: TableOptions| {
+        let TableOptions { name, index, .. } = &table;
         let users: Vec<&IdFeatureSpec> =
             set.spec.ids.iter().filter(|feature| feature.table == *name).collect();
-        let (word, rows_max, overhead) = match index {
-            IndexKind::Dense { rows } => ("dense", Some(*rows), DENSE_BYTES),
-            IndexKind::Modulo { rows } => ("modulo", Some(*rows), DENSE_BYTES),
-            IndexKind::Hash => ("hash", hashed_rows_max(set, rows, &users), HASH_BYTES),
+        let (word, rows_max) = match index {
+            IndexKind::Dense { rows } => ("dense", Some(*rows)),
+            IndexKind::Modulo { rows } => ("modulo", Some(*rows)),
+            IndexKind::Hash => ("hash", hashed_rows_max(set, rows, &users)),
         };
-        let row_bytes = floats * FLOAT_BYTES + overhead;
         TablePlan {
             name: name.clone(),
             index: word.to_owned(),
             features: users.iter().map(|feature| feature.name.clone()).collect(),
             rows_max,
-            bytes_max: rows_max.map(|rows| rows.saturating_mul(row_bytes)),
+            bytes_max: rows_max.map(|rows| rows.saturating_mul(table.row_bytes())),
         }
     };
-    set.tables.iter().map(plan).collect()
+    tables.into_iter().map(plan).collect()
 }
 
 /// The most different ids there can be: no more than their range, and, where each row has one id, no
 /// more than rows.
-fn hashed_rows_max(set: &FeatureSet, rows: u64, users: &[&IdFeatureSpec]) -> Option<u64> {
+pub(crate) fn hashed_rows_max(
+    set: &FeatureSet,
+    rows: u64,
+    users: &[&IdFeatureSpec],
+) -> Option<u64> {
     let (mut low, mut high, mut missing) = (i64::MAX, i64::MIN, false);
     let mut values = Some(0_u64);
     for user in users {
@@ -198,8 +195,11 @@ fn hashed_rows_max(set: &FeatureSet, rows: u64, users: &[&IdFeatureSpec]) -> Opt
 }
 
 /// The executor of `check`: writes down what would be done.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Planner(pub(crate) Arc<Mutex<Plan>>);
+#[derive(Clone)]
+pub(crate) struct Planner {
+    pub(crate) plan: Arc<Mutex<Plan>>,
+    pub(crate) planning: Planning,
+}
 
 const FREE: &str = "a script runs one function at a time";
 
@@ -216,7 +216,9 @@ impl Executor for Planner {
         model: &Model,
         job: &TrainJob,
     ) -> Result<TrainResult, RecipeError> {
-        self.0.lock().expect(FREE).trainings.push(TrainingPlan::new(&model.0, job));
+        let placement = self.planning.place(&model.0, job)?;
+        let training = TrainingPlan::new(&model.0, job, placement);
+        self.plan.lock().expect(FREE).trainings.push(training);
         let valid = if job.valid.is_some() { placeholders(model) } else { Metrics::new() };
         Ok(TrainResult { valid, ..TrainResult::default() })
     }
@@ -227,7 +229,7 @@ impl Executor for Planner {
         model: &Model,
         split: &Split,
     ) -> Result<Metrics, RecipeError> {
-        self.0.lock().expect(FREE).evaluations.push(split.rows.name().to_owned());
+        self.plan.lock().expect(FREE).evaluations.push(split.rows.name().to_owned());
         Ok(placeholders(model))
     }
 }
@@ -258,7 +260,7 @@ impl Plan {
             writeln!(out, "  {name:<22} {kind:<10} {version:<10} {sha256:<13} {origin}")?;
         }
         for training in &self.trainings {
-            training.write(self.ranks, out)?;
+            training.write(out)?;
         }
         if self.trainings.is_empty() {
             writeln!(out, "\nthe script trains nothing")?;
@@ -271,7 +273,7 @@ impl Plan {
 }
 
 impl TrainingPlan {
-    fn write(&self, ranks: usize, out: &mut String) -> std::fmt::Result {
+    fn write(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "\ndata {}", self.dataset)?;
         for (name, kind) in &self.columns {
             writeln!(out, "  {name:<22} {kind}")?;
@@ -301,17 +303,14 @@ impl TrainingPlan {
             )?;
             writeln!(out, "     row counts say how many that can be at most")?;
         }
-        let total = bytes_text(self.bytes_per_rank(ranks));
-        let known = self.tables.iter().all(|table| table.bytes_max.is_some());
-        let bound = if known { "at most" } else { "and the tables of unknown size" };
-        writeln!(out, "\nmemory per rank: {total} for tables and dense part, {bound}")?;
+        self.placement.write(self.dense_bytes, out)?;
         let (epoch, steps) = (grouped(self.steps_per_epoch), grouped(self.steps_total));
         let batch = grouped(self.batch_size as u64);
         let negatives = match self.negatives_per_row {
             0 => String::new(),
             each => format!(" and {each} negatives to each"),
         };
-        writeln!(out, "steps: {epoch} per epoch of {batch} samples{negatives}, {steps} in all")
+        writeln!(out, "\nsteps: {epoch} per epoch of {batch} samples{negatives}, {steps} in all")
     }
 }
 

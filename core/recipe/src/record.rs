@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rectool_model::{Evaluation, EvaluationReport, Observer, PhaseTimes, StepReport};
 use serde::{Deserialize, Serialize};
 
+use crate::placement::Placement;
 use crate::report::TableSize;
 
 /// Shows a run while it goes on. Only rank 0's is told anything.
@@ -76,9 +77,21 @@ pub(crate) struct Record {
     pub(crate) evaluated: Option<Evaluation>,
     pub(crate) samples_per_s: f64,
     pub(crate) tables: Vec<TableSize>,
+    /// Of the last training.
+    pub(crate) placed: Option<Placed>,
     pub(crate) device: String,
     pub(crate) threads: usize,
     pub(crate) warnings: Vec<String>,
+}
+
+/// Where the tables of a training lived, and what its steps took on this rank.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) placement: Placement,
+    /// Steps done by this process.
+    pub(crate) steps: u64,
+    /// Over all of them.
+    pub(crate) measured: PhaseTimes,
 }
 
 /// Watches one training on one rank.

@@ -10,12 +10,14 @@ use rectool_model::DeviceChoice;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
+use crate::calibrated::Calibrate;
 use crate::engine::{new_engine, run_script};
 use crate::error::{Place, RecipeError};
 use crate::imports::SearchPath;
 use crate::library::{Library, library};
 use crate::outcome::{Ending, write_files};
 use crate::params::Parameters;
+use crate::placement::Planning;
 use crate::plan::{Plan, Planner, PluginPlan};
 use crate::record::{Progress, Record};
 use crate::report::RunStatus;
@@ -34,6 +36,8 @@ pub struct RecipeOptions {
     pub recipe_paths: Vec<PathBuf>,
     /// Further folders for plugins.
     pub plugin_paths: Vec<PathBuf>,
+    /// What is known of this machine and its communicator, to plan with.
+    pub calibrate: Calibrate,
 }
 
 /// How to run a recipe.
@@ -122,8 +126,15 @@ pub(crate) fn run_with(
     let threads = start_threads(options, &**comm)?;
     let record = Record { device: compute.name(), threads, ..Record::default() };
     let record = Arc::new(Mutex::new(record));
+    let planning = Planning {
+        comm: comm.clone(),
+        calibrate: options.recipe.calibrate.clone(),
+        ranks: comm.size(),
+        plugins: library.clone(),
+    };
     let runner = Runner {
         comm: comm.clone(),
+        planning,
         compute,
         plugins: library.clone(),
         recipe: path.clone(),
@@ -180,7 +191,8 @@ fn start_threads(options: &RunOptions, comm: &dyn Comm) -> Result<usize, RecipeE
     Ok(threads)
 }
 
-/// Plans a recipe for `ranks` ranks: opens its data, checks every option, trains nothing.
+/// Plans a recipe for `ranks` ranks that are not there: opens its data, checks every option, says
+/// where tables would live and what that would cost, trains nothing.
 ///
 /// ```no_run
 /// use rectool_recipe::{RecipeOptions, check};
@@ -190,9 +202,21 @@ fn start_threads(options: &RunOptions, comm: &dyn Comm) -> Result<usize, RecipeE
 /// ```
 ///
 /// # Errors
-/// If the recipe is wrong or its data cannot be opened.
+/// If the recipe is wrong, its data cannot be opened, or its tables do not fit.
 pub fn check(options: &RecipeOptions, ranks: usize) -> Result<Plan, RecipeError> {
     check_with(options, ranks, library(options))
+}
+
+/// [`check`] for the ranks of `comm`, whose exchanges are measured.
+///
+/// # Errors
+/// As there.
+///
+/// # Collective
+/// Every rank, with the same options; all get the same plan.
+pub fn check_on(options: &RecipeOptions, comm: &Arc<dyn Comm>) -> Result<Plan, RecipeError> {
+    rectool_model::set_threads(rectool_comm::threads_per_rank(&**comm)?);
+    plan_on(options, (comm, comm.size()), library(options))
 }
 
 /// [`check`] with plugins from elsewhere.
@@ -201,18 +225,34 @@ pub(crate) fn check_with(
     ranks: usize,
     library: Arc<dyn Library>,
 ) -> Result<Plan, RecipeError> {
-    let path = &options.recipe;
-    let text = read_recipe(path)?;
-    let parameters = Parameters::new(&options.set)?;
-    let name = path.display().to_string();
-    let planner = Planner::default();
     let comm: Arc<dyn Comm> = Arc::new(Solo);
+    plan_on(options, (&comm, ranks), library)
+}
+
+/// Plans for `ranks` ranks, on those of `comm`.
+fn plan_on(
+    options: &RecipeOptions,
+    (comm, ranks): (&Arc<dyn Comm>, usize),
+    library: Arc<dyn Library>,
+) -> Result<Plan, RecipeError> {
+    let path = &options.recipe;
+    let prepared = read_recipe(path).and_then(|text| Ok((text, Parameters::new(&options.set)?)));
+    let (text, parameters) = agree(&**comm, prepared)?;
+    let name = path.display().to_string();
+    let planning = Planning {
+        comm: comm.clone(),
+        calibrate: options.calibrate.clone(),
+        ranks,
+        plugins: library.clone(),
+    };
+    let planner = Planner { plan: Arc::default(), planning };
     let given = (parameters, library);
-    let session = Session::new(&name, (comm, ranks), given, Box::new(planner.clone()));
+    let session = Session::new(&name, (comm.clone(), ranks), given, Box::new(planner.clone()));
     let session = Arc::new(session);
     let search = SearchPath::new(path, &options.recipe_paths);
-    run_script(&new_engine(&session, search), &session, &text)?;
-    let mut plan = planner.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let result = run_script(&new_engine(&session, search), &session, &text);
+    session.agree(result)?;
+    let mut plan = planner.plan.lock().unwrap_or_else(PoisonError::into_inner).clone();
     (plan.recipe, plan.ranks) = (name, ranks);
     plan.parameters = session.parameters().declared().to_vec();
     plan.plugins = session.plugins().into_iter().map(PluginPlan::from).collect();

@@ -16,7 +16,8 @@ use crate::error::RecipeError;
 use crate::executor::{Executor, Metrics, TrainResult};
 use crate::job::TrainJob;
 use crate::network::{Model, Network};
-use crate::record::{Event, Progress, Record, Recorder, Writer};
+use crate::placement::{Placement, Planning};
+use crate::record::{Event, Placed, Progress, Record, Recorder, Writer};
 use crate::report::TableSize;
 use crate::run_dir::{Resume, RunDir, from_rank_0};
 
@@ -29,6 +30,7 @@ const FREE: &str = "a script runs one function at a time";
 /// What a run trains with.
 pub(crate) struct Runner {
     pub(crate) comm: Arc<dyn Comm>,
+    pub(crate) planning: Planning,
     pub(crate) compute: Compute,
     pub(crate) plugins: Arc<dyn PluginSource>,
     /// File of the recipe.
@@ -49,6 +51,8 @@ pub(crate) struct Trained {
     network: Arc<Network>,
     ranker: Ranker,
     batch_size: usize,
+    /// Where its tables live; `None`: row-wise, as it was evaluated before it was trained.
+    placement: Option<Placement>,
 }
 
 impl Runner {
@@ -71,8 +75,17 @@ impl Runner {
         Ok(folder)
     }
 
-    /// Position of the model among those that have weights; they get their first ones here.
-    fn position(&mut self, call: &Call, model: &Model) -> Result<usize, RecipeError> {
+    /// Position of the model among those that have weights; they get their first ones here. Its
+    /// tables are placed for `job`; one that is not trained needs no plan.
+    ///
+    /// # Collective
+    /// Every rank.
+    fn position(
+        &mut self,
+        call: &Call,
+        model: &Model,
+        job: Option<&TrainJob>,
+    ) -> Result<usize, RecipeError> {
         let known = self.models.iter().position(|known| Arc::ptr_eq(&known.network, &model.0));
         if let Some(at) = known {
             return Ok(at);
@@ -82,11 +95,18 @@ impl Runner {
         let plugins = self.plugins.clone();
         let environment = Environment { comm, compute, plugins };
         let schema = network.features.dataset.0.schema();
-        let made = Ranker::new(network.spec.clone(), schema, environment);
+        let placement = job.map(|job| self.planning.place(&network, job)).transpose()?;
+        let spec = network.spec.clone();
+        let made = match &placement {
+            Some(placed) => {
+                Ranker::with_plan(spec, schema, environment, &placed.plan.sharding_plan())
+            }
+            None => Ranker::new(spec, schema, environment),
+        };
         let made = made.map_err(|error| RecipeError::refused(&network.call.place, error));
         let ranker = agree(&*self.comm, made)?;
         tracing::debug!("{}: {} dense weights", call.place, ranker.dense_parameters());
-        self.models.push(Trained { network, ranker, batch_size: EVALUATION_BATCH });
+        self.models.push(Trained { network, ranker, batch_size: EVALUATION_BATCH, placement });
         Ok(self.models.len() - 1)
     }
 
@@ -183,7 +203,7 @@ impl Executor for Runner {
         let folder = self.folder()?;
         let at = self.trainings;
         self.trainings += 1;
-        let position = self.position(call, model)?;
+        let position = self.position(call, model, Some(job))?;
         let resume = match self.checkpoint(&folder, at)? {
             Some(path) => Some(self.load(call, position, &path)?),
             None => None,
@@ -218,6 +238,11 @@ impl Executor for Runner {
         let summary = summary.map_err(|error| RecipeError::failed(&call.place, error))?;
         record.samples_per_s = summary.samples_per_s;
         record.tables = self.table_sizes(position)?;
+        record.placed = self.models[position].placement.clone().map(|placement| Placed {
+            placement,
+            steps: summary.state.steps - step,
+            measured: summary.phases,
+        });
         if summary.stop == Stop::Interrupted {
             return Err(RecipeError::Interrupted { checkpoint: summary.checkpoint });
         }
@@ -247,7 +272,7 @@ impl Executor for Runner {
         split: &Split,
     ) -> Result<Metrics, RecipeError> {
         self.folder()?;
-        let position = self.position(call, model)?;
+        let position = self.position(call, model, None)?;
         let evaluation = self.evaluation_of(call, position, split)?;
         let found = metrics(model, &evaluation);
         self.record.lock().expect(FREE).evaluated = Some(evaluation);

@@ -4,6 +4,7 @@ mod data;
 mod errors;
 mod native;
 mod negatives;
+mod placing;
 mod planning;
 mod plugins;
 mod running;

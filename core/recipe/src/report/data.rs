@@ -68,6 +68,8 @@ pub struct ReportData {
     pub phases: Vec<PhaseTime>,
     /// Embedding tables.
     pub tables: Vec<TableSize>,
+    /// Where the tables lived, and how long that was expected to take and took.
+    pub placement: Option<PlacementReport>,
     /// Names and versions of what took part.
     pub versions: Vec<(String, String)>,
     /// What the user should know.
@@ -129,4 +131,47 @@ pub struct TableSize {
     pub rows: u64,
     /// Bytes over all ranks, optimizer state included.
     pub bytes: u64,
+}
+
+/// Where the tables of the last training lived, and its steps as predicted and as measured.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlacementReport {
+    /// Steps measured.
+    pub steps: u64,
+    /// The phases that the plan is about.
+    pub phases: Vec<PredictedPhase>,
+    /// The tables.
+    pub tables: Vec<PlacedTableRow>,
+    /// Bytes of tables on the fullest rank, as planned.
+    pub rank_bytes_max: u64,
+    /// Bytes that a rank may use.
+    pub memory_bytes_max: Option<u64>,
+    /// What the user should know about the prediction.
+    pub notes: Vec<String>,
+}
+
+/// One phase of a step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PredictedPhase {
+    /// The phase.
+    pub name: String,
+    /// Milliseconds of a step, as planned.
+    pub predicted_ms: f64,
+    /// Mean milliseconds of the steps, on rank 0.
+    pub measured_ms: Option<f64>,
+}
+
+/// One table and its place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PlacedTableRow {
+    /// Table name.
+    pub name: String,
+    /// Kind of place, and ranks.
+    pub place: String,
+    /// Rows planned for.
+    pub rows: u64,
+    /// Bytes on the rank that holds most of it.
+    pub rank_bytes_max: u64,
+    /// Milliseconds of a step on the rank with most work for it.
+    pub predicted_ms: f64,
 }

@@ -3,10 +3,12 @@
 mod chart;
 mod data;
 mod page;
+mod placed;
 mod scale;
 mod text;
 
 pub use data::{
-    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, TableSize,
+    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, PlacedTableRow, PlacementReport,
+    PredictedPhase, ReportData, RunStatus, TableSize,
 };
 pub use page::render;

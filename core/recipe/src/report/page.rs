@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::chart::{self, Labels, Point};
 use super::data::{EvaluationPoint, ReportData, RunStatus};
+use super::placed;
 use super::text::{duration, escaped, short};
 use crate::plan::{bytes_text, grouped};
 
@@ -60,6 +61,7 @@ pub fn render(data: &ReportData) -> String {
     metrics(&mut page, data);
     page.push_str("</div>\n");
     time_split(&mut page, data);
+    placed::section(&mut page, data);
     page.push_str("<div class=\"row\">\n");
     parameters(&mut page, data);
     versions(&mut page, data);
@@ -275,7 +277,7 @@ fn value_text(value: &Value) -> String {
     }
 }
 
-fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
+pub(super) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).expect("a string takes any text");
 }
 

@@ -1,12 +1,14 @@
 //! A small dataset with every kind of column, and scripts on it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rectool_base::{Column, ColumnKind, ColumnSchema, Jagged, Schema, Stream};
 use rectool_data::{DatasetWriter, WriterOptions};
+use rectool_embedding::{Calibration, Link, Lookup, MessageTime, OccurrenceTime, RowTime};
 use tempfile::TempDir;
 
-use crate::RecipeOptions;
+use crate::{Calibrate, RecipeOptions};
 
 /// A folder with the dataset `clicks` in it.
 pub(super) struct Fixture {
@@ -52,8 +54,45 @@ impl Fixture {
         let recipe = self.path("recipe.rhai");
         std::fs::write(&recipe, script.replace("DATA", &self.data())).unwrap();
         let set = set.iter().map(|pair| (*pair).to_owned()).collect();
-        RecipeOptions { recipe, set, ..RecipeOptions::default() }
+        RecipeOptions { recipe, set, calibrate: made_up(), ..RecipeOptions::default() }
     }
+}
+
+/// A machine that was never measured: tests are to plan the same everywhere, and at once.
+pub(super) fn made_up() -> Calibrate {
+    let row = |(lookup, dim, rows, lookup_ns)| RowTime {
+        lookup,
+        dim,
+        rows,
+        lookup_ns,
+        update_ns: 2.0 * lookup_ns,
+    };
+    let occurrence =
+        |(dim, pool_ns)| OccurrenceTime { dim, pool_ns, sum_ns: 2.0 * pool_ns, distinct_ns: 10.0 };
+    let link = |bytes_per_ms: f64| {
+        let time = |bytes: u64| MessageTime { bytes, ms: 0.01 + bytes as f64 / bytes_per_ms };
+        Link::fit([1 << 8, 1 << 16, 1 << 22].map(time).to_vec())
+    };
+    let rows = [
+        (Lookup::Dense, 16, 1 << 14, 5.0),
+        (Lookup::Dense, 16, 1 << 21, 40.0),
+        (Lookup::Dense, 128, 1 << 11, 20.0),
+        (Lookup::Dense, 128, 1 << 18, 160.0),
+        (Lookup::Hash, 16, 1 << 14, 15.0),
+        (Lookup::Hash, 16, 1 << 21, 90.0),
+    ];
+    Calibrate::Given(Arc::new(Calibration {
+        ranks: 1,
+        ranks_per_node: 1 << 20,
+        threads: 2,
+        rows: rows.map(row).to_vec(),
+        occurrences: [(16, 3.0), (128, 20.0)].map(occurrence).to_vec(),
+        copy_bytes_per_ms: 1e7,
+        exchange_local: link(1e6),
+        exchange_remote: link(1e5),
+        all_reduce: link(1e6),
+        seconds: 0.0,
+    }))
 }
 
 /// Clicks that depend on user, item and the dense values.

@@ -1,6 +1,8 @@
 //! `check` says what would be built.
 
-use super::data::{Fixture, SMALL, shipped};
+use rectool_embedding::RowsFrom;
+
+use super::data::{Fixture, SMALL, made_up, shipped};
 use crate::{RecipeOptions, check};
 
 #[test]
@@ -17,9 +19,9 @@ fn shapes_rows_and_bytes_are_planned() {
     let tables: Vec<(&str, Option<u64>)> =
         training.tables.iter().map(|table| (table.name.as_str(), table.rows_max)).collect();
     assert_eq!(tables, [("user", Some(20)), ("item", Some(30)), ("genres", Some(9))]);
-    // Four values, four accumulators and the hash entry.
-    assert_eq!(training.table_bytes(), 59 * (8 * 4 + 32));
-    assert_eq!(training.bytes_per_rank(4), 59 * 64 / 4 + 253 * 16);
+    // Header, four values, four accumulators and the hash entry.
+    assert_eq!(training.table_bytes(), 59 * (8 + 8 * 4 + 16));
+    assert_eq!(training.dense_bytes, 253 * 16);
     assert_eq!((training.steps_per_epoch, training.steps_total), (40, 80));
     assert_eq!(plan.evaluations, ["test"]);
     let text = plan.to_text();
@@ -51,7 +53,8 @@ fn shipped_recipes_plan_on_any_data() {
     let data = format!("data={}", fixture.data());
     let options = |recipe: &str, set: &[&str]| {
         let set = [data.as_str()].iter().chain(set).map(|pair| (*pair).to_owned()).collect();
-        RecipeOptions { recipe: shipped(recipe), set, ..RecipeOptions::default() }
+        let (recipe, calibrate) = (shipped(recipe), made_up());
+        RecipeOptions { recipe, set, calibrate, ..RecipeOptions::default() }
     };
     let set = ["batch_size=64", "embedding_dim=8"];
     let plan = check(&options("scripts/dlrm.rhai", &set), 2).unwrap();
@@ -79,5 +82,8 @@ fn hashed_texts_in_lists_have_no_bound() {
     std::fs::write(&manifest, value.to_string()).unwrap();
     let plan = check(&fixture.recipe(SMALL, &[]), 3).unwrap();
     assert_eq!(plan.trainings[0].tables[2].rows_max, None);
-    assert!(plan.to_text().contains("and the tables of unknown size"), "{}", plan.to_text());
+    // A sample says how many there will be.
+    let placed = &plan.trainings[0].placement.plan.tables[2];
+    assert_eq!((placed.rows, placed.rows_from), (9, RowsFrom::Sample));
+    assert!(plan.to_text().contains("`rows_expected` says better"), "{}", plan.to_text());
 }

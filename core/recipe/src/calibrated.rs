@@ -1,0 +1,160 @@
+//! Calibrations that are kept from run to run.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rectool_comm::{Comm, agree, on_ranks, threads_per_rank};
+use rectool_embedding::{Calibration, EmbeddingError, calibrate};
+use rectool_plugin::user_cache;
+
+use crate::error::{Place, RecipeError};
+use crate::run_dir::from_rank_0;
+
+/// Where the figures of machine and communicator come from.
+#[derive(Clone, Debug, Default)]
+pub enum Calibrate {
+    /// From the last time, or measured now if there was none.
+    #[default]
+    Cached,
+    /// Measured now.
+    Fresh,
+    /// These, whatever the number of ranks.
+    Given(Arc<Calibration>),
+}
+
+/// Ranks that are played by threads when a plan is made for ranks that are not there: more would
+/// measure how threads wait for each other.
+const PLAYED_RANKS_MAX: usize = 8;
+
+/// The calibration for the ranks of `comm`, or for `ranks` ranks if those are not there: then threads
+/// of this process play them.
+///
+/// # Collective
+/// Every rank, with the same arguments; all get the same.
+pub(crate) fn calibration(
+    choice: &Calibrate,
+    comm: &dyn Comm,
+    ranks: usize,
+) -> Result<Arc<Calibration>, RecipeError> {
+    if let Calibrate::Given(given) = choice {
+        let ranks_per_node = given.ranks_per_node.min(ranks);
+        return Ok(Arc::new(Calibration { ranks, ranks_per_node, ..(**given).clone() }));
+    }
+    let threads = threads_per_rank(comm)?;
+    let key = Key { ranks, here: comm.size() == ranks, per_node: comm.local_size(), threads };
+    let store = Store::new(&key);
+    // Held by rank 0 while all measure: runs that start together measure one after another, and all
+    // but the first find the result.
+    let lock = if comm.rank() == 0 { store.as_ref().and_then(Store::lock) } else { None };
+    let known = match (choice, &store) {
+        (Calibrate::Cached, Some(store)) if comm.rank() == 0 => store.read().unwrap_or_default(),
+        _ => String::new(),
+    };
+    let known = from_rank_0(comm, &known)?;
+    if let Ok(known) = serde_json::from_str(&known) {
+        return Ok(Arc::new(known));
+    }
+    if comm.rank() == 0 {
+        tracing::info!("measuring this machine for {} (a few seconds, once)", key.words());
+    }
+    let found = if key.here { calibrate(comm) } else { played(ranks) };
+    let found = agree(comm, found.map_err(refused))?;
+    if comm.rank() == 0 {
+        let text = serde_json::to_string_pretty(&found).expect("numbers become text");
+        match &store {
+            Some(store) => store.write(&text),
+            None => tracing::debug!("no folder to keep the calibration in"),
+        }
+    }
+    drop(lock);
+    Ok(Arc::new(found))
+}
+
+/// Ranks of this process stand for `ranks` real ones.
+fn played(ranks: usize) -> Result<Calibration, EmbeddingError> {
+    let mut found = on_ranks(ranks.min(PLAYED_RANKS_MAX), |comm| calibrate(&*comm));
+    let mut found = found.swap_remove(0)?;
+    (found.ranks, found.ranks_per_node) = (ranks, ranks);
+    if found.exchange_local.measured.is_empty() {
+        std::mem::swap(&mut found.exchange_local, &mut found.exchange_remote);
+    }
+    Ok(found)
+}
+
+fn refused(error: EmbeddingError) -> RecipeError {
+    let place = Place { file: "calibration".to_owned(), ..Place::default() };
+    RecipeError::refused(&place, error.into())
+}
+
+/// What a calibration holds for, besides host and version.
+struct Key {
+    ranks: usize,
+    /// Whether the ranks are there.
+    here: bool,
+    per_node: usize,
+    threads: usize,
+}
+
+impl Key {
+    fn words(&self) -> String {
+        let Self { ranks, threads, .. } = self;
+        let played = if self.here { "" } else { ", played by threads" };
+        let plural = |count: &usize| if *count == 1 { "" } else { "s" };
+        format!("{ranks} rank{} of {threads} thread{}{played}", plural(ranks), plural(threads))
+    }
+}
+
+/// The file of one key.
+struct Store {
+    path: PathBuf,
+}
+
+impl Store {
+    fn new(key: &Key) -> Option<Self> {
+        let folder = user_cache()?.join("calibration");
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let named = |c: &char| c.is_ascii_alphanumeric() || *c == '-' || *c == '.';
+        let host: String = host.trim().chars().filter(named).collect();
+        let Key { ranks, here, per_node, threads } = key;
+        let kind = if *here { "ranks" } else { "played-ranks" };
+        let cores = rectool_comm::threads_available();
+        // A build without optimisation measures itself.
+        let build = if cfg!(debug_assertions) { "-debug" } else { "" };
+        let name = format!(
+            "{host}-{ranks}-{kind}-{per_node}-per-node-{threads}-threads-{cores}-cores-{}{build}.json",
+            env!("CARGO_PKG_VERSION")
+        );
+        Some(Self { path: folder.join(name) })
+    }
+
+    /// `None` where there is no file that holds a calibration.
+    fn read(&self) -> Option<String> {
+        let text = fs::read_to_string(&self.path).ok()?;
+        serde_json::from_str::<Calibration>(&text).is_ok().then_some(text)
+    }
+
+    /// Waits until no other run measures for the same key; `None` where files cannot be locked.
+    fn lock(&self) -> Option<File> {
+        fs::create_dir_all(self.path.parent()?).ok()?;
+        let file = File::create(self.path.with_extension("lock")).ok()?;
+        file.lock().ok()?;
+        Some(file)
+    }
+
+    /// A cache that cannot be written costs the time of the next run, not this one.
+    fn write(&self, text: &str) {
+        let partial = self.path.with_extension("partial");
+        let written = write_whole(&partial, text).and_then(|()| fs::rename(&partial, &self.path));
+        if let Err(error) = written {
+            tracing::warn!("cannot keep the calibration in {}: {error}", self.path.display());
+        }
+    }
+}
+
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}

@@ -1,0 +1,152 @@
+//! Where the tables of a training will live: what it asks of them, and what the planner says.
+
+use std::sync::Arc;
+
+use rectool_base::PluginSource;
+use rectool_comm::{Comm, agree};
+use rectool_embedding::{
+    Calibration, CostedPlan, EmbeddingError, IndexKind, KeyCurve, Resources, RowsFrom, TableLoad,
+    TablePlanner,
+};
+use rectool_model::{TableSample, sample_tables};
+use serde::{Deserialize, Serialize};
+
+use crate::error::RecipeError;
+use crate::job::TrainJob;
+use crate::network::Network;
+use crate::plan::hashed_rows_max;
+
+/// Bytes of one 32-bit float.
+const FLOAT_BYTES: u64 = 4;
+
+/// The places of a training's tables, and what a step is predicted to take.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Placement {
+    /// Tables and ranks.
+    pub plan: CostedPlan,
+    /// All-reduce of the gradient of the dense layers, in milliseconds.
+    pub all_reduce_ms: f64,
+    /// Threads of each rank, as they were measured.
+    pub threads: usize,
+    /// What the user should know about the figures.
+    pub notes: Vec<String>,
+}
+
+/// Plans the tables of `network` for the ranks that `calibration` is about.
+///
+/// # Collective
+/// Every rank of `comm`; all get the same.
+pub(crate) fn place_tables(
+    network: &Network,
+    job: &TrainJob,
+    calibration: &Calibration,
+    plugins: &dyn PluginSource,
+    comm: &dyn Comm,
+) -> Result<Placement, RecipeError> {
+    let mut notes = Vec::new();
+    // Ids that one rank cannot read are unknown to all, so that all make the same plan.
+    let sample = sample_tables(&network.spec, &job.train.rows, plugins);
+    let sample = sample.map_err(|error| RecipeError::failed(&network.call.place, error));
+    let sample = match agree(comm, sample) {
+        Ok(sample) => sample,
+        Err(error) => {
+            notes.push(format!(
+                "ids are taken to follow Zipf's law, as no sample could be read: {error}"
+            ));
+            Vec::new()
+        }
+    };
+    let loads = loads(network, job, &sample);
+    let ranks = calibration.ranks;
+    let batch_rows = job.spec.batch_size * rows_of_each(network) as usize;
+    let resources = Resources {
+        ranks,
+        ranks_per_node: calibration.ranks_per_node,
+        batch_rows,
+        memory_bytes_max: network.wishes.memory_bytes_max,
+        reserved_bytes: network.dense_bytes() + network.batch_bytes(batch_rows.div_ceil(ranks)),
+    };
+    let planner = TablePlanner { calibration, resources, loads: &loads };
+    let plan = planner.plan(&network.wishes.tables).map_err(|error| {
+        let key = match error {
+            EmbeddingError::PlanMemory { .. } => "memory_per_rank",
+            _ => "sharding",
+        };
+        RecipeError::refused(&network.call.place_of_keys(&[key]), error.into())
+    })?;
+    let gradient_bytes = (network.dense_parameters() * FLOAT_BYTES) as f64;
+    let all_reduce = &calibration.all_reduce;
+    let all_reduce_ms = if ranks > 1 {
+        all_reduce.latency_ms + all_reduce.transfer_ms(gradient_bytes)
+    } else {
+        0.0
+    };
+    Ok(Placement { plan, all_reduce_ms, threads: calibration.threads, notes })
+}
+
+/// Rows of a batch for each row that is read.
+fn rows_of_each(network: &Network) -> u64 {
+    let negatives = network.spec.features.negatives.as_ref();
+    1 + negatives.map_or(0, |negatives| negatives.per_row as u64)
+}
+
+/// \[T\]; `sample` is empty if there is none.
+fn loads(network: &Network, job: &TrainJob, sample: &[TableSample]) -> Vec<TableLoad> {
+    let set = &network.features;
+    let (options, _) = network.spec.tables();
+    let rows_read = job.train.rows.rows();
+    let rows_all = rows_read.saturating_mul(rows_of_each(network));
+    let load = |(at, options): (usize, rectool_embedding::TableOptions)| {
+        let name = &options.name;
+        let users: Vec<_> = set.spec.ids.iter().filter(|user| user.table == *name).collect();
+        let bound = match options.index {
+            IndexKind::Dense { rows } | IndexKind::Modulo { rows } => Some(rows),
+            IndexKind::Hash => hashed_rows_max(set, rows_all, &users),
+        };
+        let sampled = sample.get(at).map(|sample| {
+            let curve = KeyCurve::measured(sample.distinct.iter().copied(), None);
+            (sample, curve.distinct(rows_all as f64).ceil() as u64)
+        });
+        let most = bound.unwrap_or(rows_all.saturating_mul(users.len() as u64));
+        let (rows, rows_from) = match (&options.index, set.rows_expected.get(name), &sampled) {
+            (IndexKind::Dense { rows } | IndexKind::Modulo { rows }, ..) => (*rows, RowsFrom::Index),
+            (_, Some(rows), _) => (*rows, RowsFrom::Recipe),
+            (_, None, Some((_, estimate))) if *estimate < most => (*estimate, RowsFrom::Sample),
+            _ => (most, RowsFrom::Bound),
+        };
+        let rows = rows.max(1);
+        let (ids_per_row, keys) = match sampled {
+            Some((sample, _)) => {
+                let points = sample.distinct.iter().copied();
+                (sample.ids_per_row, KeyCurve::measured(points, Some(rows)))
+            }
+            None => (users.len() as f64, KeyCurve::zipf(rows, 1.0, users.len() as f64)),
+        };
+        TableLoad { options, rows, rows_from, ids_per_row, keys }
+    };
+    options.into_iter().enumerate().map(load).collect()
+}
+
+/// What plans a training needs besides its model.
+#[derive(Clone)]
+pub(crate) struct Planning {
+    pub(crate) comm: Arc<dyn Comm>,
+    pub(crate) calibrate: crate::calibrated::Calibrate,
+    pub(crate) ranks: usize,
+    pub(crate) plugins: Arc<dyn PluginSource>,
+}
+
+impl Planning {
+    /// The placement of the tables of one training.
+    ///
+    /// # Collective
+    /// Every rank.
+    pub(crate) fn place(
+        &self,
+        network: &Network,
+        job: &TrainJob,
+    ) -> Result<Placement, RecipeError> {
+        let calibration = crate::calibrated::calibration(&self.calibrate, &*self.comm, self.ranks)?;
+        place_tables(network, job, &calibration, &*self.plugins, &*self.comm)
+    }
+}
