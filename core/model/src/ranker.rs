@@ -170,7 +170,7 @@ impl Ranker {
         self.release();
         self.network.begin(batch.rows)?;
         self.input.dense(batch, self.network.dense_mut())?;
-        let ids = self.input.ids(batch);
+        let ids = self.input.ids(batch)?;
         self.prepared = Some(self.tables.prepare(&ids, batch.rows, batch.row_first)?);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod error;
 mod executor;
 mod features;
 mod functions;
+mod id_features;
 mod imports;
 mod job;
 mod library;

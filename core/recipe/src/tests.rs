@@ -6,4 +6,5 @@ mod native;
 mod negatives;
 mod planning;
 mod plugins;
+mod pooling;
 mod running;

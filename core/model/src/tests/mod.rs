@@ -4,3 +4,4 @@ mod losses;
 mod native;
 mod negatives;
 mod plugins;
+mod weights;
