@@ -103,6 +103,7 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> DlrmSpec {
         at,
         table: name.clone(),
         pooling: Pooling::Sum,
+        weights: None,
     };
     let table = |(&rows, name): (&u64, &String)| TableSpec {
         name: name.clone(),

@@ -58,6 +58,40 @@ pub enum ModelError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// Weights that are not one for each id.
+    #[error(
+        "epoch {epoch}, step {step}, row {row} of the batch: feature `{feature}` has {ids} ids in \
+         `{column}` and {weights} weights in `{of_weights}`"
+    )]
+    WeightCount {
+        /// Epoch, from 0.
+        epoch: u64,
+        /// Step within the epoch, from 0.
+        step: u64,
+        /// Row within the global batch.
+        row: usize,
+        /// The feature.
+        feature: String,
+        /// The column of its ids.
+        column: String,
+        /// Ids of that row.
+        ids: usize,
+        /// The column of its weights.
+        of_weights: String,
+        /// Weights of that row.
+        weights: usize,
+    },
+    /// A feature of several vectors in a model that interacts single ones.
+    #[error(
+        "feature `{feature}` is a sequence of {vectors} vectors, expected one vector from each \
+         feature of a DLRM"
+    )]
+    Sequence {
+        /// The feature.
+        feature: String,
+        /// Its length L.
+        vectors: usize,
+    },
     /// The loss left the numbers.
     #[error("step {step}: the loss is {loss}")]
     Diverged {
@@ -213,6 +247,14 @@ impl Hint for ModelError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Value { hint, .. } | Self::Device { hint, .. } => Some((*hint).to_owned()),
+            Self::WeightCount { .. } => Some(
+                "both lists must be of one length in every row; a step that cuts one of them, such \
+                 as `truncate`, must cut the other too"
+                    .to_owned(),
+            ),
+            Self::Sequence { .. } => {
+                Some("pool its ids by `sum`, `mean` or `sqrtn`, with or without weights".to_owned())
+            }
             Self::Diverged { .. } => {
                 Some("lower the learning rates, warm up, or set `clip_norm`".to_owned())
             }

@@ -1,9 +1,9 @@
 //! From the columns of a batch to what a model and its loss compute with.
 
-use rectool_base::{Batch, Column, ColumnKind, Labels, LossDemands, Schema};
+use rectool_base::{Batch, Column, ColumnKind, Jagged, Labels, LossDemands, Schema};
 use rectool_embedding::Ids;
 
-use crate::{FeatureSpec, ModelError};
+use crate::{FeatureSpec, IdFeatureSpec, ModelError};
 
 /// Where labels, weights, dense values, ids and the loss's own columns stand among a batch's columns. Built once per model.
 #[derive(Clone, Debug)]
@@ -25,10 +25,20 @@ struct DenseColumn {
     members: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct IdColumn {
     column: usize,
     at: usize,
+    weights: Option<WeightColumn>,
+}
+
+/// The column with the weights of a feature's ids, and names for messages.
+#[derive(Clone, Debug)]
+struct WeightColumn {
+    at: usize,
+    feature: String,
+    column: String,
+    of_weights: String,
 }
 
 impl InputPlan {
@@ -74,7 +84,8 @@ impl InputPlan {
                 let option = format!("{}.at", feature.name);
                 return Err(ModelError::option(option, feature.at, format!("below {width}")));
             }
-            Ok(IdColumn { column, at: feature.at })
+            let weights = WeightColumn::find(feature, schema, found.kind)?;
+            Ok(IdColumn { column, at: feature.at, weights })
         });
         let ids = ids.collect::<Result<_, _>>()?;
         let dense_width = dense.iter().map(|column: &DenseColumn| column.width).sum();
@@ -171,12 +182,14 @@ impl InputPlan {
         }
     }
 
-    /// The ids of each feature, in order.
-    pub(crate) fn ids<'a>(&self, batch: &'a Batch) -> Vec<Ids<'a>> {
+    /// The ids of each feature, in order, with their weights.
+    pub(crate) fn ids<'a>(&self, batch: &'a Batch) -> Result<Vec<Ids<'a>>, ModelError> {
         let feature = |plan: &IdColumn| match &batch.columns[plan.column] {
-            Column::I64 { width, values } => Ids::Fixed { values, width: *width, at: plan.at },
-            Column::I64List(jagged) => {
-                Ids::List { offsets: &jagged.offsets, values: &jagged.values, weights: None }
+            Column::I64 { width, values } => Ok(Ids::Fixed { values, width: *width, at: plan.at }),
+            Column::I64List(Jagged { offsets, values }) => {
+                let weights = plan.weights.as_ref();
+                let weights = weights.map(|weights| weights.values(batch, offsets)).transpose()?;
+                Ok(Ids::List { offsets, values, weights })
             }
             _ => unreachable!("the plan was checked against the schema of this batch"),
         };
@@ -190,6 +203,56 @@ fn dense_column<'a>(batch: &'a Batch, plan: &DenseColumn) -> (usize, &'a [f32]) 
         unreachable!("the plan was checked against the schema of this batch")
     };
     (*width, values)
+}
+
+impl WeightColumn {
+    /// Checks the types of a feature's weights and of its ids.
+    fn find(
+        feature: &IdFeatureSpec,
+        schema: &Schema,
+        ids: ColumnKind,
+    ) -> Result<Option<Self>, ModelError> {
+        let Some(of_weights) = &feature.weights else { return Ok(None) };
+        if ids != ColumnKind::I64List {
+            let expected = "i64 list, as it has weights";
+            return Err(mistyped(&feature.name, &feature.column, ids, expected));
+        }
+        let at = schema.position(of_weights)?;
+        match schema.columns()[at].kind {
+            ColumnKind::F32List => Ok(Some(Self {
+                at,
+                feature: feature.name.clone(),
+                column: feature.column.clone(),
+                of_weights: of_weights.clone(),
+            })),
+            kind => Err(mistyped(&feature.name, of_weights, kind, "f32 list, for weights")),
+        }
+    }
+
+    /// The weights of ids that lie at `offsets`.
+    fn values<'a>(&self, batch: &'a Batch, offsets: &[u32]) -> Result<&'a [f32], ModelError> {
+        let Column::F32List(jagged) = &batch.columns[self.at] else {
+            unreachable!("the plan was checked against the schema of this batch")
+        };
+        if jagged.offsets == offsets {
+            return Ok(&jagged.values);
+        }
+        let count = |offsets: &[u32], row: usize| (offsets[row + 1] - offsets[row]) as usize;
+        let counts = |row: usize| (count(offsets, row), count(&jagged.offsets, row));
+        let differs = |row: &usize| counts(*row).0 != counts(*row).1;
+        let row = (0..batch.rows).find(differs).expect("offsets that differ begin to at some row");
+        let (ids, weights) = counts(row);
+        Err(ModelError::WeightCount {
+            epoch: batch.epoch,
+            step: batch.step,
+            row: batch.row_first + row,
+            feature: self.feature.clone(),
+            column: self.column.clone(),
+            ids,
+            of_weights: self.of_weights.clone(),
+            weights,
+        })
+    }
 }
 
 fn floats(batch: &Batch, column: usize) -> &[f32] {

@@ -60,7 +60,7 @@ impl Intake {
     /// Checks the values that the model reads, and finds the distinct keys.
     pub(crate) fn prepare(&self, batch: &Batch) -> Result<Prepared, ModelError> {
         self.input.check_dense(batch)?;
-        Ok(self.preparer.prepare(&self.input.ids(batch), batch.rows, batch.row_first)?)
+        Ok(self.preparer.prepare(&self.input.ids(batch)?, batch.rows, batch.row_first)?)
     }
 
     /// As [`Intake::prepare`], of a batch with labels as it comes from a loader.

@@ -62,7 +62,7 @@ pub fn sample_tables(
     let mut seen = 0;
     for batch in Loader::start(split, options)? {
         let batch = batch?;
-        let ids = input.ids(&batch);
+        let ids = input.ids(&batch)?;
         let mut row = 0;
         while row < batch.rows {
             // Points at doubled numbers of rows: from 1 to 2, from 2 to 4 and so on.

@@ -47,6 +47,9 @@ pub struct IdFeatureSpec {
     /// How the rows of one list become one vector.
     #[serde(default = "default_pooling")]
     pub pooling: Pooling,
+    /// Column of type f32 list with the weight of every id in the pooling: one for each id of a row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<String>,
 }
 
 fn default_pooling() -> Pooling {
@@ -234,8 +237,15 @@ impl FeatureSpec {
 
     /// The columns that enter the model, as they are called after the chain.
     fn names(&self) -> impl Iterator<Item = &String> {
-        let ids = self.ids.iter().map(|feature| &feature.column);
+        let ids = self.ids.iter().flat_map(IdFeatureSpec::columns);
         [&self.label].into_iter().chain(&self.weight).chain(&self.dense).chain(ids)
+    }
+}
+
+impl IdFeatureSpec {
+    /// The columns it reads.
+    pub fn columns(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.column).chain(&self.weights)
     }
 }
 
@@ -243,7 +253,7 @@ impl DlrmSpec {
     /// Checks what can be checked without data.
     ///
     /// # Errors
-    /// [`ModelError::Option`], naming the option.
+    /// [`ModelError::Option`], naming the option, or [`ModelError::Sequence`].
     pub fn check(&self) -> Result<(), ModelError> {
         let dim = self.embedding_dim;
         if !(1..=EMBEDDING_DIM_MAX).contains(&dim) {
@@ -259,6 +269,12 @@ impl DlrmSpec {
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(ModelError::option("dropout", self.dropout, "0 or more and below 1"));
+        }
+        let is_sequence =
+            |feature: &&IdFeatureSpec| matches!(feature.pooling, Pooling::Sequence { .. });
+        if let Some(feature) = self.features.ids.iter().find(is_sequence) {
+            let (feature, vectors) = (feature.name.clone(), feature.pooling.vectors());
+            return Err(ModelError::Sequence { feature, vectors });
         }
         let ids = self.features.ids.len();
         let vectors = ids + usize::from(!self.features.dense.is_empty());

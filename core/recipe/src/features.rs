@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use rectool_base::{ColumnKind, MISSING_ID, PluginSource, quoted_list};
 use rectool_data::{ChainOp, ChainSpec, ChainStep};
-use rectool_embedding::{IndexKind, Pooling};
+use rectool_embedding::IndexKind;
 use rectool_model::{FeatureSpec, IdFeatureSpec, NegativeSpec};
-use rhai::{Dynamic, Map};
+use rhai::Map;
 use serde::Deserialize;
 
 use crate::call::Call;
 use crate::chained::Chained;
 use crate::dataset::Dataset;
 use crate::error::{RecipeError, did_you_mean};
-use crate::options::{Options, entry, text_of};
+use crate::id_features::id_features;
+use crate::options::Options;
 use crate::sampling::negatives;
 
 /// Rows of a table whose keys are the rows: beyond this hashing is meant.
@@ -54,19 +55,6 @@ struct Plain {
 
 fn label_column() -> String {
     "label".to_owned()
-}
-
-#[derive(Deserialize)]
-struct IdOptions {
-    column: String,
-    name: Option<String>,
-    table: Option<String>,
-    #[serde(default = "sum")]
-    pooling: Pooling,
-}
-
-fn sum() -> Pooling {
-    Pooling::Sum
 }
 
 #[derive(Deserialize)]
@@ -160,7 +148,7 @@ impl FeatureSet {
     /// Fails if a step of the chain works for nobody, given the columns that the loss wants.
     pub(crate) fn check_used(&self, of_loss: &[String]) -> Result<(), RecipeError> {
         let FeatureSpec { label, weight, dense, ids, chain, .. } = &self.spec;
-        let ids = ids.iter().map(|feature| &feature.column);
+        let ids = ids.iter().flat_map(IdFeatureSpec::columns);
         let names = std::iter::once(label).chain(weight).chain(dense).chain(ids).chain(of_loss);
         let mut used: Vec<&str> = Vec::new();
         for name in names {
@@ -282,10 +270,6 @@ fn is_float(kind: ColumnKind) -> bool {
     matches!(kind, ColumnKind::F32 { .. })
 }
 
-fn is_id(kind: ColumnKind) -> bool {
-    matches!(kind, ColumnKind::I64 { .. } | ColumnKind::I64List)
-}
-
 /// Checks that a column of one float per row is called `name`.
 fn check_single(
     options: &Options<'_>,
@@ -323,44 +307,4 @@ fn dense_width(
         width_total += width;
     }
     Ok(width_total)
-}
-
-/// The features of one entry of `ids`: a name stands for a plain or list column, for one packed
-/// member, or for every member of a packed column.
-fn id_features(
-    call: &Call,
-    options: &Options<'_>,
-    chained: &Chained,
-    (at, value): (usize, &Dynamic),
-) -> Result<Vec<IdFeatureSpec>, RecipeError> {
-    let given = if value.is_map() {
-        entry(call, ("ids", at), value)?
-    } else {
-        let column = text_of(call, "ids", value)?;
-        IdOptions { column, name: None, table: None, pooling: Pooling::Sum }
-    };
-    let Some((column, positions)) = chained.find(&given.column) else {
-        return Err(chained.unknown(options, "ids", &given.column, is_id));
-    };
-    if !is_id(column.kind) {
-        let (name, kind) = (&given.column, column.kind.to_string());
-        let what = format!("expects id columns; '{name}' is {kind}");
-        return Err(options.refuse("ids", &what, None));
-    }
-    if given.name.is_some() && positions.len() > 1 {
-        let (name, members) = (&given.column, positions.len());
-        let what = format!("gives one name to the {members} features of column '{name}'");
-        return Err(options.refuse("ids", &what, Some("name one of its members".to_owned())));
-    }
-    let features = positions.map(|at| {
-        let name = given.name.clone().unwrap_or_else(|| column.member_name(at));
-        IdFeatureSpec {
-            column: column.name.clone(),
-            at,
-            table: given.table.clone().unwrap_or_else(|| name.clone()),
-            pooling: given.pooling,
-            name,
-        }
-    });
-    Ok(features.collect())
 }

@@ -15,6 +15,7 @@ mod error;
 mod executor;
 mod features;
 mod functions;
+mod id_features;
 mod imports;
 mod job;
 mod library;

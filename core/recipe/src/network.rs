@@ -6,7 +6,8 @@ use rectool_base::limits::{EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
 use rectool_base::{PluginSource, Prediction};
 use rectool_embedding::Init;
 use rectool_model::{
-    DenseOptimizerOptions, DlrmSpec, Interaction, LossSpec, TableSpec, dlrm_widths, metric_names,
+    DenseOptimizerOptions, DlrmSpec, Interaction, LossSpec, ModelError, TableSpec, dlrm_widths,
+    metric_names,
 };
 use rhai::{Dynamic, Map};
 use serde::Deserialize;
@@ -104,7 +105,13 @@ impl Model {
             loss,
             seed: plain.seed,
         };
-        spec.check().map_err(|error| RecipeError::refused(&call.place, error))?;
+        spec.check().map_err(|error| {
+            let place = match error {
+                ModelError::Sequence { .. } => options.place_of("features"),
+                _ => call.place.clone(),
+            };
+            RecipeError::refused(&place, error)
+        })?;
         let bound = spec.bind(features.dataset.0.schema(), plugins);
         let bound =
             bound.map_err(|error| RecipeError::refused(&options.place_of("loss"), error))?;

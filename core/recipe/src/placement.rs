@@ -109,7 +109,9 @@ fn loads(network: &Network, job: &TrainJob, sample: &[TableSample]) -> Vec<Table
         });
         let most = bound.unwrap_or(rows_all.saturating_mul(users.len() as u64));
         let (rows, rows_from) = match (&options.index, set.rows_expected.get(name), &sampled) {
-            (IndexKind::Dense { rows } | IndexKind::Modulo { rows }, ..) => (*rows, RowsFrom::Index),
+            (IndexKind::Dense { rows } | IndexKind::Modulo { rows }, ..) => {
+                (*rows, RowsFrom::Index)
+            }
             (_, Some(rows), _) => (*rows, RowsFrom::Recipe),
             (_, None, Some((_, estimate))) if *estimate < most => (*estimate, RowsFrom::Sample),
             _ => (most, RowsFrom::Bound),

@@ -7,4 +7,5 @@ mod negatives;
 mod placing;
 mod planning;
 mod plugins;
+mod pooling;
 mod running;

@@ -6,7 +6,7 @@ use super::step::ColumnStep;
 use super::{Keep, parameter_error, type_error};
 
 const IDS: &str = "ids";
-const LISTS: &str = "a list of ids";
+const LISTS: &str = "a list of ids or floats";
 
 /// Maps an id to its remainder by `buckets`, from 0 to `buckets - 1`, also for negative ids (hashed
 /// texts); a missing id becomes `buckets`. The table behind it has `buckets + 1` rows.
@@ -59,7 +59,7 @@ impl ColumnStep for Modulo {
     }
 }
 
-/// Shortens each list to its first or last ids.
+/// Shortens each list to its first or last values: of ids, or of the floats that go with them.
 pub(super) struct Truncate {
     max: usize,
     keep: Keep,
@@ -72,6 +72,21 @@ impl Truncate {
         }
         Ok(Self { max, keep })
     }
+
+    fn cut<T: Copy>(&self, lists: &Jagged<T>) -> Jagged<T> {
+        let mut out = Jagged::new();
+        out.offsets.reserve(lists.rows());
+        out.values.reserve(lists.values.len());
+        for row in 0..lists.rows() {
+            let values = lists.row(row);
+            let count = values.len().min(self.max);
+            out.push_row(match self.keep {
+                Keep::First => &values[..count],
+                Keep::Last => &values[values.len() - count..],
+            });
+        }
+        out
+    }
 }
 
 impl ColumnStep for Truncate {
@@ -81,7 +96,7 @@ impl ColumnStep for Truncate {
 
     fn output(&self, input: &ColumnSchema) -> Result<ColumnSchema, TransformError> {
         match input.kind {
-            ColumnKind::I64List => Ok(input.clone()),
+            ColumnKind::I64List | ColumnKind::F32List => Ok(input.clone()),
             _ => Err(type_error(self.name(), input, LISTS)),
         }
     }
@@ -92,20 +107,10 @@ impl ColumnStep for Truncate {
         column: Column,
         _: usize,
     ) -> Result<Column, TransformError> {
-        let Column::I64List(jagged) = column else {
-            return Err(type_error(self.name(), schema, LISTS));
-        };
-        let mut out = Jagged::new();
-        out.offsets.reserve(jagged.rows());
-        out.values.reserve(jagged.values.len());
-        for row in 0..jagged.rows() {
-            let ids = jagged.row(row);
-            let count = ids.len().min(self.max);
-            out.push_row(match self.keep {
-                Keep::First => &ids[..count],
-                Keep::Last => &ids[ids.len() - count..],
-            });
+        match column {
+            Column::I64List(jagged) => Ok(Column::I64List(self.cut(&jagged))),
+            Column::F32List(jagged) => Ok(Column::F32List(self.cut(&jagged))),
+            _ => Err(type_error(self.name(), schema, LISTS)),
         }
-        Ok(Column::I64List(out))
     }
 }

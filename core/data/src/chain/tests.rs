@@ -84,6 +84,19 @@ fn truncate_keeps_the_end_asked_for() {
 }
 
 #[test]
+fn truncate_cuts_lists_of_floats_like_those_of_ids() {
+    let schema = Schema::new(vec![ColumnSchema::plain("weights", ColumnKind::F32List)]).unwrap();
+    let op = ChainOp::Truncate { max: 2, keep: Keep::Last };
+    let spec = ChainSpec { steps: vec![ChainStep::on("weights", op)] };
+    let chain = FeatureChain::build(&spec, &schema, &NoPlugins).unwrap();
+    let lists = |offsets: &[u32], values: &[f32]| {
+        vec![Column::F32List(Jagged { offsets: offsets.to_vec(), values: values.to_vec() })]
+    };
+    let found = chain.apply(lists(&[0, 3, 3, 4], &[0.5, 1.0, 2.0, 4.0]), place(0, 3)).unwrap();
+    assert_eq!(found, lists(&[0, 2, 2, 3], &[1.0, 2.0, 4.0]));
+}
+
+#[test]
 fn wrong_specs_are_refused() {
     let error = chain(&[("dens", ChainOp::Log1p)]).unwrap_err();
     assert_eq!(error.hint().as_deref(), Some("did you mean `dense`?"));

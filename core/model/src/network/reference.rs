@@ -69,6 +69,7 @@ fn spec(golden: &Golden) -> DlrmSpec {
         at,
         table: at.to_string(),
         pooling: Pooling::Sum,
+        weights: None,
     };
     DlrmSpec {
         features: FeatureSpec {

@@ -31,6 +31,7 @@ fn spec(case: &Case) -> DlrmSpec {
         at,
         table: format!("C{at}"),
         pooling: rectool_embedding::Pooling::Sum,
+        weights: None,
     };
     DlrmSpec {
         features: FeatureSpec {

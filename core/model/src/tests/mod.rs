@@ -6,3 +6,4 @@ mod negatives;
 mod overlap;
 mod plugins;
 mod sample;
+mod weights;

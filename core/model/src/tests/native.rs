@@ -331,6 +331,7 @@ pub(crate) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainS
         at: 0,
         table: (*name).to_owned(),
         pooling: Pooling::Sum,
+        weights: None,
     };
     let table = |name: &&str| TableSpec {
         name: (*name).to_owned(),
