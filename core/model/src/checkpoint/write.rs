@@ -84,8 +84,9 @@ fn write_files(
         files.extend(plugins::write(ranker, staging)?);
     }
     for (at, table) in ranker.tables.table_options().iter().enumerate() {
-        let state = table.optimizer.state_width(table.dim);
-        let layout = PartLayout { dim: table.dim, state, dated: true };
+        let columns = ranker.tables.export(at, 1)?.columns();
+        let (dim, state) = (columns.len(), table.optimizer.state_width(columns.len()));
+        let layout = PartLayout { dim, state, dated: true };
         let name = format!("tables/{}/part-{rank:05}.arrow", table.name);
         let mut writer = PartWriter::create(&staging.file(&name), layout)?;
         let rows_max = layout.batch_rows();
@@ -94,7 +95,9 @@ fn write_files(
             Some(delta) => ranker.tables.export_since(at, delta.since_step, rows_max)?,
         };
         rows.into_iter().try_for_each(|rows| writer.write(rows))?;
-        files.push(writer.finish(name)?);
+        let mut entry = writer.finish(name)?;
+        entry.columns = (dim < table.dim).then_some([columns.start, columns.end]);
+        files.push(entry);
         let removed = content.removed.get(at).filter(|keys| !keys.is_empty() && delta.is_some());
         if let Some(keys) = removed {
             let mut keys = keys.clone();
