@@ -99,8 +99,8 @@ fn killed_runs_end_where_the_uninterrupted_one_does() {
     let kills = std::env::var("RECTOOL_KILLS").ok().and_then(|count| count.parse().ok());
     let kills: u64 = kills.unwrap_or(KILLS);
     let dir = Dir::new();
-    // 40 steps of an epoch for each kill, two epochs.
-    dir.synth("log", (5_000 * kills as usize).max(20_000));
+    // 12 steps of an epoch for each kill, two epochs, and then some.
+    dir.synth("log", (1_500 * kills as usize).max(20_000));
     let Some(mut whole) = start(&dir, 2, "whole", &[]) else { return };
     assert!(whole.wait().unwrap().success());
     let auc = |run: &str| dir.result(run)["metrics"]["test_auc"].as_f64().unwrap();

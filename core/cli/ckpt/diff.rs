@@ -50,7 +50,7 @@ fn table_line(table: &TableDiff) -> String {
     }
     line += &format!(
         " rows: {} only in A, {} only in B, {} equal; values differ in {}, by {} at most{}; state in \
-         {}, by {}; dates in {}",
+         {}, by {}; dates in {}; admission {}",
         table.rows_only_a,
         table.rows_only_b,
         table.rows_equal,
@@ -60,6 +60,7 @@ fn table_line(table: &TableDiff) -> String {
         table.state_changed,
         number(table.state_difference_max),
         table.dates_changed,
+        if table.filter_changed { "differs" } else { "equal" },
     );
     line
 }

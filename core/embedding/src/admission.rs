@@ -69,12 +69,12 @@ pub struct RowCounts {
 
 impl RowCounts {
     /// Adds those of another part of the table.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.admitted += other.admitted;
-        self.rejected += other.rejected;
-        self.saturated += other.saturated;
-        self.expired_by_age += other.expired_by_age;
-        self.expired_by_use += other.expired_by_use;
+    pub fn add(&mut self, other: Self) {
+        self.admitted = self.admitted.saturating_add(other.admitted);
+        self.rejected = self.rejected.saturating_add(other.rejected);
+        self.saturated = self.saturated.saturating_add(other.saturated);
+        self.expired_by_age = self.expired_by_age.saturating_add(other.expired_by_age);
+        self.expired_by_use = self.expired_by_use.saturating_add(other.expired_by_use);
     }
 }
 

@@ -76,6 +76,8 @@ pub struct TableDiff {
     pub state_changed: u64,
     /// Rows whose `last_seen` or `count` differs.
     pub dates_changed: u64,
+    /// Whether what admission knows of keys differs.
+    pub filter_changed: bool,
     /// The greatest difference of values, and its key; `None` if one of two values is no number.
     pub values_difference_max: Option<f64>,
     /// The key where it is.
@@ -89,7 +91,7 @@ impl TableDiff {
     pub fn is_equal(&self) -> bool {
         let rows = self.rows_only_a + self.rows_only_b;
         let changed = self.values_changed + self.state_changed + self.dates_changed;
-        self.a == self.b && rows + changed == 0
+        self.a == self.b && rows + changed == 0 && !self.filter_changed
     }
 }
 
@@ -116,7 +118,9 @@ impl Chain {
         all.extend(names(b).into_iter().filter(|name| entry(self, name).is_none()));
         for name in all {
             let tables = (entry(self, &name), entry(b, &name));
-            diff.tables.push(self.diff_table(b, name, tables)?);
+            let filter_changed = self.joined_filter(&name)? != b.joined_filter(&name)?;
+            let table = self.diff_table(b, name, tables)?;
+            diff.tables.push(TableDiff { filter_changed, ..table });
         }
         let tables = diff.tables.iter().all(TableDiff::is_equal);
         diff.equal = diff.manifest.is_empty() && diff.dense.is_empty() && tables;

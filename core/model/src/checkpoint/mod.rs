@@ -11,6 +11,7 @@ mod dense;
 mod diff;
 mod export;
 mod files;
+mod filter;
 mod folder;
 mod manifest;
 mod manifest_check;

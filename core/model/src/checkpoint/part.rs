@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use rectool_embedding::TableOptions;
 
 /// Bytes of one record batch, about.
 const BATCH_BYTES: usize = 8 << 20;
@@ -32,6 +33,11 @@ pub(super) enum Item {
 impl PartLayout {
     /// Of a file of removed keys.
     pub(super) const KEYS: Self = Self { dim: 0, state: 0, dated: false };
+
+    /// Of some columns of a table's values, and of the state that belongs to them.
+    pub(super) fn of(table: &TableOptions, columns: usize) -> Self {
+        Self { dim: columns, state: table.optimizer.state_width(columns), dated: true }
+    }
 
     /// The columns in order.
     pub(super) fn columns(self) -> Vec<(&'static str, Item)> {

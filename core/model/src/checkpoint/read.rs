@@ -167,6 +167,9 @@ impl Checkpoint {
             for rows in chain.rows(entry, ROWS_AT_ONCE)? {
                 ranker.tables.import(at, &rows?)?;
             }
+            for state in chain.filters(&entry.name)? {
+                ranker.tables.set_filter_state(at, &state)?;
+            }
             // The next delta is about what goes from here on.
             ranker.tables.take_removed(at)?;
         }

@@ -40,8 +40,10 @@ impl Chain {
         let mut files = Vec::new();
         let listed = |file: &&str| old.files.iter().any(|entry| entry.file == *file);
         let components = old.plugins.iter().filter_map(|plugin| plugin.file.as_deref());
-        let components = components.filter(listed);
-        for name in std::iter::once(DENSE_FILE).chain(components) {
+        // What admission knows is cut by buckets, and any rank takes its part of any cut.
+        let filters = old.tables.iter().flat_map(|table| self.filter_files(&table.name));
+        let others = components.filter(listed).chain(filters);
+        for name in std::iter::once(DENSE_FILE).chain(others) {
             let from = self.head().path().join(name);
             let content = fs::read(&from).map_err(ModelError::io("reading", &from))?;
             files.push(staging.write(name, &content)?);

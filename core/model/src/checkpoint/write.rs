@@ -16,7 +16,7 @@ use super::part_write::PartWriter;
 use super::saved::Saved;
 use super::staging::Staging;
 use super::table_rows::Says;
-use super::{dense, misfit, plugins};
+use super::{dense, filter, misfit, plugins};
 use crate::{ModelError, Ranker, TrainingState};
 
 /// What a checkpoint says besides the model.
@@ -84,20 +84,10 @@ fn write_files(
         files.extend(plugins::write(ranker, staging)?);
     }
     for (at, table) in ranker.tables.table_options().iter().enumerate() {
-        let columns = ranker.tables.export(at, 1)?.columns();
-        let (dim, state) = (columns.len(), table.optimizer.state_width(columns.len()));
-        let layout = PartLayout { dim, state, dated: true };
-        let name = format!("tables/{}/part-{rank:05}.arrow", table.name);
-        let mut writer = PartWriter::create(&staging.file(&name), layout)?;
-        let rows_max = layout.batch_rows();
-        let rows = match delta {
-            None => ranker.tables.export(at, rows_max)?,
-            Some(delta) => ranker.tables.export_since(at, delta.since_step, rows_max)?,
-        };
-        rows.into_iter().try_for_each(|rows| writer.write(rows))?;
-        let mut entry = writer.finish(name)?;
-        entry.columns = (dim < table.dim).then_some([columns.start, columns.end]);
-        files.push(entry);
+        files.extend(write_rows(ranker, at, delta, staging)?);
+        if let Some(bytes) = filter::serialize(&ranker.tables.filter_state(at)?) {
+            files.push(staging.write(&filter::name(&table.name, rank), &bytes)?);
+        }
         let removed = content.removed.get(at).filter(|keys| !keys.is_empty() && delta.is_some());
         if let Some(keys) = removed {
             let mut keys = keys.clone();
@@ -109,6 +99,32 @@ fn write_files(
         }
     }
     Ok(files)
+}
+
+/// Writes this rank's part of a table, if it holds any of it.
+fn write_rows(
+    ranker: &Ranker,
+    at: usize,
+    delta: Option<&DeltaEntry>,
+    staging: &Staging,
+) -> Result<Option<FileEntry>, ModelError> {
+    let table = &ranker.tables.table_options()[at];
+    let rows_max = PartLayout::of(table, table.dim).batch_rows();
+    let rows = match delta {
+        None => ranker.tables.export(at, rows_max)?,
+        Some(delta) => ranker.tables.export_since(at, delta.since_step, rows_max)?,
+    };
+    let columns = rows.columns();
+    if columns.is_empty() {
+        return Ok(None);
+    }
+    let name = format!("tables/{}/part-{:05}.arrow", table.name, ranker.comm.rank());
+    let layout = PartLayout::of(table, columns.len());
+    let mut writer = PartWriter::create(&staging.file(&name), layout)?;
+    rows.into_iter().try_for_each(|rows| writer.write(rows))?;
+    let mut entry = writer.finish(name)?;
+    entry.columns = (columns.len() < table.dim).then_some([columns.start, columns.end]);
+    Ok(Some(entry))
 }
 
 /// All ranks' entries, sorted by file name.

@@ -1,9 +1,12 @@
 //! Saved on some ranks, loaded on others.
 
-use rectool_comm::on_ranks;
-use rectool_embedding::Rows;
+use std::sync::Arc;
+
+use rectool_comm::{Comm, on_ranks};
+use rectool_embedding::{Admission, EmbeddingCollection, Rows, Sharding, ShardingPlan};
 
 use super::{Fixture, short};
+use crate::checkpoint::{CheckpointFolder, Form};
 use crate::{Checkpoint, Ranker};
 
 /// What a rank holds, and what the model says of the validation rows.
@@ -101,5 +104,70 @@ fn a_delta_resumes_on_other_ranks() {
         // The delta of step 20 was made by other ranks than what it builds on.
         assert_eq!(fixture.checkpoint(&name, 20).manifest().ranks, ranks);
         fixture.chain(&name, 20).verify_rows().unwrap();
+    }
+}
+
+/// The kinds of places that a table can have on some ranks.
+fn places(ranks: usize) -> Vec<Sharding> {
+    let last = ranks - 1;
+    let columns = if ranks > 1 { vec![last, 0] } else { vec![0] };
+    vec![
+        Sharding::DataParallel,
+        Sharding::TableWise { rank: last },
+        Sharding::RowWise,
+        Sharding::TableRowWise { first: ranks / 2, ranks: ranks - ranks / 2 },
+        Sharding::ColumnWise { ranks: columns },
+    ]
+}
+
+/// A model whose first table lives at place `at`, and the other at the next.
+fn placed(fixture: &Fixture, comm: Arc<dyn Comm>, at: usize) -> Ranker {
+    let mut ranker = fixture.ranker(Arc::clone(&comm));
+    let (mut tables, features) = ranker.spec.tables();
+    tables[0].admission = Admission::Count { sightings: 2, window_steps: 6, cells: 1 << 17 };
+    let places = places(comm.size());
+    let place = |n: usize| places[(at + n) % places.len()].clone();
+    let named = tables.iter().enumerate().map(|(n, table)| (table.name.clone(), place(n)));
+    let plan = ShardingPlan { tables: named.collect() };
+    let seed = ranker.spec.seed;
+    ranker.tables = EmbeddingCollection::with_plan(tables, features, seed, comm, &plan).unwrap();
+    ranker
+}
+
+#[test]
+fn any_plan_loads_what_any_other_saved() {
+    let fixture = Fixture::new();
+    let mut how = short(3);
+    how.steps_max = 12;
+    for (before, after) in [(1, 2), (2, 4), (4, 3), (3, 1), (2, 1)] {
+        for at in 0..places(1).len() {
+            let name = format!("run-{before}-{after}-{at}");
+            let saved = on_ranks(before, |comm| {
+                let mut ranker = placed(&fixture, comm, at);
+                fixture.fit(&mut ranker, &how, &name, None);
+                held(&mut ranker, &fixture).auc
+            });
+            // A delta, and one that stands alone.
+            for step in [10, 12] {
+                let chain = fixture.chain(&name, step);
+                let again = fixture.path(&format!("{name}-{step}"));
+                let loaded = on_ranks(after, |comm| {
+                    let mut ranker = placed(&fixture, comm, at + 2);
+                    let state = chain.head().load(&mut ranker).unwrap();
+                    let path = again.clone();
+                    let folder = CheckpointFolder { path, kept: 1, full_every: 0, recipe: None };
+                    folder.save(&mut ranker, &state, Form::Full).unwrap();
+                    held(&mut ranker, &fixture).auc
+                });
+                let again = Checkpoint::open(&again.join(chain.head().name())).unwrap();
+                let diff = chain.diff(&again.chain().unwrap()).unwrap();
+                assert!(diff.equal, "{name}, step {step}: {diff:?}");
+                let known = chain.joined_filter("user").unwrap();
+                assert!(known.counts.admitted > 0 && known.counts.rejected > 0, "{known:?}");
+                let cells = known.sketch.unwrap();
+                assert!(cells.current.iter().chain(&cells.past).any(|cell| *cell > 0));
+                assert!(step != 12 || loaded.iter().all(|auc| *auc == saved[0]), "{name}");
+            }
+        }
     }
 }
