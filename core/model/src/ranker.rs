@@ -9,6 +9,7 @@ use rectool_data::{FeatureChain, Split};
 use rectool_embedding::{EmbeddingCollection, FeatureOptions, Mode, Prepared, TableOptions};
 
 use crate::input::InputPlan;
+use crate::kernel::RowWork;
 use crate::loss::{Objective, Weighting};
 use crate::negatives::Items;
 use crate::network::{Dlrm, DlrmShape, Network, Pass};
@@ -37,6 +38,7 @@ pub struct Ranker {
     pub(crate) network: Box<dyn Network>,
     prepared: Option<Prepared>,
     compute: Compute,
+    row_work: RowWork,
 }
 
 /// What a model runs on.
@@ -83,6 +85,7 @@ impl Ranker {
         let tables = EmbeddingCollection::new(tables, features, spec.seed, Arc::clone(&comm))?;
         let mut declaration = Declaration::default();
         let shape = DlrmShape::declare(&spec, input.dense_width, &mut declaration);
+        let row_work = shape.row_work();
         let mut parameters = Parameters::new(declaration, compute.device())?;
         let network = Dlrm::build(shape, &mut parameters, compute)?;
         let optimizer = DenseOptimizer::new(&spec.dense_optimizer, parameters.values().len())?;
@@ -101,6 +104,7 @@ impl Ranker {
             network,
             prepared: None,
             compute,
+            row_work,
         })
     }
 
@@ -122,6 +126,12 @@ impl Ranker {
     /// The device of the dense part.
     pub fn compute(&self) -> Compute {
         self.compute
+    }
+
+    /// What a row of a batch costs a training step at least, for comparison with
+    /// [`crate::MachineLimits`].
+    pub fn row_work(&self) -> RowWork {
+        self.row_work
     }
 
     /// The transforms that batches go through before [`Ranker::score`].

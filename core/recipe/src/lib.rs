@@ -40,8 +40,8 @@ pub use params::Parameter;
 pub use plan::{Plan, PluginPlan, TablePlan, TrainingPlan};
 pub use record::{Progress, Silent};
 pub use report::{
-    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, TableSize,
-    render as render_report,
+    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, SpeedLimit,
+    TableSize, render as render_report,
 };
 pub use run::{RecipeOptions, RunOptions, RunOutcome, check, run};
 pub use run_dir::Resume;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rectool_model::{Evaluation, EvaluationReport, Observer, PhaseTimes, StepReport};
 use serde::{Deserialize, Serialize};
 
-use crate::report::TableSize;
+use crate::report::{SpeedLimit, TableSize};
 
 /// Shows a run while it goes on. Only rank 0's is told anything.
 ///
@@ -75,6 +75,7 @@ pub(crate) struct Record {
     /// Of the last split evaluated.
     pub(crate) evaluated: Option<Evaluation>,
     pub(crate) samples_per_s: f64,
+    pub(crate) limit: Option<SpeedLimit>,
     pub(crate) tables: Vec<TableSize>,
     pub(crate) device: String,
     pub(crate) threads: usize,

@@ -7,6 +7,7 @@ mod scale;
 mod text;
 
 pub use data::{
-    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, TableSize,
+    CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, ReportData, RunStatus, SpeedLimit,
+    TableSize,
 };
 pub use page::render;
