@@ -19,8 +19,8 @@ use rectool::data::{ChainSpec, Dataset, Shuffle};
 use rectool::embedding::{IndexKind, Init, OptimizerOptions, Pooling};
 use rectool::model::{
     DenseOptimizerOptions, DeviceChoice, DlrmSpec, Environment, EvaluationReport, FeatureSpec,
-    IdFeatureSpec, Interaction, LossSpec, Observer, Overlap, PhaseTimes, Ranker, Schedule,
-    StepReport, TableSpec, TrainJob, TrainSpec, fit,
+    IdFeatureSpec, Interaction, LossSpec, MachineLimits, Observer, Overlap, PhaseTimes, Ranker,
+    Schedule, StepReport, TableSpec, TrainJob, TrainSpec, fit,
 };
 use serde_json::{Value, json};
 
@@ -202,12 +202,18 @@ fn run(flags: &Flags, data: &Path, dataset: &Path) {
         let test = opened.split("test").expect("split test");
         ranker.evaluate(&test, 8192, 1).expect("evaluation")
     });
+    let limits = MachineLimits::measure();
+    let limit_s = limits.row_seconds(ranker.row_work()) * batch_size as f64 / comm.size() as f64;
     let peak = comm.sum_f64(peak_rss_mb()).expect("ranks still talk");
     if comm.rank() == 0 {
         report(
             flags,
             &clock,
-            json!({ "load_s": load_s, "init_s": init_s, "peak_rss_mb": peak,
+            limit_s * 1e3,
+            json!({ "gflops_limit": limits.gflops, "memory_gb_per_s_limit": limits.memory_gb_per_s,
+            "step_gflop": ranker.row_work().flops * batch_size as f64 / 1e9,
+            "step_mb": ranker.row_work().bytes * batch_size as f64 / 1e6,
+            "load_s": load_s, "init_s": init_s, "peak_rss_mb": peak,
             "test_auc": evaluation.as_ref().and_then(|found| found.auc),
             "test_logloss": evaluation.as_ref().map(|found| found.logloss) }),
         );
@@ -215,7 +221,8 @@ fn run(flags: &Flags, data: &Path, dataset: &Path) {
     rectool::comm::finish();
 }
 
-fn report(flags: &Flags, clock: &Clock, mut result: Value) {
+/// `limit_ms` is the shortest time that a step can take on this machine.
+fn report(flags: &Flags, clock: &Clock, limit_ms: f64, mut result: Value) {
     let timed = &clock.ends[clock.warmup.min(clock.ends.len() - 1)..];
     let before = clock.ends[..clock.ends.len() - timed.len()].last().copied().unwrap_or(0.0);
     let total = timed.last().expect("at least one step") - before;
@@ -228,10 +235,12 @@ fn report(flags: &Flags, clock: &Clock, mut result: Value) {
         .iter()
         .map(|(name, ms)| ((*name).to_owned(), json!(ms / timed.len() as f64)))
         .collect();
+    let median = quantile(&mut steps, 0.5);
     let fields = json!({
+        "limit_ms": limit_ms, "limit_share": limit_ms / median,
         "peer": "rectool", "task": "dlrm", "config": flags.all().join(" "),
         "samples_per_s": batch * timed.len() as f64 / total, "steps_timed": timed.len(),
-        "step_ms_median": quantile(&mut steps, 0.5), "step_ms_p95": quantile(&mut steps, 0.95),
+        "step_ms_median": median, "step_ms_p95": quantile(&mut steps, 0.95),
         "train_s": clock.ends.last(), "phase_ms": phases,
         "ahead_prepare_ms": clock.phases.ahead_prepare_ms / timed.len() as f64,
         "ahead_exchange_ms": clock.phases.ahead_exchange_ms / timed.len() as f64,

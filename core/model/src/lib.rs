@@ -33,7 +33,10 @@ pub use checkpoint::{
 };
 pub use device::{Compute, DeviceChoice, libtorch_folder, libtorch_version, set_threads};
 pub use error::ModelError;
-pub use kernel::{DotInteraction, DropoutKey, DropoutRate, FirstVector, Place, SelfDots, dropout};
+pub use kernel::{
+    DotInteraction, DropoutKey, DropoutRate, FirstVector, MachineLimits, Place, RowWork, SelfDots,
+    dropout,
+};
 pub use loss::{Bce, LossSpec, sigmoid};
 pub use metric::{CalibrationBin, Evaluation, Evaluator, MetricError, Running, metric_names};
 pub use negatives::NegativeSpec;

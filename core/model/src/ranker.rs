@@ -12,6 +12,7 @@ use rectool_embedding::{
 
 use crate::checkpoint::Saved;
 use crate::input::InputPlan;
+use crate::kernel::RowWork;
 use crate::loss::{Objective, Weighting};
 use crate::negatives::Items;
 use crate::network::{Dlrm, DlrmShape, Network, Pass};
@@ -46,6 +47,7 @@ pub struct Ranker {
     /// For collectives ahead of the step; made when a training first wants them.
     fork: Option<Arc<dyn Comm>>,
     compute: Compute,
+    row_work: RowWork,
 }
 
 /// Takes batches in, also on another thread: what can fail because of a batch alone, without talking
@@ -138,6 +140,7 @@ impl Ranker {
         let tables = EmbeddingCollection::with_plan(tables, features, seed, tables_comm, plan)?;
         let mut declaration = Declaration::default();
         let shape = DlrmShape::declare(&spec, input.dense_width, &mut declaration);
+        let row_work = shape.row_work();
         let mut parameters = Parameters::new(declaration, compute.device())?;
         let network = Dlrm::build(shape, &mut parameters, compute)?;
         let optimizer = DenseOptimizer::new(&spec.dense_optimizer, parameters.values().len())?;
@@ -159,6 +162,7 @@ impl Ranker {
             prepared: None,
             fork: None,
             compute,
+            row_work,
         })
     }
 
@@ -180,6 +184,12 @@ impl Ranker {
     /// The device of the dense part.
     pub fn compute(&self) -> Compute {
         self.compute
+    }
+
+    /// What a row of a batch costs a training step at least, for comparison with
+    /// [`crate::MachineLimits`].
+    pub fn row_work(&self) -> RowWork {
+        self.row_work
     }
 
     /// The transforms that batches go through before [`Ranker::score`].

@@ -49,7 +49,7 @@ pub use plan::{Plan, PluginPlan, TablePlan, TrainingPlan};
 pub use record::{Progress, Silent};
 pub use report::{
     CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, PlacedTableRow, PlacementReport,
-    PredictedPhase, ReportData, RunStatus, TableSize, render as render_report,
+    PredictedPhase, ReportData, RunStatus, SpeedLimit, TableSize, render as render_report,
 };
 pub use run::{RecipeOptions, RunOptions, RunOutcome, check, check_on, run};
 pub use run_dir::Resume;

@@ -146,6 +146,7 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
         evaluations,
         calibration: curve.unwrap_or_default().iter().map(bin).collect(),
         phases: phases.map(|(name, ms)| PhaseTime { name: name.to_owned(), ms }).to_vec(),
+        limit: record.limit,
         tables: record.tables.clone(),
         placement: record.placed.as_ref().map(placement),
         versions: versions(&session.plugins()),

@@ -10,7 +10,7 @@ use rectool_model::{Evaluation, EvaluationReport, Observer, PhaseTimes, StepRepo
 use serde::{Deserialize, Serialize};
 
 use crate::placement::Placement;
-use crate::report::TableSize;
+use crate::report::{SpeedLimit, TableSize};
 
 /// Shows a run while it goes on. Only rank 0's is told anything.
 ///
@@ -76,6 +76,7 @@ pub(crate) struct Record {
     /// Of the last split evaluated.
     pub(crate) evaluated: Option<Evaluation>,
     pub(crate) samples_per_s: f64,
+    pub(crate) limit: Option<SpeedLimit>,
     pub(crate) tables: Vec<TableSize>,
     /// Of the last training.
     pub(crate) placed: Option<Placed>,

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use rectool_base::PluginSource;
 use rectool_comm::{Comm, Reduce, Values, agree};
 use rectool_model::{
-    Checkpoint, Compute, Environment, Evaluation, Ranker, RecipeEntry, Stop, TrainingState, fit,
+    Checkpoint, Compute, Environment, Evaluation, MachineLimits, Ranker, RecipeEntry, Stop,
+    TrainingState, fit,
 };
 
 use crate::call::Call;
@@ -18,7 +19,7 @@ use crate::job::TrainJob;
 use crate::network::{Model, Network};
 use crate::placement::{Placement, Planning};
 use crate::record::{Event, Placed, Progress, Record, Recorder, Writer};
-use crate::report::TableSize;
+use crate::report::{SpeedLimit, TableSize};
 use crate::run_dir::{Resume, RunDir, from_rank_0};
 
 /// Batch of an evaluation of a model that was not trained in this run.
@@ -161,6 +162,22 @@ impl Runner {
         Ok(named.map(size).collect())
     }
 
+    /// The speed beside the machine's limits, on rank 0 and the CPU.
+    fn speed_limit(&self, model: usize, samples_per_s: f64) -> Option<SpeedLimit> {
+        if self.comm.rank() != 0 || self.compute != Compute::Fused || samples_per_s <= 0.0 {
+            return None;
+        }
+        let (limits, work) = (MachineLimits::measure(), self.models[model].ranker.row_work());
+        let shortest = limits.row_seconds(work) / self.comm.size() as f64;
+        Some(SpeedLimit {
+            gflops: limits.gflops,
+            memory_gb_per_s: limits.memory_gb_per_s,
+            sample_mflop: work.flops / 1e6,
+            sample_kb: work.bytes / 1e3,
+            share: shortest * samples_per_s,
+        })
+    }
+
     /// Opens `metrics.jsonl` on rank 0, and takes the lines of earlier steps into the record.
     fn writer(&self, folder: &RunDir, training: usize, step: u64) -> Option<Writer> {
         if self.comm.rank() != 0 {
@@ -237,6 +254,7 @@ impl Executor for Runner {
         }
         let summary = summary.map_err(|error| RecipeError::failed(&call.place, error))?;
         record.samples_per_s = summary.samples_per_s;
+        record.limit = self.speed_limit(position, summary.samples_per_s);
         record.tables = self.table_sizes(position)?;
         record.placed = self.models[position].placement.clone().map(|placement| Placed {
             placement,

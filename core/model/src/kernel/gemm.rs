@@ -30,6 +30,13 @@ pub(crate) enum Finish<'a> {
     },
 }
 
+/// What surrounds a product.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around<'a> {
+    pub(crate) start: Start<'a>,
+    pub(crate) finish: Finish<'a>,
+}
+
 /// Whether a product replaces what was there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
@@ -48,11 +55,10 @@ pub(crate) fn multiply(
     rows: usize,
     [left, right]: [&Panels; 2],
     out: &mut Panels,
-    start: Start<'_>,
-    finish: Finish<'_>,
+    around: Around<'_>,
 ) {
-    let bias = if let Start::Bias(bias) = start { bias.len() } else { out.count() * PANEL };
-    let masked = if let Finish::Mask { activated, .. } = finish { activated } else { &*out };
+    let bias = if let Start::Bias(bias) = around.start { bias.len() } else { out.count() * PANEL };
+    let masked = if let Finish::Mask { activated, .. } = around.finish { activated } else { &*out };
     assert!(
         rows.is_multiple_of(ROW_TILE)
             && rows <= left.rows()
@@ -71,9 +77,9 @@ pub(crate) fn multiply(
         out.columns(),
     );
     match level.instructions() {
-        Instructions::Portable => multiply_portable(rows, [left, right], out, start, finish),
+        Instructions::Portable => multiply_portable(rows, [left, right], out, around),
         #[cfg(target_arch = "x86_64")]
-        _ => gemm_x86::multiply(level, rows, [left, right], out, start, finish),
+        _ => gemm_x86::multiply(level, rows, [left, right], out, around),
     }
 }
 
@@ -152,8 +158,7 @@ fn multiply_portable(
     rows: usize,
     [left, right]: [&Panels; 2],
     out: &mut Panels,
-    start: Start<'_>,
-    finish: Finish<'_>,
+    around: Around<'_>,
 ) {
     let (stride, depth) = (left.rows() * PANEL, right.rows());
     for at in 0..out.count() {
@@ -161,7 +166,7 @@ fn multiply_portable(
         let base = at * stride;
         for row in 0..rows {
             let mut sums = [0.0f32; PANEL];
-            if let Start::Bias(bias) = start {
+            if let Start::Bias(bias) = around.start {
                 sums.copy_from_slice(&bias[at * PANEL..(at + 1) * PANEL]);
             }
             let left = left.values()[row * PANEL..].chunks(stride);
@@ -173,7 +178,7 @@ fn multiply_portable(
                 }
             }
             let place = base + row * PANEL..base + (row + 1) * PANEL;
-            match finish {
+            match around.finish {
                 Finish::Keep => (),
                 Finish::Relu => sums.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x }),
                 Finish::Mask { activated, scale } => {

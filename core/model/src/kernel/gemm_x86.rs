@@ -6,10 +6,11 @@
 //! Zen 4 can do; 12 × 2 and 6 × 4 were as fast. AVX2 has half the registers: 4 × 2 vectors.
 
 #![expect(unsafe_code, reason = "vector instructions take pointers and need detection first")]
+#![expect(clippy::inline_always, reason = "must take its caller's instructions")]
 
 use std::arch::x86_64::{__m256, __m512};
 
-use super::gemm::{Finish, Start, Write};
+use super::gemm::{Around, Finish, Start, Write};
 use super::panels::{PANEL, Panels};
 use super::vector_x86::Vector;
 use super::{Instructions, Level};
@@ -28,8 +29,7 @@ pub(super) fn multiply(
     rows: usize,
     [left, right]: [&Panels; 2],
     out: &mut Panels,
-    start: Start<'_>,
-    finish: Finish<'_>,
+    around: Around<'_>,
 ) {
     let panels = out.count();
     let task = Product {
@@ -40,8 +40,7 @@ pub(super) fn multiply(
         stride: left.rows() * PANEL,
         depth: right.rows(),
         panels,
-        start,
-        finish,
+        around,
     };
     if level.instructions() == Instructions::Avx512 {
         // SAFETY: `level` proves the instructions; the caller checked the shapes.
@@ -90,8 +89,7 @@ struct Product<'a> {
     stride: usize,
     depth: usize,
     panels: usize,
-    start: Start<'a>,
-    finish: Finish<'a>,
+    around: Around<'a>,
 }
 
 /// A product over rows: `left` [R, ≥ `out_rows`], `right` [R, 16 panels], `out` [`out_rows`, 16 panels].
@@ -175,7 +173,6 @@ impl Product<'_> {
     /// The instructions of V; the shapes are as [`Product`] says, R divides 8, and the C vectors
     /// from panel `first` on lie within the task's panels.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "must take its caller's instructions")]
     unsafe fn span<V: Vector, const R: usize, const C: usize>(&self, first: usize) {
         let mut from = 0;
         // At least once, since a product without terms still starts and finishes.
@@ -214,12 +211,11 @@ impl Product<'_> {
     /// # Safety
     /// As [`Product::span`].
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "must take its caller's instructions")]
     unsafe fn begin<V: Vector, const R: usize, const C: usize>(&self, first: usize) -> [[V; C]; R] {
         // SAFETY: the bias is as long as the panels are wide, which the caller checked.
         unsafe {
             let mut line = [V::zero(); C];
-            if let Start::Bias(bias) = self.start {
+            if let Start::Bias(bias) = self.around.start {
                 for (c, value) in line.iter_mut().enumerate() {
                     *value = V::load(bias.as_ptr().add(first * PANEL + c * V::LANES));
                 }
@@ -233,7 +229,6 @@ impl Product<'_> {
     /// # Safety
     /// As [`Product::span`].
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "must take its caller's instructions")]
     unsafe fn end<V: Vector, const R: usize, const C: usize>(
         &self,
         place: usize,
@@ -241,7 +236,7 @@ impl Product<'_> {
     ) {
         // SAFETY: `activated` is shaped as the result, which the caller checked.
         unsafe {
-            match self.finish {
+            match self.around.finish {
                 Finish::Keep => (),
                 Finish::Relu => {
                     for sum in sums.as_flattened_mut() {
@@ -268,7 +263,6 @@ impl Transposed {
     /// The instructions of V; the shapes are as [`Transposed`] says, R divides 8, and the C vectors
     /// from panel `first` on lie within the task's panels.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "must take its caller's instructions")]
     unsafe fn span<V: Vector, const R: usize, const C: usize>(&self, first: usize) {
         let out_stride = self.out_rows * PANEL;
         for row in (0..self.out_rows).step_by(R) {
@@ -292,7 +286,6 @@ impl Transposed {
 
 /// Where vector `c` of a row lies from the row's first, `panel` values separating its panels.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "must take its caller's instructions")]
 fn column<V: Vector>(c: usize, panel: usize) -> usize {
     let per_line = PANEL / V::LANES;
     c / per_line * panel + c % per_line * V::LANES
@@ -301,7 +294,6 @@ fn column<V: Vector>(c: usize, panel: usize) -> usize {
 /// # Safety
 /// The instructions of V; R rows of C vectors from `at` on are readable.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "must take its caller's instructions")]
 unsafe fn load<V: Vector, const R: usize, const C: usize>(
     at: *const f32,
     panel: usize,
@@ -321,7 +313,6 @@ unsafe fn load<V: Vector, const R: usize, const C: usize>(
 /// # Safety
 /// The instructions of V; R rows of C vectors from `at` on are writable.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "must take its caller's instructions")]
 unsafe fn store<V: Vector, const R: usize, const C: usize>(
     values: [[V; C]; R],
     at: *mut f32,
@@ -345,7 +336,6 @@ unsafe fn store<V: Vector, const R: usize, const C: usize>(
 /// # Safety
 /// The instructions of V; those places exist.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "must take its caller's instructions")]
 unsafe fn tile<V: Vector, const R: usize, const C: usize, const ROW: usize, const DEPTH: usize>(
     [mut left, mut right]: [*const f32; 2],
     strides: [usize; 2],
@@ -373,7 +363,6 @@ unsafe fn tile<V: Vector, const R: usize, const C: usize, const ROW: usize, cons
 /// # Safety
 /// As [`tile`], for one term.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "must take its caller's instructions")]
 unsafe fn add_term<V: Vector, const R: usize, const C: usize, const ROW: usize>(
     [left, right]: [*const f32; 2],
     panel: usize,

@@ -12,13 +12,17 @@ mod interaction;
 #[cfg(target_arch = "x86_64")]
 mod interaction_x86;
 mod level;
+mod limits;
 mod panels;
 #[cfg(target_arch = "x86_64")]
 mod vector_x86;
 
 pub(crate) use dropout::dropout_panels;
 pub use dropout::{DropoutKey, DropoutRate, dropout};
-pub(crate) use gemm::{Finish, Start, Write, add_column_sums, mask, multiply, multiply_transposed};
+pub(crate) use gemm::{
+    Around, Finish, Start, Write, add_column_sums, mask, multiply, multiply_transposed,
+};
 pub use interaction::{DotInteraction, FirstVector, Place, SelfDots};
 pub(crate) use level::{Instructions, Level, vectorised};
+pub use limits::{MachineLimits, RowWork};
 pub(crate) use panels::{PANEL, Panels, ROW_TILE, transpose_panel};

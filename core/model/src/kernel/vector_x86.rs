@@ -1,6 +1,7 @@
 //! One vector register of AVX2 or AVX-512, so that a kernel is written once for both.
 
 #![expect(unsafe_code, reason = "vector instructions take pointers and need detection first")]
+#![expect(clippy::inline_always, reason = "must take its caller's instructions")]
 
 use std::arch::x86_64::{
     __m256, __m512, _CMP_GT_OQ, _mm256_and_ps, _mm256_broadcast_ss, _mm256_cmp_ps, _mm256_fmadd_ps,

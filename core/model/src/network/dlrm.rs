@@ -4,7 +4,7 @@ use rectool_embedding::Layout;
 
 use super::mlp::{Activation, MlpShape};
 use super::{Network, dlrm_fused::FusedDlrm, dlrm_tensor::TensorDlrm};
-use crate::kernel::{self, DropoutRate, FirstVector, Place, SelfDots};
+use crate::kernel::{self, DropoutRate, FirstVector, Place, RowWork, SelfDots};
 use crate::parameters::{Declaration, Parameters};
 use crate::{Compute, DlrmSpec, Interaction, ModelError};
 
@@ -114,6 +114,23 @@ impl DlrmShape {
             Interaction::Dot => 0,
             Interaction::Cat | Interaction::DotCat => self.vectors * self.dim,
         }
+    }
+
+    /// What a row costs a training step at least.
+    pub(crate) fn row_work(&self) -> RowWork {
+        let bottom = self.bottom.as_ref();
+        let pairs = self.vectors * (self.vectors - 1) / 2;
+        let products = if self.has_products() { pairs * self.dim } else { 0 };
+        // Forward, and backward for the weights and for the input, which the first layer has none of.
+        let first = bottom.map_or(0, |mlp| mlp.layers[0].inputs * mlp.layers[0].outputs);
+        let layers = bottom.map_or(0, MlpShape::multiplications) + self.top.multiplications();
+        let flops = 2 * (3 * (layers + products) - first);
+        // Activations are written and read; vectors are written, read forward and backward, and their
+        // gradients written and read; table rows are read, and read and written in the update.
+        let kept = bottom.map_or(0, MlpShape::kept) + self.top.kept();
+        let features = self.layout.offsets.len() * self.dim;
+        let values = 2 * kept + 5 * self.layout.row_stride + 3 * features;
+        RowWork { flops: flops as f64, bytes: (4 * values) as f64 }
     }
 
     /// Whether pairwise products follow the copies.

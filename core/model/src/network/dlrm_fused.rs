@@ -8,7 +8,9 @@ use tch::Device;
 
 use super::dlrm::DlrmShape;
 use super::mlp::DropoutStep;
-use super::mlp_fused::{BLOCK_ROWS, BlockPlace, FusedMlp, InputGradient, LayerGradient};
+use super::mlp_fused::{
+    BLOCK_ROWS, BlockBackward, BlockPlace, FusedMlp, InputGradient, LayerGradient,
+};
 use super::{Network, Pass};
 use crate::ModelError;
 use crate::blob::HostTensor;
@@ -179,18 +181,18 @@ impl Stages {
     /// Adds a block's part to its group's gradients and writes the gradient of its vectors.
     fn backward_block(
         &self,
-        place: BlockPlace,
-        block: &Block,
-        (logit_gradient, vectors, vector_gradients): (&[f32], &[f32], &mut [f32]),
-        (group, write): (&mut Group, Write),
+        (place, write): (BlockPlace, Write),
+        (block, logit_gradient, vectors): (&Block, &[f32], &[f32]),
+        (group, vector_gradients): (&mut Group, &mut [f32]),
         scratch: &mut Scratch,
     ) {
         let (width, stride) = (self.shape.layout.row_stride, self.shape.top_stride);
         let Scratch { rows, gradients } = scratch;
         gradients[0].reshape(1);
         gradients[0].write_rows(logit_gradient, 1);
-        let (sums, wanted) = ((&mut *group.top, write), (self.dropout, InputGradient::Wanted));
-        self.top.backward(place, &block.top, gradients, sums, wanted);
+        let (dropout, input_gradient) = (self.dropout, InputGradient::Wanted);
+        let how = BlockBackward { place, dropout, input_gradient, write };
+        self.top.backward(how, &block.top, gradients, &mut group.top);
 
         let rows = &mut rows[..place.rows * stride];
         gradients[0].read_rows(rows, stride);
@@ -210,8 +212,9 @@ impl Stages {
         if let Some(bottom) = &self.bottom {
             gradients[0].reshape(self.shape.dim);
             gradients[0].write_rows(vector_gradients, width);
-            let (sums, wanted) = ((&mut *group.bottom, write), (None, InputGradient::Unwanted));
-            bottom.backward(place, &block.bottom, gradients, sums, wanted);
+            let input_gradient = InputGradient::Unwanted;
+            let how = BlockBackward { dropout: None, input_gradient, ..how };
+            bottom.backward(how, &block.bottom, gradients, &mut group.bottom);
         }
     }
 
@@ -219,9 +222,8 @@ impl Stages {
     fn backward_group(
         &self,
         first: usize,
-        group: &mut Group,
         (blocks, logit_gradients, vectors): (&[Block], &[f32], &[f32]),
-        vector_gradients: &mut [f32],
+        (group, vector_gradients): (&mut Group, &mut [f32]),
         scratch: &mut Scratch,
     ) {
         let width = self.shape.layout.row_stride;
@@ -233,9 +235,10 @@ impl Stages {
             };
             let logit_gradients = &logit_gradients[place.first..][..place.rows];
             let vectors = &vectors[place.first * width..][..place.rows * width];
-            let data = (logit_gradients, vectors, vector_gradients);
             let write = if at == 0 { Write::Replace } else { Write::Add };
-            self.backward_block(place, &blocks[first + at], data, (&mut *group, write), scratch);
+            let given = (&blocks[first + at], logit_gradients, vectors);
+            let wanted = (&mut *group, vector_gradients);
+            self.backward_block((place, write), given, wanted, scratch);
         }
     }
 }
@@ -316,7 +319,7 @@ impl Network for FusedDlrm {
             .for_each_init(
                 || stages.scratch(),
                 |scratch, (at, (group, gradients))| {
-                    stages.backward_group(at * group_blocks, group, given, gradients, scratch);
+                    stages.backward_group(at * group_blocks, given, (group, gradients), scratch);
                 },
             );
         stages.collect(&self.groups[..used], parameters);

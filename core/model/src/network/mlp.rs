@@ -73,6 +73,17 @@ impl MlpShape {
         }
     }
 
+    /// Multiplications of a row going forward; backward takes twice as many.
+    pub(crate) fn multiplications(&self) -> usize {
+        self.layers.iter().map(|layer| layer.inputs * layer.outputs).sum()
+    }
+
+    /// Values of a row that outlive the forward pass: the input and every layer's output.
+    pub(crate) fn kept(&self) -> usize {
+        let inputs = self.layers.first().map_or(0, |layer| layer.inputs);
+        inputs + self.layers.iter().map(|layer| layer.outputs).sum::<usize>()
+    }
+
     /// The mask's key for the output of layer `at`, or `None` where nothing is dropped.
     pub(crate) fn dropout_key(&self, at: usize, step: Option<DropoutStep>) -> Option<DropoutKey> {
         let step = step?;

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::mlp::{Activation, DropoutStep, LayerShape, MlpShape};
 use crate::kernel::{
-    self, Finish, Level, PANEL, Panels, ROW_TILE, Start, Write, dropout_panels, transpose_panel,
+    self, Around, Finish, Level, PANEL, Panels, ROW_TILE, Start, Write, dropout_panels,
+    transpose_panel,
 };
 use crate::parameters::Parameters;
 
@@ -56,6 +57,17 @@ pub(crate) struct BlockPlace {
     pub(crate) first: usize,
     /// Its rows, at most [`BLOCK_ROWS`].
     pub(crate) rows: usize,
+}
+
+/// How [`FusedMlp::backward`] treats a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlockBackward {
+    pub(crate) place: BlockPlace,
+    /// As it was going forward.
+    pub(crate) dropout: Option<DropoutStep>,
+    pub(crate) input_gradient: InputGradient,
+    /// Whether the block is the first of its sums.
+    pub(crate) write: Write,
 }
 
 impl BlockPlace {
@@ -132,7 +144,8 @@ impl FusedMlp {
             let (inputs, outputs) = activations.split_at_mut(at + 1);
             let operands = [&inputs[at], &packed.forward];
             let (start, finish) = (Start::Bias(&packed.bias), finish(layer.activation));
-            kernel::multiply(level, place.padded(), operands, &mut outputs[0], start, finish);
+            let around = Around { start, finish };
+            kernel::multiply(level, place.padded(), operands, &mut outputs[0], around);
             if let Some(mut key) = self.shape.dropout_key(at, dropout) {
                 key.row_first += place.first;
                 dropout_panels(&mut outputs[0], place.rows, self.shape.dropout, key);
@@ -145,12 +158,12 @@ impl FusedMlp {
     /// to `sums`.
     pub(crate) fn backward(
         &self,
-        place: BlockPlace,
+        how: BlockBackward,
         activations: &[Panels],
         gradients: &mut [Panels; 2],
-        (sums, write): (&mut [LayerGradient], Write),
-        (dropout, input_gradient): (Option<DropoutStep>, InputGradient),
+        sums: &mut [LayerGradient],
     ) {
+        let BlockBackward { place, dropout, input_gradient, write } = how;
         let (level, rows) = (Level::best(), place.padded());
         if self.shape.layers.last().is_some_and(|layer| layer.activation == Activation::Relu) {
             kernel::mask(&mut gradients[0], &activations[activations.len() - 1]);
@@ -178,7 +191,8 @@ impl FusedMlp {
                 None => Finish::Keep,
             };
             let operands = [&*gradient, &packed.backward];
-            kernel::multiply(level, rows, operands, next, Start::Zero, finish);
+            let around = Around { start: Start::Zero, finish };
+            kernel::multiply(level, rows, operands, next, around);
             gradients.swap(0, 1);
         }
     }

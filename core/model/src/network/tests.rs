@@ -63,6 +63,7 @@ struct Built {
     network: Box<dyn Network>,
     parameters: Parameters,
     vectors: usize,
+    rows: usize,
 }
 
 fn build(case: &Case, compute: Compute) -> Built {
@@ -71,7 +72,7 @@ fn build(case: &Case, compute: Compute) -> Built {
     let vectors = shape.vectors;
     let mut parameters = Parameters::new(declaration, Device::Cpu).unwrap();
     let network = Dlrm::build(shape, &mut parameters, compute).unwrap();
-    Built { network, parameters, vectors }
+    Built { network, parameters, vectors, rows: ROWS }
 }
 
 fn noise(len: usize, stream: u64) -> Vec<f32> {
@@ -84,8 +85,8 @@ const PASS: Pass = Pass::Train { step: 3, row_first: 2 };
 impl Built {
     /// Logits for fixed inputs; `nudge` is added to the first embedding value of row 1.
     fn forward(&mut self, case: &Case, nudge: f32) -> Vec<f32> {
-        self.network.begin(ROWS).unwrap();
-        self.network.dense_mut().copy_from_slice(&noise(ROWS * case.dense, 1));
+        self.network.begin(self.rows).unwrap();
+        self.network.dense_mut().copy_from_slice(&noise(self.rows * case.dense, 1));
         let (vectors, layout) = self.network.embeddings_mut();
         vectors.copy_from_slice(&noise(vectors.len(), 2));
         vectors[layout.row_stride + layout.offsets[0]] += nudge;
@@ -94,7 +95,7 @@ impl Built {
 
     /// Parameter gradients and embedding gradients.
     fn backward(&mut self) -> (Vec<f32>, Vec<f32>) {
-        self.network.backward(&mut self.parameters, &noise(ROWS, 3)).unwrap();
+        self.network.backward(&mut self.parameters, &noise(self.rows, 3)).unwrap();
         let (gradient, layout) = self.network.embedding_gradient();
         let first = layout.offsets[0];
         let rows = gradient.chunks_exact(layout.row_stride);
@@ -122,6 +123,32 @@ fn fused_equals_tensor() {
         assert!(fused.0.iter().any(|&gradient| gradient != 0.0));
         assert_near(&fused.0, &tensor.0, &format!("case {at}: parameter gradients"));
         assert_near(&fused.1, &tensor.1, &format!("case {at}: embedding gradients"));
+    }
+}
+
+/// Batches of several groups of several blocks, and of one short block after them.
+#[test]
+fn blocks_are_the_batch_on_any_number_of_threads() {
+    for case in &CASES[1..4] {
+        let run = |compute, threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let mut built = build(case, compute);
+            built.rows = 1500;
+            pool.install(|| {
+                let logits = built.forward(case, 0.0);
+                let (mut parameters, embeddings) = built.backward();
+                // Sums over the batch, as means, so that the tolerance fits.
+                for sum in &mut parameters {
+                    *sum /= 1500.0;
+                }
+                [logits, parameters, embeddings]
+            })
+        };
+        let fused = run(Compute::Fused, 1);
+        assert!(fused == run(Compute::Fused, 3));
+        for (fused, tensor) in fused.iter().zip(run(Compute::Tensor(Device::Cpu), 1)) {
+            assert_near(fused, &tensor, "1500 rows");
+        }
     }
 }
 

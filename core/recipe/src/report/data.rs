@@ -66,6 +66,8 @@ pub struct ReportData {
     pub calibration: Vec<CalibrationBin>,
     /// Where the training time went, in the order of a step.
     pub phases: Vec<PhaseTime>,
+    /// How near the training came to what the machine can do; `None` on other devices than the CPU.
+    pub limit: Option<SpeedLimit>,
     /// Embedding tables.
     pub tables: Vec<TableSize>,
     /// Where the tables lived, and how long that was expected to take and took.
@@ -120,6 +122,21 @@ pub struct PhaseTime {
     pub name: String,
     /// Milliseconds over all steps, on rank 0.
     pub ms: f64,
+}
+
+/// The training's speed beside the machine's limits, measured on rank 0 after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SpeedLimit {
+    /// Billions of additions and multiplications per second of matrix products.
+    pub gflops: f64,
+    /// Billions of bytes per second read from memory.
+    pub memory_gb_per_s: f64,
+    /// Millions of additions and multiplications that a sample takes.
+    pub sample_mflop: f64,
+    /// Thousands of bytes that a sample moves at least.
+    pub sample_kb: f64,
+    /// Shortest time of a sample over its time in the training.
+    pub share: f64,
 }
 
 /// Size of one embedding table at the end.

@@ -9,6 +9,6 @@ mod text;
 
 pub use data::{
     CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, PlacedTableRow, PlacementReport,
-    PredictedPhase, ReportData, RunStatus, TableSize,
+    PredictedPhase, ReportData, RunStatus, SpeedLimit, TableSize,
 };
 pub use page::render;

@@ -183,7 +183,22 @@ fn time_split(page: &mut String, data: &ReportData) {
             ),
         );
     }
-    page.push_str("</table><p class=\"note\">on rank 0, evaluations left out</p></section>\n");
+    page.push_str("</table><p class=\"note\">on rank 0, evaluations left out</p>");
+    if let Some(limit) = &data.limit {
+        push(
+            page,
+            format_args!(
+                "<p class=\"note\">{:.0} % of the speed limit: a sample takes {:.2} MFLOP and moves \
+                 {:.1} kB, and this machine was measured at {:.0} GFLOP/s and {:.1} GB/s</p>",
+                100.0 * limit.share,
+                limit.sample_mflop,
+                limit.sample_kb,
+                limit.gflops,
+                limit.memory_gb_per_s
+            ),
+        );
+    }
+    page.push_str("</section>\n");
 }
 
 fn parameters(page: &mut String, data: &ReportData) {
@@ -283,7 +298,7 @@ pub(super) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::{CalibrationBin, LossPoint, PhaseTime, TableSize};
+    use super::super::data::{CalibrationBin, LossPoint, PhaseTime, SpeedLimit, TableSize};
     use super::*;
     use crate::params::Parameter;
 
@@ -362,7 +377,15 @@ mod tests {
 
     #[test]
     fn every_section_is_there_and_stands_alone() {
-        let page = render(&made_up());
+        let limit = SpeedLimit {
+            gflops: 234.4,
+            memory_gb_per_s: 25.3,
+            sample_mflop: 2.76,
+            sample_kb: 31.0,
+            share: 0.841,
+        };
+        let data = ReportData { limit: Some(limit), ..made_up() };
+        let page = render(&data);
         if let Some(path) = std::env::var_os("RECTOOL_TEST_REPORT") {
             std::fs::write(path, &page).unwrap();
         }
@@ -374,6 +397,7 @@ mod tests {
             "Validation AUC",
             "Calibration",
             "embedding update",
+            "84 % of the speed limit",
             "set, default 16",
             "Embedding tables",
             "libtorch",
@@ -386,7 +410,7 @@ mod tests {
         }
         assert_eq!(page.matches("<section").count(), page.matches("</section>").count());
         assert_eq!(page.matches("<svg").count(), 4);
-        assert_eq!(page, render(&made_up()));
+        assert_eq!(page, render(&data));
     }
 
     #[test]

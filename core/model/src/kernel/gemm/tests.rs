@@ -64,15 +64,16 @@ impl Case {
         let mut bias = self.bias.clone();
         bias.resize(outputs.next_multiple_of(PANEL), 0.0);
         let mut out = Panels::zeros(block, outputs);
-        let start = Start::Bias(&bias);
-        multiply(level, padded, [&x, &forward], &mut out, start, Finish::Relu);
+        let around = Around { start: Start::Bias(&bias), finish: Finish::Relu };
+        multiply(level, padded, [&x, &forward], &mut out, around);
         let beyond = &out.values()[(out.count() * block - ROW_TILE) * PANEL..];
         assert!(beyond.iter().all(|&x| x == 0.0), "{level:?} wrote below its rows");
 
         let backward = panels(outputs, outputs, inputs, &self.weight);
         let mut d_x = Panels::zeros(block, inputs);
         let finish = Finish::Mask { activated: &x, scale: 1.5 };
-        multiply(level, padded, [&gradient, &backward], &mut d_x, Start::Zero, finish);
+        let around = Around { start: Start::Zero, finish };
+        multiply(level, padded, [&gradient, &backward], &mut d_x, around);
 
         let mut d_weight = Panels::zeros(outputs.next_multiple_of(ROW_TILE), inputs);
         d_weight.values_mut().fill(9.0);
@@ -148,7 +149,8 @@ fn nan_is_not_hidden() {
         let x = panels(8, 2, 1, &[f32::NAN, -1.0]);
         let one = panels(1, 1, 1, &[1.0]);
         let mut out = Panels::zeros(8, 1);
-        multiply(level, 8, [&x, &one], &mut out, Start::Zero, Finish::Relu);
+        let around = Around { start: Start::Zero, finish: Finish::Relu };
+        multiply(level, 8, [&x, &one], &mut out, around);
         let out: Vec<f32> = out.column(0).collect();
         assert!(out[0].is_nan() && out[1] == 0.0, "{level:?}: {out:?}");
     }
