@@ -109,6 +109,7 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> DlrmSpec {
         name: name.clone(),
         index: IndexKind::Dense { rows },
         init: Init::Uniform { bound: (rows as f32).powf(-0.5) },
+        rows: RowSpec::default(),
     };
     let top_mlp = match flags.text("--top") {
         Some("mlperf") => vec![1024, 1024, 512, 256],

@@ -204,6 +204,19 @@ impl OptimizerOptions {
         Self::Sgd { learning_rate, momentum: 0.0, weight_decay: 0.0 }
     }
 
+    /// Sets η before the schedule.
+    pub fn set_learning_rate(&mut self, rate: f32) {
+        match self {
+            Self::Sgd { learning_rate, .. }
+            | Self::Adagrad { learning_rate, .. }
+            | Self::RowWiseAdagrad { learning_rate, .. }
+            | Self::Adam { learning_rate, .. }
+            | Self::AdamW { learning_rate, .. }
+            | Self::RowWiseAdam { learning_rate, .. }
+            | Self::Ftrl { learning_rate, .. } => *learning_rate = rate,
+        }
+    }
+
     /// State floats S that a row of width `dim` carries.
     pub fn state_width(&self, dim: usize) -> usize {
         match self {

@@ -158,7 +158,10 @@ impl TableOptions {
     }
 
     /// Refuses numbers that no table can work with.
-    pub(crate) fn check(&self) -> Result<(), EmbeddingError> {
+    ///
+    /// # Errors
+    /// [`EmbeddingError::Dim`] or [`EmbeddingError::Option`], for the first of them.
+    pub fn check(&self) -> Result<(), EmbeddingError> {
         if !(1..=EMBEDDING_DIM_MAX).contains(&self.dim) {
             return Err(EmbeddingError::Dim { table: self.name.clone(), found: self.dim });
         }

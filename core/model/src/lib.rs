@@ -50,7 +50,7 @@ pub use ranker::{Environment, Ranker};
 pub use sample::{SAMPLE_ROWS, TableSample, sample_tables};
 pub use schedule::{DecayShape, Schedule};
 pub use spec::{
-    DlrmSpec, EarlyStop, FeatureSpec, IdFeatureSpec, Interaction, Overlap, StopMetric, TableSpec,
-    TrainSpec,
+    DlrmSpec, EarlyStop, FeatureSpec, IdFeatureSpec, Interaction, Overlap, RowSpec, StopMetric,
+    TableSpec, TrainSpec,
 };
 pub use train::{Best, FitSummary, Stop, TrainJob, TrainingState, fit};

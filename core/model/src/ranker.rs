@@ -7,7 +7,8 @@ use rectool_base::{Batch, PluginSource, Prediction, Schema};
 use rectool_comm::{Clocked, Comm, Reduce, Values, agree};
 use rectool_data::{DataError, FeatureChain, Split};
 use rectool_embedding::{
-    EmbeddingCollection, FeatureOptions, Mode, Prepared, Preparer, ShardingPlan, TableOptions,
+    EmbeddingCollection, FeatureOptions, Mode, Prepared, Preparer, RowCounts, ShardingPlan,
+    TableOptions,
 };
 
 use crate::checkpoint::Saved;
@@ -176,6 +177,17 @@ impl Ranker {
         &self.tables
     }
 
+    /// What became of the keys of each table, over all ranks.
+    ///
+    /// # Errors
+    /// If a peer failed.
+    ///
+    /// # Collective
+    /// Every rank must call it.
+    pub fn row_counts(&self) -> Result<Vec<RowCounts>, ModelError> {
+        Ok(self.tables.row_counts()?)
+    }
+
     /// Weights of the dense part.
     pub fn dense_parameters(&self) -> usize {
         self.parameters.count()
@@ -243,6 +255,8 @@ impl Ranker {
     /// memory for more rows than ever before.
     pub(crate) fn admit(&mut self, batch: &Batch, prepared: Prepared) -> Result<(), ModelError> {
         self.release();
+        // Rows in files come while the dense values are copied.
+        self.tables.read_ahead(&prepared)?;
         self.prepared = Some(prepared);
         self.network.begin(batch.rows)?;
         self.input.copy_dense(batch, self.network.dense_mut());
@@ -367,10 +381,23 @@ pub(crate) fn milliseconds(since: Instant) -> f64 {
 impl DlrmSpec {
     /// Tables and features as the embedding engine takes them.
     pub fn tables(&self) -> (Vec<TableOptions>, Vec<FeatureOptions>) {
-        let table = |table: &crate::TableSpec| TableOptions {
-            index: table.index.clone(),
-            init: table.init.clone(),
-            ..TableOptions::new(&table.name, self.embedding_dim, self.embedding_optimizer.clone())
+        let table = |table: &crate::TableSpec| {
+            let rows = table.rows.clone();
+            let mut optimizer = self.embedding_optimizer.clone();
+            if let Some(learning_rate) = rows.learning_rate {
+                optimizer.set_learning_rate(learning_rate);
+            }
+            TableOptions {
+                index: table.index.clone(),
+                init: table.init.clone(),
+                storage: rows.storage,
+                clip_norm: rows.clip_norm,
+                backing: rows.backing,
+                admission: rows.admission,
+                unadmitted: rows.unadmitted,
+                expiry: rows.expiry,
+                ..TableOptions::new(&table.name, self.embedding_dim, optimizer)
+            }
         };
         let feature = |feature: &crate::IdFeatureSpec| {
             FeatureOptions::new(&feature.name, &feature.table, feature.pooling)

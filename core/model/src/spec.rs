@@ -3,7 +3,10 @@
 use rectool_base::limits::{BATCH_ROWS_MAX, EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
 use rectool_base::{ColumnSchema, Schema, SchemaError};
 use rectool_data::{ChainOp, ChainSpec, Shuffle};
-use rectool_embedding::{IndexKind, Init, OptimizerOptions, Pooling};
+use rectool_embedding::{
+    Admission, Backing, Expiry, IndexKind, Init, OptimizerOptions, Pooling, Storage, TableOptions,
+    Unadmitted,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{DenseOptimizerOptions, LossSpec, ModelError, NegativeSpec, Schedule};
@@ -66,6 +69,35 @@ pub struct TableSpec {
     pub index: IndexKind,
     /// How new rows start.
     pub init: Init,
+    /// How its rows are kept.
+    #[serde(default, skip_serializing_if = "RowSpec::is_default")]
+    pub rows: RowSpec,
+}
+
+/// How the rows of one table are kept and updated, where it differs from the other tables.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RowSpec {
+    /// Learning rate of this table, instead of the one of [`DlrmSpec::embedding_optimizer`].
+    pub learning_rate: Option<f32>,
+    /// Longest norm of a row's summed gradient.
+    pub clip_norm: Option<f32>,
+    /// How values are stored.
+    pub storage: Storage,
+    /// Where the rows live.
+    pub backing: Backing,
+    /// Which keys get a row.
+    pub admission: Admission,
+    /// What keys without a row read.
+    pub unadmitted: Unadmitted,
+    /// When rows are given up.
+    pub expiry: Expiry,
+}
+
+impl RowSpec {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What the top MLP of a [`DlrmSpec`] reads besides the bottom MLP's output.
@@ -276,6 +308,7 @@ impl DlrmSpec {
             let (feature, vectors) = (feature.name.clone(), feature.pooling.vectors());
             return Err(ModelError::Sequence { feature, vectors });
         }
+        self.tables().0.iter().try_for_each(TableOptions::check)?;
         let ids = self.features.ids.len();
         let vectors = ids + usize::from(!self.features.dense.is_empty());
         if ids == 0 || (vectors < 2 && self.interaction == Interaction::Dot) {

@@ -2,12 +2,13 @@
 //! those that the chain makes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rectool_base::{ColumnKind, MISSING_ID, PluginSource, quoted_list};
 use rectool_data::{ChainOp, ChainSpec, ChainStep};
-use rectool_embedding::IndexKind;
-use rectool_model::{FeatureSpec, IdFeatureSpec, NegativeSpec};
+use rectool_embedding::{Admission, Backing, Expiry, IndexKind, Storage, Unadmitted};
+use rectool_model::{FeatureSpec, IdFeatureSpec, NegativeSpec, RowSpec};
 use rhai::Map;
 use serde::Deserialize;
 
@@ -38,6 +39,8 @@ pub(crate) struct FeatureSet {
     pub(crate) dense_width: usize,
     /// Tables in the order of their first use.
     pub(crate) tables: Vec<(String, IndexKind)>,
+    /// How each table keeps its rows, where the recipe says.
+    pub(crate) row_specs: BTreeMap<String, RowSpec>,
     /// Rows that hashed tables will come to have, where the recipe says.
     pub(crate) rows_expected: BTreeMap<String, u64>,
 }
@@ -63,6 +66,35 @@ struct TableOptions {
     index: IndexWord,
     rows: Option<u64>,
     rows_expected: Option<u64>,
+    learning_rate: Option<f32>,
+    clip_norm: Option<f32>,
+    #[serde(default)]
+    storage: Storage,
+    /// A folder for the rows, which then need not fit in memory.
+    folder: Option<PathBuf>,
+    #[serde(default)]
+    admission: Admission,
+    #[serde(default)]
+    unadmitted: Unadmitted,
+    #[serde(default)]
+    expiry: Expiry,
+}
+
+impl TableOptions {
+    fn rows_spec(&self) -> RowSpec {
+        RowSpec {
+            learning_rate: self.learning_rate,
+            clip_norm: self.clip_norm,
+            storage: self.storage,
+            backing: match &self.folder {
+                Some(folder) => Backing::File { folder: folder.clone() },
+                None => Backing::Memory,
+            },
+            admission: self.admission.clone(),
+            unadmitted: self.unadmitted,
+            expiry: self.expiry.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default, Deserialize, PartialEq)]
@@ -113,6 +145,8 @@ impl Features {
         let spec = FeatureSpec { label, weight, dense, ids, chain, negatives };
         let call = call.clone();
         let rows_expected = rows_expected(&options, &tables)?;
+        let row_specs =
+            tables.iter().map(|(name, table)| (name.clone(), table.rows_spec())).collect();
         let mut set = FeatureSet {
             call,
             dataset,
@@ -120,6 +154,7 @@ impl Features {
             chained,
             dense_width,
             tables: Vec::new(),
+            row_specs,
             rows_expected,
         };
         set.tables = set.tables_of(&options, &tables)?;

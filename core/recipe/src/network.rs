@@ -181,7 +181,8 @@ impl Plain {
         };
         let table = |(name, index): &(String, _)| {
             let (name, init) = (name.clone(), init.clone());
-            TableSpec { name, index: Clone::clone(index), init }
+            let rows = features.row_specs.get(&name).cloned().unwrap_or_default();
+            TableSpec { name, index: Clone::clone(index), init, rows }
         };
         features.tables.iter().map(table).collect()
     }

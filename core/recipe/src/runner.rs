@@ -13,7 +13,7 @@ use rectool_model::{
 
 use crate::call::Call;
 use crate::dataset::Split;
-use crate::error::RecipeError;
+use crate::error::{Place, RecipeError};
 use crate::executor::{Executor, Metrics, TrainResult};
 use crate::job::TrainJob;
 use crate::network::{Model, Network};
@@ -148,16 +148,18 @@ impl Runner {
         Ok(state)
     }
 
-    fn table_sizes(&self, model: usize) -> Result<Vec<TableSize>, RecipeError> {
+    fn table_sizes(&self, model: usize, place: &Place) -> Result<Vec<TableSize>, RecipeError> {
         let infos = self.models[model].ranker.tables().tables();
         let sizes = infos.iter().flat_map(|info| [info.rows as u64, info.bytes as u64]);
         let mut sizes: Vec<u64> = sizes.collect();
         self.comm.all_reduce(Values::U64(&mut sizes), Reduce::Sum)?;
-        let named = infos.into_iter().zip(sizes.chunks_exact(2));
-        let size = |(info, size): (rectool_embedding::TableInfo, &[u64])| TableSize {
-            name: info.name,
-            rows: size[0],
-            bytes: size[1],
+        let counts = self.models[model].ranker.row_counts();
+        let counts = counts.map_err(|error| RecipeError::failed(place, error))?;
+        let named = infos.into_iter().zip(sizes.chunks_exact(2)).zip(counts);
+        let size = |((info, size), counts): ((rectool_embedding::TableInfo, &[u64]), _)| {
+            let used = (info.sketch_cells > 0)
+                .then(|| info.sketch_cells_used as f64 / info.sketch_cells as f64);
+            TableSize { name: info.name, rows: size[0], bytes: size[1], counts, sketch_used: used }
         };
         Ok(named.map(size).collect())
     }
@@ -255,7 +257,7 @@ impl Executor for Runner {
         let summary = summary.map_err(|error| RecipeError::failed(&call.place, error))?;
         record.samples_per_s = summary.samples_per_s;
         record.limit = self.speed_limit(position, summary.samples_per_s);
-        record.tables = self.table_sizes(position)?;
+        record.tables = self.table_sizes(position, &call.place)?;
         record.placed = self.models[position].placement.clone().map(|placement| Placed {
             placement,
             steps: summary.state.steps - step,

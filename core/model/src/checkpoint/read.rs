@@ -211,7 +211,8 @@ pub(crate) fn load_weights(ranker: &mut Ranker, path: &Path) -> Result<(), Model
 }
 
 /// Options that may change from one run to the next without making the weights useless.
-const FREE_OPTIONS: [&str; 4] = ["learning_rate", "weight_decay", "dropout", "negatives"];
+const FREE_OPTIONS: [&str; 7] =
+    ["learning_rate", "weight_decay", "dropout", "negatives", "clip_norm", "backing", "expiry"];
 
 /// The first place where two option trees differ, and both values.
 fn difference(at: String, found: &Value, wanted: &Value) -> Option<(String, String, String)> {

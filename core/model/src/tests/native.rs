@@ -14,7 +14,7 @@ use rectool_embedding::{IndexKind, Init, OptimizerOptions, Pooling};
 
 use crate::{
     Bce, DenseOptimizerOptions, DeviceChoice, DlrmSpec, Environment, FeatureSpec, IdFeatureSpec,
-    Interaction, LossSpec, Overlap, Schedule, TableSpec, TrainSpec,
+    Interaction, LossSpec, Overlap, RowSpec, Schedule, TableSpec, TrainSpec,
 };
 
 /// A call of the plugin `name`; its hash is made of name and `build`.
@@ -337,6 +337,7 @@ pub(crate) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainS
         name: (*name).to_owned(),
         index: IndexKind::Hash,
         init: Init::Uniform { bound: 0.05 },
+        rows: RowSpec::default(),
     };
     DlrmSpec {
         features: FeatureSpec {

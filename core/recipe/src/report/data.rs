@@ -1,5 +1,6 @@
 //! What a report shows.
 
+use rectool_embedding::RowCounts;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -148,6 +149,20 @@ pub struct TableSize {
     pub rows: u64,
     /// Bytes over all ranks, optimizer state included.
     pub bytes: u64,
+    /// What became of its keys.
+    #[serde(default)]
+    pub counts: RowCounts,
+    /// Share of the cells of rank 0's admission sketch in use, if it counts sightings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch_used: Option<f64>,
+}
+
+impl TableSize {
+    /// Whether keys were turned away or rows given up.
+    pub(super) fn has_turnover(&self) -> bool {
+        let RowCounts { rejected, saturated, expired_by_age, expired_by_use, .. } = self.counts;
+        rejected + saturated + expired_by_age + expired_by_use > 0
+    }
 }
 
 /// Where the tables of the last training lived, and its steps as predicted and as measured.

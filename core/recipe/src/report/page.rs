@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::chart::{self, Labels, Point};
-use super::data::{EvaluationPoint, ReportData, RunStatus};
+use super::data::{EvaluationPoint, ReportData, RunStatus, TableSize};
 use super::placed;
 use super::text::{duration, escaped, short};
 use crate::plan::{bytes_text, grouped};
@@ -258,7 +258,40 @@ fn tables(page: &mut String, data: &ReportData) {
     if data.tables.len() > 1 {
         table_row(page, "<b>all</b>", rows, bytes);
     }
-    page.push_str("</table></section>\n");
+    page.push_str("</table>");
+    turnover(page, data);
+    page.push_str("</section>\n");
+}
+
+/// Keys that were turned away and rows that were given up, where there were any.
+fn turnover(page: &mut String, data: &ReportData) {
+    if !data.tables.iter().any(TableSize::has_turnover) {
+        return;
+    }
+    page.push_str(
+        "<h3>Keys that came and went</h3><table><tr><th>table</th><th class=\"n\">admitted</th>\
+         <th class=\"n\">turned away</th><th class=\"n\">uncounted</th>\
+         <th class=\"n\">expired by age</th><th class=\"n\">expired by use</th>\
+         <th class=\"n\">sketch used</th></tr>",
+    );
+    for table in data.tables.iter().filter(|table| table.has_turnover()) {
+        let counts = &table.counts;
+        push(page, format_args!("<tr><td>{}</td>", escaped(&table.name)));
+        let numbers = [
+            counts.admitted,
+            counts.rejected,
+            counts.saturated,
+            counts.expired_by_age,
+            counts.expired_by_use,
+        ];
+        for number in numbers {
+            push(page, format_args!("<td class=\"n\">{}</td>", grouped(number)));
+        }
+        let used =
+            table.sketch_used.map_or_else(String::new, |used| format!("{:.1} %", used * 1e2));
+        push(page, format_args!("<td class=\"n\">{used}</td></tr>"));
+    }
+    page.push_str("</table>");
 }
 
 /// `name` is markup.
@@ -298,7 +331,9 @@ pub(super) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::data::{CalibrationBin, LossPoint, PhaseTime, SpeedLimit, TableSize};
+    use rectool_embedding::RowCounts;
+
+    use super::super::data::{CalibrationBin, LossPoint, PhaseTime, SpeedLimit};
     use super::*;
     use crate::params::Parameter;
 
@@ -364,6 +399,8 @@ mod tests {
                     name: format!("C{at}"),
                     rows: at * 81_234,
                     bytes: at * 11_005_952,
+                    counts: RowCounts { rejected: 1_000 * at, ..RowCounts::default() },
+                    sketch_used: Some(0.25),
                 })
                 .collect(),
             versions: vec![
