@@ -2,6 +2,7 @@
 
 mod data;
 mod errors;
+mod keeping;
 mod native;
 mod negatives;
 mod placing;

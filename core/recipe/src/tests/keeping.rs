@@ -1,0 +1,73 @@
+//! How tables keep their rows, as recipes say it.
+
+use std::fs;
+use std::sync::Arc;
+
+use rectool_base::Hint;
+use rectool_comm::{Comm, Solo, on_ranks};
+use serde_json::Value;
+
+use super::data::{Fixture, SMALL};
+use crate::{RunOptions, Silent, check, run};
+
+/// The small recipe with options of its tables; ids are read one by one.
+fn with(tables: &str) -> String {
+    let script = SMALL.replace("ids: [\"ids\"", &format!("tables: #{{{tables}}}, ids: [\"ids\""));
+    assert_ne!(script, SMALL);
+    script
+}
+
+#[test]
+fn rows_are_admitted_given_up_and_counted() {
+    let fixture = Fixture::new();
+    let folder = fixture.path("rows");
+    fs::create_dir(&folder).unwrap();
+    let tables = format!(
+        "user: #{{admission: #{{kind: \"count\", sightings: 2, window_steps: 100, cells: 4096}}, \
+           expiry: #{{rows_max: 15, every_steps: 10}}, unadmitted: #{{kind: \"zero\"}}}}, \
+         item: #{{storage: \"bf16\", clip_norm: 1.0, learning_rate: 0.05, folder: \"{}\"}}",
+        folder.display()
+    );
+    let script = with(&tables);
+    let options = |run_dir: &str| RunOptions {
+        recipe: fixture.recipe(&script, &["epochs=2"]),
+        run_dir: Some(fixture.path(run_dir)),
+        threads: Some(1),
+        ..RunOptions::default()
+    };
+    let solo: Arc<dyn Comm> = Arc::new(Solo);
+    let alone = run(&options("alone"), &solo, Box::new(Silent)).unwrap();
+    assert!(alone.metrics["test_auc"].as_f64().unwrap() > 0.6, "{:?}", alone.metrics);
+    let text = fs::read_to_string(fixture.path("alone").join("result.json")).unwrap();
+    let result: Value = serde_json::from_str(&text).unwrap();
+    let user = &result["tables"][0];
+    assert_eq!((&user["name"], &user["rows"]), (&"user".into(), &15.into()), "{user}");
+    let count = |name: &str| user["counts"][name].as_u64().unwrap();
+    assert!(count("admitted") >= 20 && count("rejected") >= 20, "{user}");
+    assert!(count("expired_by_use") >= 5 && count("saturated") == 0, "{user}");
+    let page = fs::read_to_string(&alone.report).unwrap();
+    assert!(page.contains("Keys that came and went"));
+
+    let two = options("two");
+    let outcomes = on_ranks(2, |comm| run(&two, &comm, Box::new(Silent)).unwrap());
+    let gap = alone.metrics["test_auc"].as_f64().unwrap()
+        - outcomes[0].metrics["test_auc"].as_f64().unwrap();
+    assert!(gap.abs() < 5e-3, "{gap}");
+}
+
+#[test]
+fn mistakes_are_named() {
+    for (tables, message) in [
+        ("user: #{storage: \"f8\"}", "storage"),
+        ("user: #{admission: #{kind: \"count\", sightings: 2}}", "window_steps"),
+        ("user: #{admission: #{kind: \"probability\", p: 1.5}}", "found 1.5, expected 0 to 1"),
+        ("user: #{clip_norm: -1.0}", "`clip_norm`"),
+        ("user: #{expiry: #{after_steps: 0}}", "found 0, expected at least 1"),
+        ("user: #{clip: 1.0}", "clip"),
+    ] {
+        let fixture = Fixture::new();
+        let error = check(&fixture.recipe(&with(tables), &[]), 1).expect_err(tables);
+        assert!(error.to_string().contains(message), "{tables}: {error} {:?}", error.hint());
+        assert_eq!(error.exit_code(), 2, "{tables}");
+    }
+}
