@@ -473,7 +473,7 @@ mod tests {
         data.warnings = vec![evil.into()];
         data.metrics.push((evil.into(), evil.into()));
         data.versions.push((evil.into(), evil.into()));
-        data.tables.push(TableSize { name: evil.into(), rows: 0, bytes: 0 });
+        data.tables.push(TableSize { name: evil.into(), ..TableSize::default() });
         data.phases.push(PhaseTime { name: evil.into(), ms: 1.0 });
         let value: Value = vec![evil].into();
         let (name, help) = (evil.into(), evil.into());
