@@ -13,6 +13,7 @@
 //! # Ok::<(), rectool::data::DataError>(())
 //! ```
 
+pub use rectool_ann as ann;
 pub use rectool_base as base;
 pub use rectool_comm as comm;
 pub use rectool_data as data;

@@ -1,0 +1,128 @@
+//! How a part is built.
+
+use serde::{Deserialize, Serialize};
+
+use super::tune::TuneOptions;
+use crate::code::Encoder;
+use crate::error::AnnError;
+use crate::file::IndexKind;
+use crate::limits::LEAVES_MAX;
+use crate::metric::Metric;
+
+/// Up to so many vectors a scan of all is as fast as a tree, and exact.
+const FLAT_ROWS_MAX: usize = 10_000;
+/// Vectors per leaf, where the number of leaves is chosen for the user: what published settings for
+/// ten million vectors come to. Other sizes have not been measured.
+const LEAF_ROWS: usize = 250;
+
+/// Whether vectors lie in one leaf or in two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spill {
+    /// One leaf: a quarter of a byte per value less, and more leaves to scan for the same recall.
+    Off,
+    /// Two leaves.
+    #[default]
+    On,
+}
+
+/// Whether a build measures which effort reaches which recall.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tuning {
+    /// No: searches must say their effort.
+    Off,
+    /// Yes, against exact results of sampled queries.
+    #[default]
+    On,
+}
+
+/// How a part is built. The default suits most.
+///
+/// ```
+/// use rectool_ann::{BuildOptions, Metric};
+/// let options = BuildOptions { metric: Metric::Cosine, ..BuildOptions::default() };
+/// assert_eq!(options.leaves, None);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuildOptions {
+    /// What near means.
+    pub metric: Metric,
+    /// Flat up to 10,000 vectors, else a tree, if not given.
+    pub kind: Option<IndexKind>,
+    /// Leaves L of a tree; one per 250 vectors if not given.
+    pub leaves: Option<usize>,
+    /// Whether vectors lie in two leaves.
+    pub spill: Spill,
+    /// λ of SOAR's loss for second leaves.
+    pub spill_weight: f32,
+    /// Share of the largest inner product from which on errors of codes matter (T of anisotropic
+    /// quantisation). Not used for L2.
+    pub threshold: f32,
+    /// Vectors per leaf that centroids are trained on.
+    pub train_rows: usize,
+    /// Whether efforts are measured.
+    pub tuning: Tuning,
+    /// Seed of all random choices.
+    pub seed: u64,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        Self {
+            metric: Metric::default(),
+            kind: None,
+            leaves: None,
+            spill: Spill::default(),
+            spill_weight: 1.0,
+            threshold: 0.2,
+            train_rows: 64,
+            tuning: Tuning::default(),
+            seed: 1,
+        }
+    }
+}
+
+impl BuildOptions {
+    pub(crate) fn check(&self) -> Result<(), AnnError> {
+        if self.leaves.is_some_and(|leaves| !(1..=LEAVES_MAX).contains(&leaves)) {
+            let found = self.leaves.unwrap_or_default();
+            return Err(AnnError::option("leaves", found, "1 to 1048576"));
+        }
+        if !(self.spill_weight.is_finite() && self.spill_weight >= 0.0) {
+            return Err(AnnError::option("spill_weight", self.spill_weight, "0 or above"));
+        }
+        if !(0.0..0.95).contains(&self.threshold) {
+            return Err(AnnError::option("threshold", self.threshold, "0 to below 0.95"));
+        }
+        if !(1..=100_000).contains(&self.train_rows) {
+            return Err(AnnError::option("train_rows", self.train_rows, "1 to 100000"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn kind_for(&self, rows: usize) -> IndexKind {
+        let small = rows <= FLAT_ROWS_MAX;
+        // A tree needs a vector to make a centroid of.
+        match self.kind {
+            _ if rows == 0 => IndexKind::Flat,
+            Some(kind) => kind,
+            None if small => IndexKind::Flat,
+            None => IndexKind::Ivf,
+        }
+    }
+
+    pub(super) fn leaves_for(&self, rows: usize) -> usize {
+        let chosen = self.leaves.unwrap_or(rows / LEAF_ROWS);
+        chosen.clamp(1, rows.clamp(1, LEAVES_MAX))
+    }
+
+    pub(super) fn weight(&self, dim: usize) -> f32 {
+        if self.metric == Metric::L2 { 0.0 } else { Encoder::weight(dim, self.threshold) }
+    }
+
+    pub(super) fn tune_options(&self) -> TuneOptions {
+        TuneOptions { seed: self.seed, ..TuneOptions::default() }
+    }
+}

@@ -1,0 +1,163 @@
+//! Measuring which effort reaches which recall.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use rectool_base::Stream;
+
+use super::progress::Progress;
+use crate::error::AnnError;
+use crate::file::{IndexKind, OperatingPoint, PartWriter};
+use crate::part::Part;
+use crate::search::{self, Reach, Selection, TreeScratch};
+use crate::vectors::Vectors;
+
+/// Cost of one candidate's comparison, in codes scanned: a cache line from memory against 16 bytes
+/// that were asked for ahead. An estimate.
+const CANDIDATE_COST: usize = 24;
+
+/// How efforts are measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TuneOptions {
+    /// Queries that are answered exactly and by search.
+    pub queries: usize,
+    /// Recalls for which the cheapest effort is sought, in rising order.
+    pub targets: Vec<f64>,
+    /// Seed of the choice of queries.
+    pub seed: u64,
+}
+
+impl Default for TuneOptions {
+    fn default() -> Self {
+        let targets = vec![0.80, 0.85, 0.90, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998];
+        Self { queries: 384, targets, seed: 1 }
+    }
+}
+
+/// Results whose recall is measured.
+const K: usize = 10;
+
+/// Measures the efforts of a part again, for queries like `queries`, and writes the part anew.
+///
+/// # Errors
+/// If queries do not fit the part, or it cannot be written.
+pub fn retune(
+    part: &Part,
+    queries: Option<&Vectors<'_>>,
+    options: &TuneOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<OperatingPoint>, AnnError> {
+    let curve = tune(part, queries, options, progress)?;
+    let meta = crate::file::Meta { curve: curve.clone(), ..part.meta.clone() };
+    let mut writer = PartWriter::copy_of(part.sections())?;
+    writer.seal(&meta)?;
+    writer.publish()?;
+    Ok(curve)
+}
+
+/// The cheapest effort found for each target, without those that reach no more than a cheaper one.
+pub(super) fn tune(
+    part: &Part,
+    queries: Option<&Vectors<'_>>,
+    options: &TuneOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<OperatingPoint>, AnnError> {
+    if part.kind() == IndexKind::Flat || part.rows() == 0 {
+        return Ok(Vec::new());
+    }
+    progress.stage("tuning", options.targets.len() + 1);
+    let sample = sample(part, queries, options);
+    let truth = search::search_all(part, &sample, K)?;
+    progress.advance(1);
+    let mut tuner = Tuner { part, sample: &sample, truth: &truth, known: BTreeMap::new() };
+    let mut curve: Vec<OperatingPoint> = Vec::new();
+    for target in &options.targets {
+        let point = tuner.cheapest(*target)?;
+        progress.advance(1);
+        if let Some(point) = point
+            && curve.last().is_none_or(|last| last.recall < point.recall)
+        {
+            curve.push(point);
+        }
+    }
+    Ok(curve)
+}
+
+fn sample(part: &Part, queries: Option<&Vectors<'_>>, options: &TuneOptions) -> Vec<f32> {
+    let from = queries.map_or(part.rows(), Vectors::rows);
+    let mut stream = Stream::new(options.seed, &[3]);
+    let mut out = Vec::new();
+    for _ in 0..options.queries.min(from) {
+        let row = stream.below(from as u64) as usize;
+        match queries {
+            Some(queries) => out.extend_from_slice(queries.row(row)),
+            None => out.extend(part.vector(row).unwrap_or_default()),
+        }
+    }
+    out
+}
+
+/// Candidates tried, from few to many.
+const CANDIDATES: [usize; 9] = [20, 40, 60, 100, 160, 250, 400, 800, 1600];
+
+struct Tuner<'a> {
+    part: &'a Part,
+    sample: &'a [f32],
+    truth: &'a [Vec<u32>],
+    known: BTreeMap<(usize, usize), f64>,
+}
+
+impl Tuner<'_> {
+    /// The cheapest effort that reaches a recall, if one does.
+    fn cheapest(&mut self, target: f64) -> Result<Option<OperatingPoint>, AnnError> {
+        let leaves = self.part.leaves();
+        let per_leaf = 1 + 2 * self.part.rows() / leaves.max(1);
+        let mut best: Option<(usize, OperatingPoint)> = None;
+        for candidates in CANDIDATES {
+            let cost = |leaves: usize| leaves * per_leaf + candidates * CANDIDATE_COST;
+            let limit = match &best {
+                Some((cost, _)) => cost.saturating_sub(candidates * CANDIDATE_COST) / per_leaf,
+                None => leaves,
+            };
+            let limit = limit.min(leaves);
+            // The leaves of a search that would be cheaper than the best so far must be enough.
+            if limit == 0 || self.recall(limit, candidates)? < target {
+                continue;
+            }
+            let (mut low, mut high) = (0, limit);
+            // To within 3 %: finer steps drown in the sampling of queries.
+            while high - low > 1 + high / 32 {
+                let middle = low.midpoint(high);
+                if self.recall(middle, candidates)? < target { low = middle } else { high = middle }
+            }
+            let recall = self.recall(high, candidates)?;
+            if best.as_ref().is_none_or(|(least, _)| cost(high) < *least) {
+                best = Some((cost(high), OperatingPoint { recall, leaves: high, candidates }));
+            }
+        }
+        Ok(best.map(|(_, point)| point))
+    }
+
+    fn recall(&mut self, leaves: usize, candidates: usize) -> Result<f64, AnnError> {
+        if let Some(known) = self.known.get(&(leaves, candidates)) {
+            return Ok(*known);
+        }
+        let (part, dim) = (self.part, self.part.dim());
+        let (tree, selection) = (part.tree(), Selection::all(part.rows()));
+        let hits: Result<Vec<usize>, AnnError> = self
+            .sample
+            .par_chunks_exact(dim)
+            .zip(self.truth)
+            .map_init(TreeScratch::default, |scratch, (query, truth)| {
+                scratch.query.set(query, dim, part.metric())?;
+                scratch.search(&tree, &selection, Reach { leaves, candidates }, K);
+                let found = scratch.found.iter().take(K);
+                Ok(found.filter(|(_, row)| truth.contains(row)).count())
+            })
+            .collect();
+        let all: usize = self.truth.iter().map(Vec::len).sum();
+        let recall = hits?.iter().sum::<usize>() as f64 / all.max(1) as f64;
+        self.known.insert((leaves, candidates), recall);
+        Ok(recall)
+    }
+}

@@ -1,0 +1,13 @@
+//! 4-bit codes of residuals: training, encoding, and the table of a query.
+
+mod codebook;
+mod encode;
+mod table;
+#[cfg(test)]
+mod tests;
+mod train;
+
+pub(crate) use codebook::{Codebook, Entries};
+pub(crate) use encode::{Encoder, pack};
+pub(crate) use table::Table;
+pub(crate) use train::train;

@@ -1,0 +1,69 @@
+//! The small facts of a part, as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::metric::Metric;
+
+/// How a part finds what is near.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IndexKind {
+    /// Compares with every vector, exactly.
+    Flat,
+    /// Compares with the codes of the most promising leaves, then with the vectors of the best.
+    Ivf,
+}
+
+impl IndexKind {
+    /// The name in options and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flat => "flat",
+            Self::Ivf => "ivf",
+        }
+    }
+}
+
+/// An effort and the recall it was measured to reach on sampled queries.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatingPoint {
+    /// Recall@10 on the sample.
+    pub recall: f64,
+    /// Leaves scanned.
+    pub leaves: usize,
+    /// Candidates compared with their vectors.
+    pub candidates: usize,
+}
+
+/// Everything small.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Meta {
+    pub(crate) written_by: String,
+    pub(crate) kind: IndexKind,
+    pub(crate) metric: Metric,
+    pub(crate) rows: usize,
+    pub(crate) dim: usize,
+    pub(crate) seed: u64,
+    pub(crate) leaves: usize,
+    /// λ of second leaves; none if each vector lies in one leaf.
+    pub(crate) spill: Option<f32>,
+    /// How much more an error counts along the vector.
+    pub(crate) weight: f32,
+    /// Mean squared distance of a vector from its nearest centroid: drift is measured against it.
+    pub(crate) distortion: f64,
+    /// Efforts in rising order, with their recall.
+    pub(crate) curve: Vec<OperatingPoint>,
+    pub(crate) namespaces: Vec<NamespaceMeta>,
+    pub(crate) numbers: Vec<String>,
+}
+
+/// Names of a namespace and its tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NamespaceMeta {
+    pub(crate) name: String,
+    /// In rising order.
+    pub(crate) tokens: Vec<String>,
+}

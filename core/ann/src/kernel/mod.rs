@@ -1,0 +1,15 @@
+//! Loops whose speed decides the crate's, and all of its unsafe code.
+
+mod level;
+mod panels;
+mod rows;
+mod scan;
+#[cfg(target_arch = "x86_64")]
+mod scan_x86;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use level::{Arithmetic, Kernel, dispatch};
+pub(crate) use panels::{LANES, Panels, dot, dot_with, dots, square_with};
+pub(crate) use rows::{IntegerQuery, Plane, integer_dots};
+pub(crate) use scan::{BLOCK, GROUP, Line, Scan, scan};

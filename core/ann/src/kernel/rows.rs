@@ -1,0 +1,99 @@
+//! Inner products with rows of whole numbers: the re-ranking of candidates.
+//!
+//! A row of floats becomes 16-bit numbers with one scale per row, cut into a high and a low byte:
+//! value ≈ scale·(256·high + low). The two bytes lie in two planes, so that most candidates cost the
+//! cache lines of the high plane only. All sums are exact whole numbers.
+
+use super::level::{Arithmetic, Kernel, dispatch, prefetch};
+
+/// Rows [N, D] of bytes with sign, one after another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plane<'a> {
+    dim: usize,
+    values: &'a [i8],
+}
+
+impl<'a> Plane<'a> {
+    /// Rows of `dim` bytes each.
+    pub(crate) fn new(dim: usize, values: &'a [i8]) -> Self {
+        Self { dim, values }
+    }
+
+    /// The bytes of one row, if there is such a row.
+    #[inline(always)]
+    pub(crate) fn row(&self, at: usize) -> Option<&'a [i8]> {
+        self.values.get(at.checked_mul(self.dim)?..)?.get(..self.dim)
+    }
+}
+
+/// A query of whole numbers: value ≈ scale·number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct IntegerQuery {
+    pub(crate) values: Vec<i16>,
+    pub(crate) scale: f32,
+}
+
+impl IntegerQuery {
+    /// The nearest whole numbers, as large as sums over D products with bytes allow.
+    pub(crate) fn set(&mut self, query: &[f32]) {
+        let largest = query.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let room = i32::MAX as f32 * 0.99 / (128.0 * query.len().max(1) as f32);
+        let range = room.min(f32::from(i16::MAX)).floor();
+        self.scale = if largest > 0.0 { largest / range } else { 1.0 };
+        let inverse = 1.0 / self.scale;
+        self.values.clear();
+        // A tiny query overflows the inverse: then its products are zeros.
+        let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+        self.values.extend(query.iter().map(|value| (value * inverse).round() as i16));
+    }
+}
+
+/// How many rows ahead the scan of candidates asks for cache lines.
+const AHEAD: usize = 12;
+
+/// The inner product of `query` with each of `rows` of the plane; 0 for a row that is not there.
+///
+/// # Determinism
+/// Whole numbers: every level gives the same.
+pub(crate) fn integer_dots(plane: Plane<'_>, query: &[i16], rows: &[u32], out: &mut Vec<i32>) {
+    out.clear();
+    dispatch(IntegerDots { plane, query, rows, out });
+}
+
+struct IntegerDots<'a> {
+    plane: Plane<'a>,
+    query: &'a [i16],
+    rows: &'a [u32],
+    out: &'a mut Vec<i32>,
+}
+
+impl Kernel for IntegerDots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Self { plane, query, rows, out } = self;
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(next) = rows.get(at + AHEAD) {
+                let start = *next as usize * plane.dim;
+                for line in 0..plane.dim.div_ceil(64).min(4) {
+                    prefetch(plane.values, start + 64 * line);
+                }
+            }
+            out.push(plane.row(*row as usize).map_or(0, |row| integer_dot(row, query)));
+        }
+    }
+}
+
+/// The inner product of a row of bytes and a query.
+#[inline(always)]
+fn integer_dot(row: &[i8], query: &[i16]) -> i32 {
+    let (mut left, mut right) = (row.chunks_exact(32), query.chunks_exact(32));
+    let mut sum = 0i32;
+    for (row, query) in left.by_ref().zip(right.by_ref()) {
+        let products = row.iter().zip(query).map(|(a, b)| i32::from(*a) * i32::from(*b));
+        sum = products.fold(sum, i32::wrapping_add);
+    }
+    let rest = left.remainder().iter().zip(right.remainder());
+    rest.fold(sum, |sum, (a, b)| sum.wrapping_add(i32::from(*a) * i32::from(*b)))
+}

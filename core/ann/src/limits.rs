@@ -1,0 +1,10 @@
+//! Every maximum in one place, with why it is there.
+
+/// Width D of a vector: that of embeddings.
+pub const DIM_MAX: usize = rectool_base::limits::EMBEDDING_DIM_MAX;
+/// Vectors of one part: row numbers are 32 bits wide, and the largest stands for none.
+pub const PART_ROWS_MAX: usize = (1 << 31) - 1;
+/// Results of one query.
+pub const K_MAX: usize = 16_384;
+/// Leaves of a partition: their centroids are compared one by one.
+pub const LEAVES_MAX: usize = 1 << 20;

@@ -1,0 +1,18 @@
+//! An index that changes while it is searched.
+
+mod change;
+mod delta;
+mod index;
+mod manifest;
+mod part;
+mod rebuild;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod wal;
+
+pub use change::Item;
+pub(crate) use delta::Delta;
+pub use index::{Index, Maintenance, build_part, publish};
+pub use rebuild::Rebuild;
+pub use stats::{IndexStats, PartStats};

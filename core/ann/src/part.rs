@@ -1,0 +1,317 @@
+//! One part of an index: a file, opened.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::code::{Codebook, Entries};
+use crate::error::AnnError;
+use crate::file::{Fact, IndexKind, Kind, Leaf, Meta, OperatingPoint, Sections};
+use crate::filter::{AttributeStore, Bits, Filter};
+use crate::kernel::{BLOCK, GROUP, Line, Plane};
+use crate::limits::{DIM_MAX, LEAVES_MAX, PART_ROWS_MAX};
+use crate::metric::Metric;
+
+/// One part of an index, mapped into memory. It never changes; [`crate::Index`] lays changes over it.
+///
+/// ```
+/// use rectool_ann::{BuildOptions, Part, SearchOptions, Vectors, build};
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("items.part");
+/// let vectors = Vectors::new(2, &[1.0, 0.0, 0.0, 1.0, 0.6, 0.6])?;
+/// build(&path, &(&vectors).into(), &BuildOptions::default(), &())?;
+/// let part = Part::open(&path)?;
+/// let hits = part.search(&[2.0, 0.1], &SearchOptions::new(2))?;
+/// assert_eq!((hits[0].id, hits[1].id), (0, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Part {
+    sections: Sections,
+    pub(crate) meta: Meta,
+    /// Filters of late with their rows, the latest last.
+    selected: Mutex<Vec<(Filter, Arc<Selected>)>>,
+}
+
+/// Filters whose rows are kept: serving asks for the same few again and again.
+const FILTERS_KEPT: usize = 32;
+
+/// The rows that satisfy a filter.
+#[derive(Debug)]
+pub(crate) struct Selected {
+    pub(crate) bits: Bits,
+    pub(crate) count: usize,
+}
+
+impl Part {
+    /// Maps a file. Takes milliseconds whatever its size: structure, and the checksums of all but the
+    /// parts that grow with the number of vectors, are compared now; [`Self::verify`] compares all.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is cut off, or is not what a build writes.
+    pub fn open(path: &Path) -> Result<Self, AnnError> {
+        Self::new(Sections::open(path)?)
+    }
+
+    /// Takes the bytes of a file that would be called `path`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, AnnError> {
+        Self::new(Sections::from_bytes(path, bytes)?)
+    }
+
+    fn new(sections: Sections) -> Result<Self, AnnError> {
+        let meta = sections.meta()?;
+        let part = Self { sections, meta, selected: Mutex::default() };
+        part.check()?;
+        Ok(part)
+    }
+
+    fn check(&self) -> Result<(), AnnError> {
+        let Self { sections, meta, .. } = self;
+        let (rows, dim, leaves) = (meta.rows, meta.dim, meta.leaves);
+        if rows > PART_ROWS_MAX || !(1..=DIM_MAX).contains(&dim) || leaves > LEAVES_MAX {
+            let found = format!("{rows} x {dim}, {leaves} leaves");
+            return Err(sections.corrupt("sizes", found, "sizes within the limits"));
+        }
+        let beyond = |point: &&OperatingPoint| point.candidates > PART_ROWS_MAX;
+        if let Some(point) = meta.curve.iter().find(beyond) {
+            return Err(sections.corrupt(
+                "candidates",
+                point.candidates,
+                "numbers within the limits",
+            ));
+        }
+        sections.expect::<u64>(Kind::Ids, 0, rows)?;
+        sections.expect::<u32>(Kind::IdOrder, 0, rows)?;
+        self.check_attributes()?;
+        if meta.kind == IndexKind::Flat {
+            return sections.expect::<f32>(Kind::Rows, 0, rows * dim);
+        }
+        sections.expect::<i8>(Kind::High, 0, rows * dim)?;
+        sections.expect::<i8>(Kind::Low, 0, rows * dim)?;
+        sections.expect::<Fact>(Kind::Facts, 0, rows)?;
+        sections.expect::<f32>(Kind::Centroids, 0, leaves * dim)?;
+        sections.expect::<Leaf>(Kind::Leaves, 0, leaves)?;
+        let biased = meta.metric == Metric::L2;
+        let lines = Codebook::lines(dim, biased);
+        sections.expect::<Line>(Kind::Directory, 0, leaves.div_ceil(BLOCK) * lines)?;
+        for kind in [Kind::Codebook, Kind::DirectoryCodebook] {
+            sections.expect::<Entries>(kind, 0, Codebook::positions(dim, biased))?;
+            sections.verify_section(kind)?;
+        }
+        for kind in [Kind::Centroids, Kind::Leaves, Kind::Directory] {
+            sections.verify_section(kind)?;
+        }
+        let table = sections.values::<Leaf>(Kind::Leaves, 0);
+        let blocks = |leaf: &Leaf| leaf.vectors.div_ceil(BLOCK as u32);
+        let total = table.iter().try_fold(0u32, |at, leaf| {
+            (leaf.block == at).then(|| at.checked_add(blocks(leaf))).flatten()
+        });
+        let Some(total) = total.filter(|_| leaves > 0) else {
+            return Err(sections.corrupt("leaves", "gaps", "blocks without gaps"));
+        };
+        let total = total as usize;
+        sections.expect::<Line>(Kind::Codes, 0, total * lines)?;
+        sections.expect::<u32>(Kind::Lanes, 0, total * BLOCK)
+    }
+
+    fn check_attributes(&self) -> Result<(), AnnError> {
+        let Self { sections, meta, .. } = self;
+        for (index, namespace) in meta.namespaces.iter().enumerate() {
+            sections.expect::<u32>(Kind::TokenStarts, index, meta.rows + 1)?;
+            sections.expect::<u32>(Kind::PostingStarts, index, namespace.tokens.len() + 1)?;
+            let tokens = sections.values::<u32>(Kind::Tokens, index).len();
+            sections.expect::<u32>(Kind::Postings, index, tokens)?;
+        }
+        (0..meta.numbers.len())
+            .try_for_each(|index| sections.expect::<f64>(Kind::Numbers, index, meta.rows))
+    }
+
+    /// Compares every byte with its checksum.
+    ///
+    /// # Errors
+    /// Names the first section that differs.
+    pub fn verify(&self) -> Result<(), AnnError> {
+        self.sections.verify()
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        self.sections.path()
+    }
+
+    /// Bytes of the file.
+    pub fn file_bytes(&self) -> u64 {
+        self.sections.file_bytes()
+    }
+
+    /// Number N of vectors.
+    pub fn rows(&self) -> usize {
+        self.meta.rows
+    }
+
+    /// Width D of a vector.
+    pub fn dim(&self) -> usize {
+        self.meta.dim
+    }
+
+    /// What near means.
+    pub fn metric(&self) -> Metric {
+        self.meta.metric
+    }
+
+    /// How near ones are found.
+    pub fn kind(&self) -> IndexKind {
+        self.meta.kind
+    }
+
+    /// Leaves of the partition; 0 for a flat part.
+    pub fn leaves(&self) -> usize {
+        self.meta.leaves
+    }
+
+    /// Efforts in rising order with the recall that they reached on the sample of the build.
+    pub fn curve(&self) -> &[OperatingPoint] {
+        &self.meta.curve
+    }
+
+    /// The id of each row.
+    pub fn ids(&self) -> &[u64] {
+        self.sections.values(Kind::Ids, 0)
+    }
+
+    /// The row of an id.
+    pub fn row_of(&self, id: u64) -> Option<usize> {
+        let (ids, order) = (self.ids(), self.sections.values::<u32>(Kind::IdOrder, 0));
+        let id_at = |row: &u32| ids.get(*row as usize).copied().unwrap_or(u64::MAX);
+        let at = order.partition_point(|row| id_at(row) < id);
+        order.get(at).filter(|row| id_at(row) == id).map(|row| *row as usize)
+    }
+
+    /// Vectors of a flat part [N, D].
+    pub(crate) fn flat_rows(&self) -> &[f32] {
+        self.sections.values(Kind::Rows, 0)
+    }
+
+    /// Attributes of the vectors.
+    pub(crate) fn attributes(&self) -> AttributeStore<'_> {
+        AttributeStore { sections: &self.sections, meta: &self.meta }
+    }
+
+    /// The rows that satisfy a filter.
+    pub(crate) fn selected(&self, filter: &Filter) -> Arc<Selected> {
+        // A thread that panicked cannot have left the list half changed.
+        let lock = || self.selected.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, found)) = lock().iter().find(|(known, _)| known == filter) {
+            return found.clone();
+        }
+        let bits = self.attributes().rows(filter);
+        let found = Arc::new(Selected { count: bits.count(), bits });
+        let mut kept = lock();
+        if kept.len() >= FILTERS_KEPT {
+            kept.remove(0);
+        }
+        kept.push((filter.clone(), found.clone()));
+        found
+    }
+
+    pub(crate) fn sections(&self) -> &Sections {
+        &self.sections
+    }
+
+    /// What a tree search reads.
+    pub(crate) fn tree(&self) -> Tree<'_> {
+        let Self { sections, meta, .. } = self;
+        let biased = meta.metric == Metric::L2;
+        let codebook = |kind| Codebook { dim: meta.dim, entries: sections.values(kind, 0) };
+        Tree {
+            centroids: sections.values(Kind::Centroids, 0),
+            leaves: sections.values(Kind::Leaves, 0),
+            directory: sections.values(Kind::Directory, 0),
+            directory_codebook: codebook(Kind::DirectoryCodebook),
+            codebook: codebook(Kind::Codebook),
+            lines: Codebook::lines(meta.dim, biased),
+            codes: sections.values(Kind::Codes, 0),
+            lanes: sections.values(Kind::Lanes, 0),
+            rows: StoredRows {
+                high: Plane::new(meta.dim, sections.values(Kind::High, 0)),
+                low: Plane::new(meta.dim, sections.values(Kind::Low, 0)),
+                facts: sections.values(Kind::Facts, 0),
+            },
+        }
+    }
+
+    /// The vector of a row as it is stored: of unit length for cosine, rounded to 16 bits a value in
+    /// a tree. `None` if there is no such row.
+    pub fn vector(&self, row: usize) -> Option<Vec<f32>> {
+        if row >= self.meta.rows {
+            return None;
+        }
+        let dim = self.meta.dim;
+        match self.meta.kind {
+            IndexKind::Flat => self.flat_rows().get(row * dim..)?.get(..dim).map(<[f32]>::to_vec),
+            IndexKind::Ivf => self.tree().rows.vector(row),
+        }
+    }
+}
+
+/// What a tree search reads of a part.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tree<'a> {
+    /// Centroids [L, D].
+    pub(crate) centroids: &'a [f32],
+    pub(crate) leaves: &'a [Leaf],
+    /// Codes of the centroids: the leaves of a search are chosen by them, then exactly.
+    pub(crate) directory: &'a [Line],
+    pub(crate) directory_codebook: Codebook<'a>,
+    pub(crate) codebook: Codebook<'a>,
+    /// Lines of a block.
+    pub(crate) lines: usize,
+    pub(crate) codes: &'a [Line],
+    pub(crate) lanes: &'a [u32],
+    pub(crate) rows: StoredRows<'a>,
+}
+
+impl<'a> Tree<'a> {
+    /// Codes and rows of a leaf's blocks.
+    #[inline]
+    pub(crate) fn blocks(&self, leaf: usize) -> (&'a [Line], &'a [u32]) {
+        let Leaf { block, vectors, .. } = self.leaves[leaf];
+        let (block, blocks) = (block as usize, vectors.div_ceil(BLOCK as u32) as usize);
+        let codes = &self.codes[block * self.lines..][..blocks * self.lines];
+        (codes, &self.lanes[block * BLOCK..][..blocks * BLOCK])
+    }
+}
+
+/// Vectors in two planes of bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredRows<'a> {
+    pub(crate) high: Plane<'a>,
+    pub(crate) low: Plane<'a>,
+    pub(crate) facts: &'a [Fact],
+}
+
+impl StoredRows<'_> {
+    /// Vectors of rows that are there, one after another.
+    pub(crate) fn copy(&self, rows: std::ops::Range<usize>, out: &mut Vec<f32>) {
+        out.clear();
+        for row in rows {
+            let parts = (self.high.row(row), self.low.row(row), self.facts.get(row));
+            if let (Some(high), Some(low), Some(Fact { scale, .. })) = parts {
+                let value =
+                    |(high, low): (&i8, &i8)| (f32::from(*high) * 256.0 + f32::from(*low)) * scale;
+                out.extend(high.iter().zip(low).map(value));
+            }
+        }
+    }
+
+    /// The vector of a row, if there is one.
+    pub(crate) fn vector(&self, row: usize) -> Option<Vec<f32>> {
+        let mut out = Vec::new();
+        self.copy(row..row + 1, &mut out);
+        (!out.is_empty()).then_some(out)
+    }
+}
+
+const _: () = assert!(GROUP == 4, "Codebook::lines counts four positions to a line");

@@ -1,0 +1,82 @@
+//! Searches of one part.
+
+use rayon::prelude::*;
+
+use super::options::{Hit, SearchOptions};
+use super::pool::Pool;
+use super::tree::TreeScratch;
+use super::view::View;
+use crate::error::AnnError;
+use crate::part::Part;
+
+/// Buffers of searches, to be used again: a search in a warm scratch allocates nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    pub(super) tree: TreeScratch,
+    pub(super) pool: Pool,
+    pub(super) found: Vec<(f32, u32)>,
+}
+
+impl Part {
+    /// The vectors nearest to a query \[D\], the nearest first; fewer than k if no more may be found.
+    ///
+    /// # Errors
+    /// If the query or the options do not fit.
+    pub fn search(&self, query: &[f32], options: &SearchOptions) -> Result<Vec<Hit>, AnnError> {
+        let mut out = Vec::with_capacity(options.k.min(1024));
+        self.search_with(query, options, &mut Scratch::default(), &mut out)?;
+        Ok(out)
+    }
+
+    /// As [`Self::search`], with buffers of the caller's; `out` is replaced.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub fn search_with(
+        &self,
+        query: &[f32],
+        options: &SearchOptions,
+        scratch: &mut Scratch,
+        out: &mut Vec<Hit>,
+    ) -> Result<(), AnnError> {
+        View { part: self, dead: None, delta: None }.search(query, options, scratch, out)
+    }
+
+    /// The vectors nearest to each query [Q, D], on all threads of the current rayon pool.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    ///
+    /// # Determinism
+    /// The same results as one query at a time, for any number of threads.
+    pub fn search_batch(
+        &self,
+        queries: &[f32],
+        options: &SearchOptions,
+    ) -> Result<Vec<Vec<Hit>>, AnnError> {
+        let view = View { part: self, dead: None, delta: None };
+        search_batch(queries, self.dim(), |query, scratch, out| {
+            view.search(query, options, scratch, out)
+        })
+    }
+}
+
+/// Answers each query [Q, D] on some thread.
+pub(crate) fn search_batch(
+    queries: &[f32],
+    dim: usize,
+    search: impl Fn(&[f32], &mut Scratch, &mut Vec<Hit>) -> Result<(), AnnError> + Sync,
+) -> Result<Vec<Vec<Hit>>, AnnError> {
+    if !queries.len().is_multiple_of(dim) {
+        let (found, expected) = (queries.len(), format!("a multiple of {dim}"));
+        return Err(AnnError::Shape { what: "values of queries", found, expected });
+    }
+    queries
+        .par_chunks_exact(dim)
+        .map_init(Scratch::default, |scratch, query| {
+            let mut out = Vec::new();
+            search(query, scratch, &mut out)?;
+            Ok(out)
+        })
+        .collect()
+}

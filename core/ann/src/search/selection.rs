@@ -1,0 +1,60 @@
+//! Which rows a search may find, in a part and in the changes laid over it.
+
+use super::query::Query;
+use crate::filter::{Bits, Filter};
+use crate::live::Delta;
+
+/// The rows that a search may find. Rows below `rows` are the part's; those from there on are slots of
+/// the changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Selection<'a> {
+    pub(crate) rows: u32,
+    /// Rows of the part that satisfy the filter; all if there is no filter.
+    pub(crate) allowed: Option<&'a Bits>,
+    /// Rows of the part that were replaced or deleted.
+    pub(crate) dead: Option<&'a Bits>,
+    pub(crate) delta: Option<&'a Delta>,
+    pub(crate) filter: Option<&'a Filter>,
+}
+
+impl Selection<'_> {
+    /// Every row of a part of `rows`.
+    pub(crate) fn all(rows: usize) -> Self {
+        Self { rows: rows as u32, allowed: None, dead: None, delta: None, filter: None }
+    }
+
+    /// Whether a row may be found.
+    #[inline(always)]
+    pub(crate) fn has(&self, row: u32) -> bool {
+        if row >= self.rows {
+            return self.has_slot(row - self.rows);
+        }
+        self.allowed.is_none_or(|bits| bits.has(row))
+            && !self.dead.is_some_and(|bits| bits.has(row))
+    }
+
+    fn has_slot(&self, slot: u32) -> bool {
+        self.delta.is_some_and(|delta| {
+            delta.lives(slot)
+                && self.filter.is_none_or(|filter| {
+                    delta.attributes(slot).is_some_and(|attributes| filter.matches(attributes))
+                })
+        })
+    }
+
+    /// Adds the changes among `rows` to `out`, with their ranks.
+    pub(crate) fn rank_changes(&self, query: &Query, rows: &[u32], out: &mut Vec<(f32, u32)>) {
+        let Some(delta) = self.delta else { return };
+        for row in rows.iter().filter(|row| **row >= self.rows) {
+            if let Some(rank) = delta.rank(query, *row - self.rows) {
+                out.push((rank, *row));
+            }
+        }
+    }
+
+    /// Rows of every change that may be found.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = u32> + '_ {
+        let slots = self.delta.map_or(0, Delta::slots);
+        (0..slots).filter(move |slot| self.has_slot(*slot)).map(move |slot| slot + self.rows)
+    }
+}

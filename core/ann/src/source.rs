@@ -1,0 +1,42 @@
+//! The vectors of a build as they are stored: of unit length for cosine.
+
+use crate::build::BuildInput;
+use crate::metric::Metric;
+use crate::vectors::Vectors;
+
+/// Vectors under a metric.
+#[derive(Clone, Debug)]
+pub(crate) struct Source<'a> {
+    vectors: &'a Vectors<'a>,
+    rows: Option<&'a [u32]>,
+    metric: Metric,
+}
+
+impl<'a> Source<'a> {
+    /// The vectors that `input` asks to index.
+    pub(crate) fn new(input: &BuildInput<'a>, metric: Metric) -> Self {
+        Self { vectors: input.vectors, rows: input.rows, metric }
+    }
+
+    /// Width D.
+    pub(crate) fn dim(&self) -> usize {
+        self.vectors.dim()
+    }
+
+    /// Number N of vectors.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.map_or(self.vectors.rows(), <[u32]>::len)
+    }
+
+    /// Rows [_, D], copied.
+    pub(crate) fn gather(&self, rows: impl ExactSizeIterator<Item = usize>) -> Vec<f32> {
+        let mut out = Vec::with_capacity(rows.len() * self.dim());
+        for row in rows {
+            let start = out.len();
+            let row = self.rows.map_or(row, |rows| rows[row] as usize);
+            out.extend_from_slice(self.vectors.row(row));
+            self.metric.normalize(&mut out[start..]);
+        }
+        out
+    }
+}
