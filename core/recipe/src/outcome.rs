@@ -82,6 +82,7 @@ fn result(session: &Session, record: &Record, data: &ReportData) -> Value {
         "recipe": session.recipe,
         "started": data.started,
         "versions": versions,
+        "tables": data.tables,
     });
     if let Some(placed) = &data.placement {
         result["embedding_plan"] = json!(placed);

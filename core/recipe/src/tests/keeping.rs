@@ -60,9 +60,9 @@ fn mistakes_are_named() {
     for (tables, message) in [
         ("user: #{storage: \"f8\"}", "storage"),
         ("user: #{admission: #{kind: \"count\", sightings: 2}}", "window_steps"),
-        ("user: #{admission: #{kind: \"probability\", p: 1.5}}", "found 1.5, expected 0 to 1"),
+        ("user: #{admission: #{kind: \"probability\", p: 1.5}}", "`p` is 1.5, expected 0 to 1"),
         ("user: #{clip_norm: -1.0}", "`clip_norm`"),
-        ("user: #{expiry: #{after_steps: 0}}", "found 0, expected at least 1"),
+        ("user: #{expiry: #{after_steps: 0}}", "`after_steps` is 0, expected at least 1"),
         ("user: #{clip: 1.0}", "clip"),
     ] {
         let fixture = Fixture::new();

@@ -131,7 +131,7 @@ const REFUSED: &[(&str, (usize, usize), &str, Option<&str>)] = &[
     (
         "memory_per_rank: \"20kB\",",
         (8, 5),
-        "20.0 kB are available: 1.7 kB for tables and",
+        "20.0 kB are available: 1.9 kB for tables and",
         Some("allow each rank"),
     ),
 ];
