@@ -20,7 +20,7 @@ use rectool::embedding::{IndexKind, Init, OptimizerOptions, Pooling};
 use rectool::model::{
     DenseOptimizerOptions, DeviceChoice, DlrmSpec, Environment, EvaluationReport, FeatureSpec,
     IdFeatureSpec, Interaction, LossSpec, MachineLimits, Observer, Overlap, PhaseTimes, Ranker,
-    Schedule, StepReport, TableSpec, TrainJob, TrainSpec, fit,
+    RowSpec, Schedule, StepReport, TableSpec, TrainJob, TrainSpec, fit,
 };
 use serde_json::{Value, json};
 

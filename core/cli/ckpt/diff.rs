@@ -40,17 +40,19 @@ pub(super) fn text(diff: &CheckpointDiff, json: bool) -> String {
 }
 
 fn table_line(table: &TableDiff) -> String {
-    let mut line = format!("table {:<16}", table.name);
-    if table.a != table.b {
-        let side = |shape: Option<[usize; 2]>| match shape {
-            Some([dim, state]) => format!("D {dim} with {state} floats of state"),
-            None => "not there".to_owned(),
-        };
-        line += &format!(" is {} in A and {} in B;", side(table.a), side(table.b));
-    }
-    line += &format!(
-        " rows: {} only in A, {} only in B, {} equal; values differ in {}, by {} at most{}; state in \
+    let side = |shape: Option<[usize; 2]>| match shape {
+        Some([dim, state]) => format!("D {dim} with {state} floats of state"),
+        None => "not there".to_owned(),
+    };
+    let shapes = if table.a == table.b {
+        String::new()
+    } else {
+        format!(" is {} in A and {} in B;", side(table.a), side(table.b))
+    };
+    format!(
+        "table {:<16}{shapes} rows: {} only in A, {} only in B, {} equal; values differ in {}, by {} at most{}; state in \
          {}, by {}; dates in {}; admission {}",
+        table.name,
         table.rows_only_a,
         table.rows_only_b,
         table.rows_equal,
@@ -61,8 +63,7 @@ fn table_line(table: &TableDiff) -> String {
         number(table.state_difference_max),
         table.dates_changed,
         if table.filter_changed { "differs" } else { "equal" },
-    );
-    line
+    )
 }
 
 fn number(difference: Option<f64>) -> String {

@@ -74,7 +74,9 @@ pub fn sample_tables(
                 }
             }
             row = part.end;
-            counts.iter_mut().for_each(|count| count.mark(seen + row));
+            for count in &mut counts {
+                count.mark(seen + row);
+            }
         }
         seen += batch.rows;
         if seen >= SAMPLE_ROWS {

@@ -63,9 +63,10 @@ pub(crate) fn calibration(
     let found = agree(comm, found.map_err(refused))?;
     if comm.rank() == 0 {
         let text = serde_json::to_string_pretty(&found).expect("numbers become text");
-        match &store {
-            Some(store) => store.write(&text),
-            None => tracing::debug!("no folder to keep the calibration in"),
+        if let Some(store) = &store {
+            store.write(&text);
+        } else {
+            tracing::debug!("no folder to keep the calibration in");
         }
     }
     drop(lock);

@@ -110,12 +110,10 @@ fn wish(call: &Call, keys: &[&str], value: &Dynamic) -> Result<Wish, RecipeError
         return Ok(Wish::Any);
     }
     let known = ShardingKind::ALL.map(ShardingKind::name);
-    match ShardingKind::ALL.into_iter().find(|kind| kind.name() == word) {
-        Some(kind) => Ok(Wish::Kind(kind)),
-        None => {
-            let words = || std::iter::once(AUTO).chain(known);
-            let what = format!("is '{word}', expected one of {}", quoted_list(words()));
-            refuse(what, did_you_mean(&word, words()))
-        }
+    if let Some(kind) = ShardingKind::ALL.into_iter().find(|kind| kind.name() == word) {
+        return Ok(Wish::Kind(kind));
     }
+    let words = || std::iter::once(AUTO).chain(known);
+    let what = format!("is '{word}', expected one of {}", quoted_list(words()));
+    refuse(what, did_you_mean(&word, words()))
 }

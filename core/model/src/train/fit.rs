@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 use rectool_base::{Batch, quoted_list};
@@ -108,7 +109,7 @@ pub fn fit(
         let worker = worker.map(|worker| scope.spawn(|| worker.run()));
         // The feed ends with it, and so does the worker.
         let stop = run.train(feed);
-        if let Some(Err(panic)) = worker.map(|worker| worker.join()) {
+        if let Some(Err(panic)) = worker.map(ScopedJoinHandle::join) {
             std::panic::resume_unwind(panic);
         }
         stop

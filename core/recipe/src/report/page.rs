@@ -337,6 +337,16 @@ mod tests {
     use super::*;
     use crate::params::Parameter;
 
+    fn table_size(at: u64) -> TableSize {
+        TableSize {
+            name: format!("C{at}"),
+            rows: at * 81_234,
+            bytes: at * 11_005_952,
+            counts: RowCounts { rejected: 1_000 * at, ..RowCounts::default() },
+            sketch_used: Some(0.25),
+        }
+    }
+
     /// A run that shows every part of the page.
     fn made_up() -> ReportData {
         let loss =
@@ -394,15 +404,7 @@ mod tests {
             evaluations: (0..12).map(evaluation).collect(),
             calibration: (0..12).map(bin).collect(),
             phases: phases.into_iter().map(phase).collect(),
-            tables: (1..6)
-                .map(|at| TableSize {
-                    name: format!("C{at}"),
-                    rows: at * 81_234,
-                    bytes: at * 11_005_952,
-                    counts: RowCounts { rejected: 1_000 * at, ..RowCounts::default() },
-                    sketch_used: Some(0.25),
-                })
-                .collect(),
+            tables: (1..6).map(table_size).collect(),
             versions: vec![
                 ("rectool".into(), "0.1.0".into()),
                 ("libtorch".into(), "2.11.0".into()),

@@ -85,7 +85,9 @@ fn expected_rows_are_believed() {
 }
 
 /// Options, line and column within the recipe, message and hint.
-const REFUSED: &[(&str, (usize, usize), &str, Option<&str>)] = &[
+type Refusal = (&'static str, (usize, usize), &'static str, Option<&'static str>);
+
+const REFUSED: &[Refusal] = &[
     (
         "sharding: \"row_wse\",",
         (8, 5),
