@@ -137,6 +137,36 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> DlrmSpec {
     }
 }
 
+/// How the flags want it trained, on a split of `train_rows` rows.
+fn training(flags: &Flags, train_rows: u64) -> TrainSpec {
+    let batch_size: usize = flags.number("--batch", 8192);
+    let whole_steps = train_rows / batch_size as u64;
+    TrainSpec {
+        batch_size,
+        epochs: 1,
+        steps_max: match flags.number("--steps", 0) {
+            0 => whole_steps,
+            steps => whole_steps.min(steps),
+        },
+        shuffle: Shuffle::None,
+        seed: 1,
+        schedule: Schedule::default(),
+        clip_norm: 0.0,
+        eval_every: 0,
+        early_stop: None,
+        checkpoint_every: 0,
+        checkpoints_kept: 1,
+        checkpoint_full_every: 0,
+        report_every: 1,
+        loader_threads: 1,
+        overlap: match flags.text("--overlap") {
+            Some("off") => Overlap::Off,
+            Some("stale") => Overlap::Stale,
+            _ => Overlap::Keys,
+        },
+    }
+}
+
 fn run(flags: &Flags, data: &Path, dataset: &Path) {
     let threads: usize = flags.number("--threads", 2);
     let comm = rectool::comm::connect().expect("ranks connect");
@@ -161,32 +191,8 @@ fn run(flags: &Flags, data: &Path, dataset: &Path) {
         .expect("the model fits the data");
     let init_s = started.elapsed().as_secs_f64();
 
-    let batch_size: usize = flags.number("--batch", 8192);
-    let whole_steps = train.rows() / batch_size as u64;
-    let spec = TrainSpec {
-        batch_size,
-        epochs: 1,
-        steps_max: match flags.number("--steps", 0) {
-            0 => whole_steps,
-            steps => whole_steps.min(steps),
-        },
-        shuffle: Shuffle::None,
-        seed: 1,
-        schedule: Schedule::default(),
-        clip_norm: 0.0,
-        eval_every: 0,
-        early_stop: None,
-        checkpoint_every: 0,
-        checkpoints_kept: 1,
-        checkpoint_full_every: 0,
-        report_every: 1,
-        loader_threads: 1,
-        overlap: match flags.text("--overlap") {
-            Some("off") => Overlap::Off,
-            Some("stale") => Overlap::Stale,
-            _ => Overlap::Keys,
-        },
-    };
+    let spec = training(flags, train.rows());
+    let batch_size = spec.batch_size;
     let warmup: usize = flags.number("--warmup", 5);
     let mut clock =
         Clock { started: Instant::now(), ends: Vec::new(), phases: PhaseTimes::default(), warmup };
