@@ -34,7 +34,7 @@ pub(crate) struct Sketch {
     past: Vec<u16>,
 }
 
-/// The cells of some buckets' [`Sketch`], as checkpoints keep them.
+/// The cells of some buckets' sketch, as checkpoints keep them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SketchState {
     /// Half windows since the first step.
