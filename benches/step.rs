@@ -18,9 +18,9 @@ use rectool::comm::CommExt;
 use rectool::data::{ChainSpec, Dataset, Shuffle};
 use rectool::embedding::{IndexKind, Init, OptimizerOptions, Pooling};
 use rectool::model::{
-    DenseOptimizerOptions, DeviceChoice, DlrmSpec, Environment, EvaluationReport, FeatureSpec,
-    IdFeatureSpec, Interaction, LossSpec, MachineLimits, Observer, Overlap, PhaseTimes, Ranker,
-    RowSpec, Schedule, StepReport, TableSpec, TrainJob, TrainSpec, fit,
+    Architecture, DenseOptimizerOptions, DeviceChoice, Environment, EvaluationReport, FeatureSpec,
+    IdFeatureSpec, Interaction, LossSpec, MachineLimits, ModelSpec, Observer, Overlap, PhaseTimes,
+    Ranker, RowSpec, Schedule, StepReport, TableSpec, TrainJob, TrainSpec, fit,
 };
 use serde_json::{Value, json};
 
@@ -71,7 +71,7 @@ fn relaunch(flags: &Flags, procs: usize) {
     assert!(status.success(), "mpirun: {status}");
 }
 
-fn model(flags: &Flags, cardinalities: &[u64]) -> DlrmSpec {
+fn model(flags: &Flags, cardinalities: &[u64]) -> ModelSpec {
     let learning_rate = flags.number("--lr", 0.01);
     let (epsilon, initial_accumulator, weight_decay) = (1e-8, 0.0, 0.0);
     let (embedding_optimizer, dense_optimizer) = if flags.text("--optimizer") == Some("sgd") {
@@ -109,13 +109,14 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> DlrmSpec {
         name: name.clone(),
         index: IndexKind::Dense { rows },
         init: Init::Uniform { bound: (rows as f32).powf(-0.5) },
+        dim: None,
         rows: RowSpec::default(),
     };
     let top_mlp = match flags.text("--top") {
         Some("mlperf") => vec![1024, 1024, 512, 256],
         _ => vec![512, 256],
     };
-    DlrmSpec {
+    ModelSpec {
         features: FeatureSpec {
             label: "label".to_owned(),
             weight: None,
@@ -124,6 +125,7 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> DlrmSpec {
             ids: names.iter().enumerate().map(feature).collect(),
             chain: ChainSpec::default(),
         },
+        architecture: Architecture::Dlrm,
         tables: cardinalities.iter().zip(&names).map(table).collect(),
         embedding_dim: flags.number("--dim", 16),
         bottom_mlp: vec![512, 256],

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rectool_base::{Loss, PluginCall, PluginSource, Schema};
 use rectool_data::{ChainOp, DataError, FeatureChain};
 
-use crate::{DlrmSpec, ModelError};
+use crate::{ModelError, ModelSpec};
 
 /// The parts of a model that depend on the columns and the plugins alone.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct BoundSpec {
     pub loss: Arc<dyn Loss>,
 }
 
-impl DlrmSpec {
+impl ModelSpec {
     /// Finds the plugins and fits chain and loss to the columns of `schema`.
     ///
     /// The loss takes its columns as they leave the chain, so that the chain can make them; those

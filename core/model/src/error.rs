@@ -81,16 +81,18 @@ pub enum ModelError {
         /// Weights of that row.
         weights: usize,
     },
-    /// A feature of several vectors in a model that interacts single ones.
+    /// A feature of several vectors in a model that takes single ones.
     #[error(
         "feature `{feature}` is a sequence of {vectors} vectors, expected one vector from each \
-         feature of a DLRM"
+         feature of a `{model}`"
     )]
     Sequence {
         /// The feature.
         feature: String,
         /// Its length L.
         vectors: usize,
+        /// The model's kind.
+        model: &'static str,
     },
     /// The loss left the numbers.
     #[error("step {step}: the loss is {loss}")]
@@ -253,7 +255,7 @@ impl Hint for ModelError {
                     .to_owned(),
             ),
             Self::Sequence { .. } => {
-                Some("pool its ids by `sum`, `mean` or `sqrtn`, with or without weights".to_owned())
+                Some("pool its ids by `sum`, `mean` or `sqrtn`; `din` and towers take sequences".to_owned())
             }
             Self::Diverged { .. } => {
                 Some("lower the learning rates, warm up, or set `clip_norm`".to_owned())

@@ -93,6 +93,11 @@ impl InputPlan {
         Ok(Self { label, labels, weight, of_loss, dense, ids, dense_width })
     }
 
+    /// The width of each dense column.
+    pub(crate) fn dense_widths(&self) -> Vec<usize> {
+        self.dense.iter().map(|column| column.width).collect()
+    }
+
     /// Fails if a label is not one that the loss takes, or a weight is not a number from 0.
     pub(crate) fn check_labels(&self, batch: &Batch) -> Result<(), ModelError> {
         let refuse = |row: usize, what: &str, found, expected, hint| {

@@ -1,8 +1,9 @@
-//! Ranking models on libtorch: DLRM, metrics, trainer, checkpoints.
+//! Ranking models and towers on libtorch: networks, metrics, trainer, checkpoints.
 //!
 //! The only crate that knows libtorch. A [`Ranker`] joins a feature chain, embedding tables and a
 //! dense network; [`fit`] trains it; [`Checkpoint`] brings it back.
 
+mod architecture;
 mod blob;
 mod bound;
 mod checkpoint;
@@ -25,6 +26,10 @@ mod spec;
 mod tests;
 mod train;
 
+pub use architecture::{
+    Architecture, CrossSpec, CrossStructure, DcnV2Spec, DinSpec, HistorySpec, TowerSpec,
+    TwoTowerSpec,
+};
 pub use bound::BoundSpec;
 pub use checkpoint::{
     Chain, Checkpoint, CheckpointDiff, CheckpointManifest, DeltaEntry, ExportColumns, ExportFormat,
@@ -50,7 +55,7 @@ pub use ranker::{Environment, Ranker};
 pub use sample::{SAMPLE_ROWS, TableSample, sample_tables};
 pub use schedule::{DecayShape, Schedule};
 pub use spec::{
-    DlrmSpec, EarlyStop, FeatureSpec, IdFeatureSpec, Interaction, Overlap, RowSpec, StopMetric,
+    EarlyStop, FeatureSpec, IdFeatureSpec, Interaction, ModelSpec, Overlap, RowSpec, StopMetric,
     TableSpec, TrainSpec,
 };
 pub use train::{Best, FitSummary, Stop, TrainJob, TrainingState, fit};

@@ -16,17 +16,17 @@ use crate::input::InputPlan;
 use crate::kernel::RowWork;
 use crate::loss::{Objective, Weighting};
 use crate::negatives::Items;
-use crate::network::{Dlrm, DlrmShape, Network, Pass};
+use crate::network::{Network, Pass, Shape};
 use crate::optim::{clip_by_global_norm, norm_squared};
 use crate::parameters::{Declaration, Parameters};
 use crate::train::Window;
-use crate::{BoundSpec, Compute, DenseOptimizer, DlrmSpec, ModelError, PhaseTimes};
+use crate::{BoundSpec, Compute, DenseOptimizer, ModelError, ModelSpec, PhaseTimes};
 
 /// A model that scores rows, with everything needed to train it.
 ///
 /// Every rank holds one: the dense weights whole, the tables in parts.
 pub struct Ranker {
-    pub(crate) spec: DlrmSpec,
+    pub(crate) spec: ModelSpec,
     pub(crate) comm: Arc<dyn Comm>,
     /// The same, as the tables use it.
     clocked: Arc<Clocked>,
@@ -109,7 +109,7 @@ impl Ranker {
     /// # Determinism
     /// Initial weights are a function of the seed alone: the same for every number of ranks.
     pub fn new(
-        spec: DlrmSpec,
+        spec: ModelSpec,
         schema: &Schema,
         environment: Environment,
     ) -> Result<Self, ModelError> {
@@ -123,7 +123,7 @@ impl Ranker {
     /// # Errors
     /// As there, and if the plan does not fit the tables or the ranks.
     pub fn with_plan(
-        spec: DlrmSpec,
+        spec: ModelSpec,
         schema: &Schema,
         environment: Environment,
         plan: &ShardingPlan,
@@ -140,10 +140,10 @@ impl Ranker {
         let seed = spec.seed;
         let tables = EmbeddingCollection::with_plan(tables, features, seed, tables_comm, plan)?;
         let mut declaration = Declaration::default();
-        let shape = DlrmShape::declare(&spec, input.dense_width, &mut declaration);
+        let shape = Shape::declare(&spec, &input.dense_widths(), &mut declaration)?;
         let row_work = shape.row_work();
         let mut parameters = Parameters::new(declaration, compute.device())?;
-        let network = Dlrm::build(shape, &mut parameters, compute)?;
+        let network = shape.build(&mut parameters, compute)?;
         let optimizer = DenseOptimizer::new(&spec.dense_optimizer, parameters.values().len())?;
         Ok(Self {
             spec,
@@ -168,7 +168,7 @@ impl Ranker {
     }
 
     /// The options it was built from.
-    pub fn spec(&self) -> &DlrmSpec {
+    pub fn spec(&self) -> &ModelSpec {
         &self.spec
     }
 
@@ -186,6 +186,11 @@ impl Ranker {
     /// Every rank must call it.
     pub fn row_counts(&self) -> Result<Vec<RowCounts>, ModelError> {
         Ok(self.tables.row_counts()?)
+    }
+
+    /// Outputs O of a row: 1 for a logit, 2 E for the vectors of two towers.
+    pub fn outputs(&self) -> usize {
+        self.network.width()
     }
 
     /// Weights of the dense part.
@@ -225,7 +230,7 @@ impl Ranker {
         self.objective.demands().prediction
     }
 
-    /// Logits \[B\] of a batch that went through the chain.
+    /// Outputs [B, O] of a batch that went through the chain: of a ranker its logits.
     ///
     /// # Errors
     /// If a value of the batch cannot be used, or a peer failed.
@@ -378,11 +383,12 @@ pub(crate) fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e3
 }
 
-impl DlrmSpec {
+impl ModelSpec {
     /// Tables and features as the embedding engine takes them.
     pub fn tables(&self) -> (Vec<TableOptions>, Vec<FeatureOptions>) {
         let table = |table: &crate::TableSpec| {
             let rows = table.rows.clone();
+            let dim = table.dim.unwrap_or(self.embedding_dim) + self.architecture.weights_per_row();
             let mut optimizer = self.embedding_optimizer.clone();
             if let Some(learning_rate) = rows.learning_rate {
                 optimizer.set_learning_rate(learning_rate);
@@ -396,7 +402,7 @@ impl DlrmSpec {
                 admission: rows.admission,
                 unadmitted: rows.unadmitted,
                 expiry: rows.expiry,
-                ..TableOptions::new(&table.name, self.embedding_dim, optimizer)
+                ..TableOptions::new(&table.name, dim, optimizer)
             }
         };
         let feature = |feature: &crate::IdFeatureSpec| {

@@ -11,7 +11,7 @@ use rectool_embedding::Ids;
 use crate::input::InputPlan;
 use crate::negatives::Items;
 use crate::train::positions;
-use crate::{BoundSpec, DlrmSpec, ModelError};
+use crate::{BoundSpec, ModelError, ModelSpec};
 
 /// Rows of a sample, negatives included: several batches, and read in a moment.
 pub const SAMPLE_ROWS: usize = 1 << 16;
@@ -36,7 +36,7 @@ pub struct TableSample {
 /// # Determinism
 /// A function of spec and split: the same on every rank.
 pub fn sample_tables(
-    spec: &DlrmSpec,
+    spec: &ModelSpec,
     split: &Split,
     plugins: &dyn PluginSource,
 ) -> Result<Vec<TableSample>, ModelError> {

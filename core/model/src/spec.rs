@@ -1,6 +1,6 @@
 //! What a recipe may say about a model and its training: plain options, checked once.
 
-use rectool_base::limits::{BATCH_ROWS_MAX, EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
+use rectool_base::limits::{BATCH_ROWS_MAX, EMBEDDING_DIM_MAX};
 use rectool_base::{ColumnSchema, Schema, SchemaError};
 use rectool_data::{ChainOp, ChainSpec, Shuffle};
 use rectool_embedding::{
@@ -9,7 +9,8 @@ use rectool_embedding::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{DenseOptimizerOptions, LossSpec, ModelError, NegativeSpec, Schedule};
+use crate::architecture::check_widths;
+use crate::{Architecture, DenseOptimizerOptions, LossSpec, ModelError, NegativeSpec, Schedule};
 
 /// Which columns enter the model, and as what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,6 +70,9 @@ pub struct TableSpec {
     pub index: IndexKind,
     /// How new rows start.
     pub init: Init,
+    /// Width of its vectors, where it is not [`ModelSpec::embedding_dim`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dim: Option<usize>,
     /// How its rows are kept.
     #[serde(default, skip_serializing_if = "RowSpec::is_default")]
     pub rows: RowSpec,
@@ -78,7 +82,7 @@ pub struct TableSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RowSpec {
-    /// Learning rate of this table, instead of the one of [`DlrmSpec::embedding_optimizer`].
+    /// Learning rate of this table, instead of the one of [`ModelSpec::embedding_optimizer`].
     pub learning_rate: Option<f32>,
     /// Longest norm of a row's summed gradient.
     pub clip_norm: Option<f32>,
@@ -100,7 +104,7 @@ impl RowSpec {
     }
 }
 
-/// What the top MLP of a [`DlrmSpec`] reads besides the bottom MLP's output.
+/// What the top MLP of a DLRM reads besides the bottom MLP's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interaction {
@@ -113,25 +117,30 @@ pub enum Interaction {
     DotCat,
 }
 
-/// DLRM (Naumov et al., 2019): bottom MLP over dense features, embeddings, interaction, top MLP.
+/// A model: its inputs, tables and dense part, and how they are trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DlrmSpec {
+pub struct ModelSpec {
     /// Inputs.
     pub features: FeatureSpec,
+    /// How the dense part combines them.
+    #[serde(default, skip_serializing_if = "Architecture::is_dlrm")]
+    pub architecture: Architecture,
     /// Tables, one for every name in the features.
     pub tables: Vec<TableSpec>,
-    /// Width D of every embedding and of the bottom MLP's output.
+    /// Width D of every embedding, unless its table has another one, and of the bottom MLP's output.
     pub embedding_dim: usize,
-    /// Hidden widths of the bottom MLP; its last layer, of width D, is added. Unused without dense
-    /// features.
+    /// Hidden widths of a DLRM's bottom MLP; its last layer, of width D, is added. Unused without
+    /// dense features, and by other kinds.
     pub bottom_mlp: Vec<usize>,
-    /// Hidden widths of the top MLP; its last layer, of width 1, is added.
+    /// Hidden widths of the top MLP, or of the only one; its last layer, of width 1, is added. Unused
+    /// by towers, which have their own.
     pub top_mlp: Vec<usize>,
-    /// What the top MLP reads.
+    /// What the top MLP of a DLRM reads.
     #[serde(default)]
     pub interaction: Interaction,
-    /// Share of hidden values of the top MLP that are dropped in training, in [0, 1).
+    /// Share of hidden values of the top MLP, or of the towers', that are dropped in training, in
+    /// [0, 1).
     #[serde(default)]
     pub dropout: f32,
     /// Fused optimizer of every table.
@@ -281,7 +290,7 @@ impl IdFeatureSpec {
     }
 }
 
-impl DlrmSpec {
+impl ModelSpec {
     /// Checks what can be checked without data.
     ///
     /// # Errors
@@ -292,30 +301,19 @@ impl DlrmSpec {
             let expected = format!("1 to {EMBEDDING_DIM_MAX}");
             return Err(ModelError::option("embedding_dim", dim, expected));
         }
-        for (option, widths) in [("bottom_mlp", &self.bottom_mlp), ("top_mlp", &self.top_mlp)] {
-            if let Some(width) = widths.iter().find(|&&width| !(1..=MLP_WIDTH_MAX).contains(&width))
-            {
-                let expected = format!("widths from 1 to {MLP_WIDTH_MAX}");
-                return Err(ModelError::option(option, width, expected));
-            }
-        }
+        check_widths("bottom_mlp", &self.bottom_mlp)?;
+        check_widths("top_mlp", &self.top_mlp)?;
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(ModelError::option("dropout", self.dropout, "0 or more and below 1"));
         }
-        let is_sequence =
-            |feature: &&IdFeatureSpec| matches!(feature.pooling, Pooling::Sequence { .. });
-        if let Some(feature) = self.features.ids.iter().find(is_sequence) {
-            let (feature, vectors) = (feature.name.clone(), feature.pooling.vectors());
-            return Err(ModelError::Sequence { feature, vectors });
-        }
         self.tables().0.iter().try_for_each(TableOptions::check)?;
-        let ids = self.features.ids.len();
-        let vectors = ids + usize::from(!self.features.dense.is_empty());
-        if ids == 0 || (vectors < 2 && self.interaction == Interaction::Dot) {
-            let expected = "at least one id feature, and two vectors to interact";
-            return Err(ModelError::option("ids", format!("{ids} features"), expected));
-        }
-        Ok(())
+        self.architecture.check(self)
+    }
+
+    /// Width of the vectors of a table.
+    pub(crate) fn dim_of(&self, table: &str) -> usize {
+        let table = self.tables.iter().find(|known| known.name == table);
+        table.and_then(|table| table.dim).unwrap_or(self.embedding_dim)
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rectool_base::limits::EMBEDDING_DIM_MAX;
 use rectool_base::{ColumnKind, MISSING_ID, PluginSource, quoted_list};
 use rectool_data::{ChainOp, ChainSpec, ChainStep};
 use rectool_embedding::{Admission, Backing, Expiry, IndexKind, Storage, Unadmitted};
@@ -41,6 +42,8 @@ pub(crate) struct FeatureSet {
     pub(crate) tables: Vec<(String, IndexKind)>,
     /// How each table keeps its rows, where the recipe says.
     pub(crate) row_specs: BTreeMap<String, RowSpec>,
+    /// Widths of tables, where the recipe says.
+    pub(crate) dims: BTreeMap<String, usize>,
     /// Rows that hashed tables will come to have, where the recipe says.
     pub(crate) rows_expected: BTreeMap<String, u64>,
 }
@@ -66,6 +69,7 @@ struct TableOptions {
     index: IndexWord,
     rows: Option<u64>,
     rows_expected: Option<u64>,
+    dim: Option<usize>,
     learning_rate: Option<f32>,
     clip_norm: Option<f32>,
     #[serde(default)]
@@ -147,6 +151,7 @@ impl Features {
         let rows_expected = rows_expected(&options, &tables)?;
         let row_specs =
             tables.iter().map(|(name, table)| (name.clone(), table.rows_spec())).collect();
+        let dims = dims(&options, &tables)?;
         let mut set = FeatureSet {
             call,
             dataset,
@@ -155,6 +160,7 @@ impl Features {
             dense_width,
             tables: Vec::new(),
             row_specs,
+            dims,
             rows_expected,
         };
         set.tables = set.tables_of(&options, &tables)?;
@@ -277,6 +283,24 @@ impl FeatureSet {
         let what = format!("has table '{name}' of {rows} rows, expected 1 to {DENSE_ROWS_MAX}");
         Err(options.refuse("tables", &what, None))
     }
+}
+
+/// The widths that tables have of their own.
+fn dims(
+    options: &Options<'_>,
+    given: &BTreeMap<String, TableOptions>,
+) -> Result<BTreeMap<String, usize>, RecipeError> {
+    let mut dims = BTreeMap::new();
+    for (name, table) in given {
+        let Some(dim) = table.dim else { continue };
+        if !(1..=EMBEDDING_DIM_MAX).contains(&dim) {
+            let what =
+                format!("has table '{name}' of width {dim}, expected 1 to {EMBEDDING_DIM_MAX}");
+            return Err(options.refuse("tables", &what, None));
+        }
+        dims.insert(name.clone(), dim);
+    }
+    Ok(dims)
 }
 
 /// The rows that hashed tables are expected to come to.

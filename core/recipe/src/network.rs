@@ -6,8 +6,8 @@ use rectool_base::limits::{EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
 use rectool_base::{PluginSource, Prediction};
 use rectool_embedding::Init;
 use rectool_model::{
-    DenseOptimizerOptions, DlrmSpec, Interaction, LossSpec, ModelError, TableSpec, dlrm_widths,
-    metric_names,
+    Architecture, DenseOptimizerOptions, Interaction, LossSpec, ModelError, ModelSpec, TableSpec,
+    dlrm_widths, metric_names,
 };
 use rhai::{Dynamic, Map};
 use serde::Deserialize;
@@ -38,7 +38,7 @@ pub(crate) struct Network {
     /// Where the script made it.
     pub(crate) call: Call,
     pub(crate) features: Arc<FeatureSet>,
-    pub(crate) spec: DlrmSpec,
+    pub(crate) spec: ModelSpec,
     /// What a logit stands for.
     pub(crate) prediction: Prediction,
     /// Columns that the loss wants.
@@ -92,7 +92,8 @@ impl Model {
         let embedding_optimizer = of_tables.of_embeddings();
         let dense_optimizer: DenseOptimizerOptions =
             of_layers.of_layers().map_err(|why| options.refuse("dense_optimizer", why, None))?;
-        let spec = DlrmSpec {
+        let spec = ModelSpec {
+            architecture: Architecture::Dlrm,
             tables: plain.tables(&features),
             features: features.spec.clone(),
             embedding_dim: plain.embedding_dim,
@@ -182,7 +183,8 @@ impl Plain {
         let table = |(name, index): &(String, _)| {
             let (name, init) = (name.clone(), init.clone());
             let rows = features.row_specs.get(&name).cloned().unwrap_or_default();
-            TableSpec { name, index: Clone::clone(index), init, rows }
+            let dim = features.dims.get(&name).copied();
+            TableSpec { name, index: Clone::clone(index), init, dim, rows }
         };
         features.tables.iter().map(table).collect()
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::files::hex;
-use crate::{DlrmSpec, TrainingState};
+use crate::{ModelSpec, TrainingState};
 
 /// The value of [`CheckpointManifest::format`].
 pub(super) const FORMAT_NAME: &str = "rectool-checkpoint";
@@ -28,7 +28,7 @@ pub struct CheckpointManifest {
     /// Format version, from 1.
     pub version: u32,
     /// Options of the model, its feature chain among them.
-    pub model: DlrmSpec,
+    pub model: ModelSpec,
     /// Dataset columns that the model reads.
     pub schema: Schema,
     /// Number of ranks that wrote it.

@@ -7,7 +7,7 @@ use rectool_base::PluginCall;
 use super::Checkpoint;
 use super::manifest::{FileEntry, PluginEntry};
 use super::staging::Staging;
-use crate::{DlrmSpec, ModelError, Ranker};
+use crate::{ModelError, ModelSpec, Ranker};
 
 /// The folder's name.
 const FOLDER: &str = "plugins";
@@ -49,7 +49,7 @@ pub(super) fn entries(ranker: &Ranker, files: &[FileEntry]) -> Vec<PluginEntry> 
 
 /// Fails if the checkpoint was made with other code under the name of one of `wanted`'s plugins:
 /// weights that learnt from one function's output mean nothing to another's.
-pub(super) fn expect_same(checkpoint: &Checkpoint, wanted: &DlrmSpec) -> Result<(), ModelError> {
+pub(super) fn expect_same(checkpoint: &Checkpoint, wanted: &ModelSpec) -> Result<(), ModelError> {
     let identity = |version: &str, sha256: &str| format!("{version} (sha256 {sha256})");
     for (_, call) in wanted.plugins() {
         let mut own = checkpoint.manifest().plugins.iter().filter(|own| own.name == call.name);

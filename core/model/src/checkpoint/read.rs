@@ -11,7 +11,7 @@ use super::chain::Chain;
 use super::manifest::{CheckpointManifest, DENSE_FILE, Link, MANIFEST_FILE, TableEntry};
 use super::saved::Saved;
 use super::{dense, manifest_check, misfit, plugins};
-use crate::{DlrmSpec, Environment, ModelError, Ranker, TrainingState};
+use crate::{Environment, ModelError, ModelSpec, Ranker, TrainingState};
 
 /// Rows that go to the tables in one call.
 const ROWS_AT_ONCE: usize = 1 << 14;
@@ -193,7 +193,7 @@ impl Checkpoint {
         }
     }
 
-    fn expect_model(&self, wanted: &DlrmSpec) -> Result<(), ModelError> {
+    fn expect_model(&self, wanted: &ModelSpec) -> Result<(), ModelError> {
         let json = |spec| serde_json::to_value(spec).expect("a spec is plain data");
         let (found, wanted) = (json(&self.manifest.model), json(wanted));
         match difference(String::new(), &found, &wanted) {

@@ -6,7 +6,7 @@ use super::mlp::{Activation, MlpShape};
 use super::{Network, dlrm_fused::FusedDlrm, dlrm_tensor::TensorDlrm};
 use crate::kernel::{self, DropoutRate, FirstVector, Place, RowWork, SelfDots};
 use crate::parameters::{Declaration, Parameters};
-use crate::{Compute, DlrmSpec, Interaction, ModelError};
+use crate::{Compute, Interaction, ModelError, ModelSpec};
 
 /// Rows of the top MLP's input are padded to a multiple of this many floats (64 bytes), so that they
 /// start on cache lines.
@@ -59,7 +59,7 @@ pub fn dlrm_widths(
 }
 
 impl DlrmShape {
-    pub(crate) fn declare(spec: &DlrmSpec, dense: usize, declaration: &mut Declaration) -> Self {
+    pub(crate) fn declare(spec: &ModelSpec, dense: usize, declaration: &mut Declaration) -> Self {
         let features = spec.features.ids.len();
         let dim = spec.embedding_dim;
         let hidden = (spec.bottom_mlp.as_slice(), spec.top_mlp.as_slice());

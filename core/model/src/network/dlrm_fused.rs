@@ -279,6 +279,10 @@ impl Network for FusedDlrm {
         (&mut self.vectors.slice_mut()[..len], &self.stages.shape.layout)
     }
 
+    fn width(&self) -> usize {
+        1
+    }
+
     fn forward(&mut self, parameters: &Parameters, pass: Pass) -> Result<&[f32], ModelError> {
         self.stages.prepare_forward(parameters, pass);
         let (rows, width) = (self.rows, self.stages.shape.layout.row_stride);

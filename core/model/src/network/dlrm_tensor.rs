@@ -129,6 +129,10 @@ impl Network for TensorDlrm {
         (&mut self.vectors.slice_mut()[..len], &self.shape.layout)
     }
 
+    fn width(&self) -> usize {
+        1
+    }
+
     fn forward(&mut self, _parameters: &Parameters, pass: Pass) -> Result<&[f32], ModelError> {
         let vectors = self.upload(&self.vectors)?;
         let dense = self.upload(&self.dense)?;

@@ -1,4 +1,4 @@
-//! The dense part of a model: from dense features and pooled embeddings to logits and back.
+//! The dense part of a model: from dense features and pooled embeddings to outputs and back.
 
 mod dlrm;
 mod dlrm_fused;
@@ -8,6 +8,7 @@ mod mlp_fused;
 mod mlp_tensor;
 #[cfg(test)]
 mod reference;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use crate::parameters::Parameters;
 
 pub use dlrm::dlrm_widths;
 pub(crate) use dlrm::{Dlrm, DlrmShape};
+pub(crate) use shape::Shape;
 
 /// Whether a forward pass is part of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +50,17 @@ pub(crate) trait Network: Send {
     /// Where pooled embeddings go.
     fn embeddings_mut(&mut self) -> (&mut [f32], &Layout);
 
-    /// Logits \[B\].
+    /// Outputs O of a row: a ranker's logits, or the query's vector and then the candidate's.
+    fn width(&self) -> usize;
+
+    /// The outputs, [B, O] row-major.
     fn forward(&mut self, parameters: &Parameters, pass: Pass) -> Result<&[f32], ModelError>;
 
-    /// Writes the gradients of all parameters and of the embeddings, given that of the logits \[B\].
+    /// Writes the gradients of all parameters and of the embeddings, given that of the outputs [B, O].
     fn backward(
         &mut self,
         parameters: &mut Parameters,
-        logit_gradient: &[f32],
+        output_gradient: &[f32],
     ) -> Result<(), ModelError>;
 
     /// The gradient with respect to the pooled embeddings.

@@ -14,8 +14,8 @@ use tch::Device;
 use super::{Dlrm, DlrmShape, Pass};
 use crate::parameters::{Declaration, Parameters};
 use crate::{
-    Compute, DenseOptimizer, DenseOptimizerOptions, DlrmSpec, FeatureSpec, IdFeatureSpec,
-    Interaction, sigmoid,
+    Compute, DenseOptimizer, DenseOptimizerOptions, FeatureSpec, IdFeatureSpec, Interaction,
+    ModelSpec, sigmoid,
 };
 
 #[derive(Deserialize)]
@@ -61,7 +61,7 @@ fn hidden(layers: &[Linear]) -> Vec<usize> {
     layers[..layers.len() - 1].iter().map(|layer| layer.bias.len()).collect()
 }
 
-fn spec(golden: &Golden) -> DlrmSpec {
+fn spec(golden: &Golden) -> ModelSpec {
     let sgd = golden.learning_rate;
     let feature = |at: usize| IdFeatureSpec {
         name: at.to_string(),
@@ -71,7 +71,7 @@ fn spec(golden: &Golden) -> DlrmSpec {
         pooling: Pooling::Sum,
         weights: None,
     };
-    DlrmSpec {
+    ModelSpec {
         features: FeatureSpec {
             label: "label".to_owned(),
             weight: None,
@@ -80,6 +80,7 @@ fn spec(golden: &Golden) -> DlrmSpec {
             ids: (0..golden.start.tables.len()).map(feature).collect(),
             chain: rectool_data::ChainSpec::default(),
         },
+        architecture: crate::Architecture::Dlrm,
         tables: Vec::new(),
         embedding_dim: golden.start.tables[0][0].len(),
         bottom_mlp: hidden(&golden.start.bottom),
@@ -97,7 +98,7 @@ fn spec(golden: &Golden) -> DlrmSpec {
     }
 }
 
-fn tables(golden: &Golden, spec: &DlrmSpec) -> EmbeddingCollection {
+fn tables(golden: &Golden, spec: &ModelSpec) -> EmbeddingCollection {
     let table = |(at, rows): (usize, &Vec<Vec<f32>>)| TableOptions {
         index: IndexKind::Dense { rows: rows.len() as u64 },
         ..TableOptions::new(at.to_string(), spec.embedding_dim, spec.embedding_optimizer.clone())

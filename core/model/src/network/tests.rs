@@ -5,7 +5,7 @@ use tch::Device;
 
 use super::{Dlrm, DlrmShape, Network, Pass};
 use crate::parameters::{Declaration, Parameters};
-use crate::{Compute, DenseOptimizerOptions, DlrmSpec, FeatureSpec, IdFeatureSpec, Interaction};
+use crate::{Compute, DenseOptimizerOptions, FeatureSpec, IdFeatureSpec, Interaction, ModelSpec};
 
 const ROWS: usize = 9;
 
@@ -24,7 +24,7 @@ const CASES: [Case; 6] = [
     Case { dense: 0, interaction: Interaction::DotCat, dropout: 0.0 },
 ];
 
-fn spec(case: &Case) -> DlrmSpec {
+fn spec(case: &Case) -> ModelSpec {
     let feature = |at: usize| IdFeatureSpec {
         name: format!("C{at}"),
         column: "ids".to_owned(),
@@ -33,7 +33,7 @@ fn spec(case: &Case) -> DlrmSpec {
         pooling: rectool_embedding::Pooling::Sum,
         weights: None,
     };
-    DlrmSpec {
+    ModelSpec {
         features: FeatureSpec {
             label: "label".to_owned(),
             weight: None,
@@ -42,6 +42,7 @@ fn spec(case: &Case) -> DlrmSpec {
             ids: (0..4).map(feature).collect(),
             chain: rectool_data::ChainSpec::default(),
         },
+        architecture: crate::Architecture::Dlrm,
         tables: Vec::new(),
         embedding_dim: 5,
         bottom_mlp: vec![7, 6],

@@ -7,7 +7,7 @@ use rectool_comm::{Comm, CommError, Solo, on_ranks};
 
 use super::native::{call, dataset, environment, model, training};
 use crate::{
-    DlrmSpec, EarlyStop, Evaluation, EvaluationReport, LossSpec, ModelError, Observer, Ranker,
+    EarlyStop, Evaluation, EvaluationReport, LossSpec, ModelError, ModelSpec, Observer, Ranker,
     StepReport, StopMetric, TrainJob, TrainSpec, fit,
 };
 
@@ -31,7 +31,7 @@ impl Observer for Told {
 fn train(
     comm: Arc<dyn Comm>,
     data: &rectool_data::Dataset,
-    spec: DlrmSpec,
+    spec: ModelSpec,
     how: &TrainSpec,
 ) -> Result<(Vec<f32>, Told, Evaluation), ModelError> {
     let (train, valid) = (data.split("train")?, data.split("valid")?);

@@ -13,8 +13,9 @@ use rectool_data::{ChainOp, ChainStep, Dataset, DatasetWriter, Shuffle, WriterOp
 use rectool_embedding::{IndexKind, Init, OptimizerOptions, Pooling};
 
 use crate::{
-    Bce, DenseOptimizerOptions, DeviceChoice, DlrmSpec, Environment, FeatureSpec, IdFeatureSpec,
-    Interaction, LossSpec, Overlap, RowSpec, Schedule, TableSpec, TrainSpec,
+    Architecture, Bce, DenseOptimizerOptions, DeviceChoice, Environment, FeatureSpec,
+    IdFeatureSpec, Interaction, LossSpec, ModelSpec, Overlap, RowSpec, Schedule, TableSpec,
+    TrainSpec,
 };
 
 /// A call of the plugin `name`; its hash is made of name and `build`.
@@ -324,7 +325,7 @@ pub(crate) fn dataset(folder: &Path) -> Dataset {
 }
 
 /// A small model with `loss`, on users, items and the column `dense`.
-pub(crate) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainStep>) -> DlrmSpec {
+pub(crate) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainStep>) -> ModelSpec {
     let feature = |name: &&str| IdFeatureSpec {
         name: (*name).to_owned(),
         column: (*name).to_owned(),
@@ -337,9 +338,10 @@ pub(crate) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainS
         name: (*name).to_owned(),
         index: IndexKind::Hash,
         init: Init::Uniform { bound: 0.05 },
+        dim: None,
         rows: RowSpec::default(),
     };
-    DlrmSpec {
+    ModelSpec {
         features: FeatureSpec {
             label: "click".to_owned(),
             weight: None,
@@ -348,6 +350,7 @@ pub(crate) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainS
             ids: ids.iter().map(feature).collect(),
             chain: rectool_data::ChainSpec { steps: chain },
         },
+        architecture: Architecture::Dlrm,
         tables: ids.iter().map(table).collect(),
         embedding_dim: 4,
         bottom_mlp: vec![8],

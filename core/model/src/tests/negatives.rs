@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rectool_comm::{Comm, Solo, on_ranks};
 
 use super::native::{call, choices, environment, model, training};
-use crate::{DlrmSpec, Evaluation, LossSpec, NegativeSpec, Quiet, Ranker, TrainJob, fit, latest};
+use crate::{Evaluation, LossSpec, ModelSpec, NegativeSpec, Quiet, Ranker, TrainJob, fit, latest};
 
-fn spec(loss: LossSpec) -> DlrmSpec {
+fn spec(loss: LossSpec) -> ModelSpec {
     let mut spec = model(loss, "dense", &["user", "item", "kind"], Vec::new());
     spec.features.negatives = Some(NegativeSpec {
         sampler: call("uniform", "a"),
@@ -26,7 +26,7 @@ fn spec(loss: LossSpec) -> DlrmSpec {
 fn train(
     comm: Arc<dyn Comm>,
     data: &rectool_data::Dataset,
-    spec: DlrmSpec,
+    spec: ModelSpec,
     folder: Option<&std::path::Path>,
 ) -> (Vec<f32>, Evaluation) {
     let (train, valid) = (data.split("train").unwrap(), data.split("valid").unwrap());

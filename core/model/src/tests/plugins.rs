@@ -9,11 +9,11 @@ use rectool_data::{ChainOp, ChainStep};
 
 use super::native::{Native, call, dataset, environment, model, step, training};
 use crate::{
-    Checkpoint, DlrmSpec, Environment, LossSpec, ModelError, Quiet, Ranker, TrainJob, fit, latest,
+    Checkpoint, Environment, LossSpec, ModelError, ModelSpec, Quiet, Ranker, TrainJob, fit, latest,
 };
 
 /// Trains, and writes a checkpoint into `folder`.
-fn trained(data: &rectool_data::Dataset, spec: DlrmSpec, folder: &std::path::Path) -> Ranker {
+fn trained(data: &rectool_data::Dataset, spec: ModelSpec, folder: &std::path::Path) -> Ranker {
     let train = data.split("train").unwrap();
     let mut ranker = Ranker::new(spec, data.schema(), environment(Arc::new(Solo))).unwrap();
     let (spec, checkpoints) = (&training(), Some(folder));
@@ -108,7 +108,7 @@ fn a_checkpoint_keeps_its_plugins_and_takes_no_others() {
     assert!(error.to_string().contains("double-a.wat: checksum"), "{error}");
     fs::write(&component, "double-a").unwrap();
 
-    let load = |spec: DlrmSpec| {
+    let load = |spec: ModelSpec| {
         let mut ranker = Ranker::new(spec, data.schema(), environment(Arc::new(Solo))).unwrap();
         checkpoint.load(&mut ranker).map(drop)
     };

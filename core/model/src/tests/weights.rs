@@ -9,7 +9,7 @@ use rectool_data::{Dataset, DatasetWriter, WriterOptions};
 use rectool_embedding::{Keep, Pooling};
 
 use super::native::{environment, model, training};
-use crate::{DlrmSpec, LossSpec, ModelError, Quiet, Ranker, TrainJob, fit};
+use crate::{LossSpec, ModelError, ModelSpec, Quiet, Ranker, TrainJob, fit};
 
 /// Clicks on lists of tags, of which each has a taste that counts by its weight.
 fn dataset(folder: &Path) -> Dataset {
@@ -48,7 +48,7 @@ fn dataset(folder: &Path) -> Dataset {
     Dataset::open(&folder.join("data")).unwrap()
 }
 
-fn spec(pooling: Pooling, weights: Option<&str>) -> DlrmSpec {
+fn spec(pooling: Pooling, weights: Option<&str>) -> ModelSpec {
     let mut spec = model(LossSpec::Bce, "dense", &["tags"], Vec::new());
     spec.features.ids[0].pooling = pooling;
     spec.features.ids[0].weights = weights.map(str::to_owned);

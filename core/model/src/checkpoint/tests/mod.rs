@@ -16,12 +16,12 @@ use super::Chain;
 use super::read::{STEP_PREFIX, listed};
 use crate::tests::native::{dataset, environment, model, training};
 use crate::{
-    Checkpoint, DlrmSpec, LossSpec, Quiet, Ranker, RecipeEntry, TrainJob, TrainSpec, TrainingState,
-    fit,
+    Checkpoint, LossSpec, ModelSpec, Quiet, Ranker, RecipeEntry, TrainJob, TrainSpec,
+    TrainingState, fit,
 };
 
 /// A model with a hashed and a dense table.
-fn spec() -> DlrmSpec {
+fn spec() -> ModelSpec {
     let mut spec = model(LossSpec::Bce, "dense", &["user", "item"], Vec::new());
     spec.tables[1].index = rectool_embedding::IndexKind::Dense { rows: 9 };
     spec
