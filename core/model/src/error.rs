@@ -255,7 +255,8 @@ impl Hint for ModelError {
                     .to_owned(),
             ),
             Self::Sequence { .. } => {
-                Some("pool its ids by `sum`, `mean` or `sqrtn`; `din` and towers take sequences".to_owned())
+                let hint = "pool its ids by `sum`, `mean` or `sqrtn`; `din` and towers take sequences";
+                Some(hint.to_owned())
             }
             Self::Diverged { .. } => {
                 Some("lower the learning rates, warm up, or set `clip_norm`".to_owned())

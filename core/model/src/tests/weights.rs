@@ -127,7 +127,7 @@ fn a_dlrm_takes_no_sequences() {
     assert!(matches!(error, ModelError::Sequence { vectors: 3, .. }));
     assert_eq!(
         error.to_string(),
-        "feature `tags` is a sequence of 3 vectors, expected one vector from each feature of a DLRM"
+        "feature `tags` is a sequence of 3 vectors, expected one vector from each feature of a `dlrm`"
     );
     assert!(error.hint().unwrap().contains("`sqrtn`"));
 }
