@@ -1,10 +1,10 @@
 //! How the dense part of a model combines its inputs.
 
 use rectool_base::limits::MLP_WIDTH_MAX;
-use rectool_embedding::Pooling;
+use rectool_embedding::Init;
 use serde::{Deserialize, Serialize};
 
-use crate::{IdFeatureSpec, Interaction, ModelError, ModelSpec};
+use crate::{IdFeatureSpec, Interaction, ModelError, ModelSpec, TableSpec};
 
 /// Layers of one cross network.
 const CROSS_LAYERS_MAX: usize = 32;
@@ -205,10 +205,11 @@ impl DinSpec {
         check_widths("attention_mlp", &self.attention_mlp)?;
         let history = find(spec, "history", &self.history)?;
         let target = find(spec, "target", &self.target)?;
-        if !is_sequence(history) {
+        if !history.is_sequence() {
             let expected = "a feature pooled as a sequence";
             return Err(ModelError::option("history", &history.name, expected));
         }
+        expect_start(spec, history)?;
         let widths = [history, target].map(|feature| spec.dim_of(&feature.table));
         if widths[0] != widths[1] {
             let expected = format!("a feature of width {} like the history's", widths[0]);
@@ -221,8 +222,14 @@ impl DinSpec {
 
 impl TwoTowerSpec {
     fn check(&self, spec: &ModelSpec) -> Result<(), ModelError> {
+        expect_ids(spec, true, "")?;
         self.query.check("query", spec)?;
         self.candidate.check("candidate", spec)?;
+        let used = |name| self.query.ids.contains(name) || self.candidate.ids.contains(name);
+        if let Some(feature) = spec.features.ids.iter().find(|feature| !used(&feature.name)) {
+            let found = format!("`{}` in no tower", feature.name);
+            return Err(ModelError::option("ids", found, "each feature in a tower"));
+        }
         let known = |tower: &TowerSpec| tower.mlp.last().copied();
         if let (Some(query), Some(candidate)) = (known(&self.query), known(&self.candidate))
             && query != candidate
@@ -243,10 +250,11 @@ impl TowerSpec {
         }
         for name in &self.ids {
             let feature = find(spec, &option("ids"), name)?;
-            if is_sequence(feature) && self.history.is_none() {
+            if feature.is_sequence() && self.history.is_none() {
                 let expected = format!("a way to pool the sequence `{name}`");
                 return Err(ModelError::option(option("history"), "absent", expected));
             }
+            expect_start(spec, feature)?;
         }
         if let Some(name) = self.dense.iter().find(|name| !spec.features.dense.contains(name)) {
             let expected = "names of dense columns of the model";
@@ -266,10 +274,6 @@ impl TowerSpec {
     }
 }
 
-fn is_sequence(feature: &IdFeatureSpec) -> bool {
-    matches!(feature.pooling, Pooling::Sequence { .. })
-}
-
 /// The feature `name`, which `option` names.
 fn find<'a>(
     spec: &'a ModelSpec,
@@ -282,7 +286,7 @@ fn find<'a>(
 
 /// Fails if a feature other than `except` is a sequence.
 fn refuse_sequences(spec: &ModelSpec, except: &str) -> Result<(), ModelError> {
-    let wrong = |feature: &&IdFeatureSpec| is_sequence(feature) && feature.name != except;
+    let wrong = |feature: &&IdFeatureSpec| feature.is_sequence() && feature.name != except;
     let Some(feature) = spec.features.ids.iter().find(wrong) else { return Ok(()) };
     let (feature, vectors) = (feature.name.clone(), feature.pooling.vectors());
     Err(ModelError::Sequence { feature, vectors, model: spec.architecture.name() })
@@ -301,6 +305,18 @@ fn expect_one_dim(spec: &ModelSpec) -> Result<(), ModelError> {
             Err(ModelError::option(format!("tables.{}.dim", table.name), found, expected))
         }
         None => Ok(()),
+    }
+}
+
+/// Fails if a sequence reads rows that begin as zeros: they would be left out, and never be trained.
+fn expect_start(spec: &ModelSpec, feature: &IdFeatureSpec) -> Result<(), ModelError> {
+    let of_feature = |table: &&TableSpec| table.name == feature.table && table.init == Init::Zero;
+    match spec.tables.iter().find(of_feature) {
+        Some(table) if feature.is_sequence() => {
+            let expected = "other initial values, as a sequence leaves out vectors of zeros";
+            Err(ModelError::option(format!("tables.{}.init", table.name), "zero", expected))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -45,7 +45,7 @@ pub use kernel::{
 pub use loss::{Bce, LossSpec, sigmoid};
 pub use metric::{CalibrationBin, Evaluation, Evaluator, MetricError, Running, metric_names};
 pub use negatives::NegativeSpec;
-pub use network::dlrm_widths;
+pub use network::{DenseOutline, dense_outline, dlrm_widths};
 pub use observer::{EvaluationReport, Observer, PhaseTimes, Quiet, StepReport};
 pub use optim::{
     DenseOptimizer, DenseOptimizerOptions, ParameterError, StateError, clip_by_global_norm,

@@ -35,6 +35,11 @@ pub(crate) struct Declaration {
 }
 
 impl Declaration {
+    /// The entries so far.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
     /// Adds an entry and returns its index.
     pub(crate) fn add(&mut self, name: String, shape: &[usize]) -> usize {
         let entry = Entry { name, shape: shape.to_vec(), offset: self.len };

@@ -284,6 +284,11 @@ impl FeatureSpec {
 }
 
 impl IdFeatureSpec {
+    /// Whether each of its ids keeps a vector of its own.
+    pub fn is_sequence(&self) -> bool {
+        matches!(self.pooling, Pooling::Sequence { .. })
+    }
+
     /// The columns it reads.
     pub fn columns(&self) -> impl Iterator<Item = &String> {
         std::iter::once(&self.column).chain(&self.weights)

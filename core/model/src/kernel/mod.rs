@@ -5,6 +5,7 @@
 
 mod aligned;
 mod dropout;
+mod elementwise;
 mod gemm;
 #[cfg(target_arch = "x86_64")]
 mod gemm_x86;
@@ -19,6 +20,7 @@ mod vector_x86;
 
 pub(crate) use dropout::dropout_panels;
 pub use dropout::{DropoutKey, DropoutRate, dropout};
+pub(crate) use elementwise::{add, add_scaled, cross, cross_back, dot, gate, gate_back};
 pub(crate) use gemm::{
     Around, Finish, Start, Write, add_column_sums, mask, multiply, multiply_transposed,
 };

@@ -1,5 +1,6 @@
 //! The layout of every matrix that takes part in a product: panels of 16 columns.
 
+use super::Place;
 use super::aligned::Aligned;
 
 /// Columns of a panel: one cache line of a row.
@@ -58,19 +59,37 @@ impl Panels {
         self.columns = columns;
     }
 
+    /// The lines of the first `rows` rows, panel by panel.
+    pub(crate) fn lines(&self, rows: usize) -> impl Iterator<Item = &[f32]> {
+        let panels = self.values().chunks_exact(self.rows * PANEL).take(self.count());
+        panels.map(move |panel| &panel[..rows * PANEL])
+    }
+
+    /// As [`Panels::lines`], for writing.
+    pub(crate) fn lines_mut(&mut self, rows: usize) -> impl Iterator<Item = &mut [f32]> {
+        let (stride, count) = (self.rows * PANEL, self.count());
+        let panels = self.values_mut().chunks_exact_mut(stride).take(count);
+        panels.map(move |panel| &mut panel[..rows * PANEL])
+    }
+
     /// Takes over the first `columns` values of each row of `from` [n, stride]; rows from n to the
     /// next multiple of 8 become zero.
     pub(crate) fn write_rows(&mut self, from: &[f32], stride: usize) {
+        self.write_rows_at(from, Place { stride, offset: 0 });
+    }
+
+    /// As [`Panels::write_rows`], of the `columns` values from the place's offset on.
+    pub(crate) fn write_rows_at(&mut self, from: &[f32], Place { stride, offset }: Place) {
         let (rows, columns) = (self.rows, self.columns);
         let given = from.len() / stride;
         assert!(
-            given <= rows && columns <= stride,
-            "{given} rows of {stride} for [{rows}, {columns}]"
+            given <= rows && offset + columns <= stride,
+            "{given} rows of {stride} for [{rows}, {columns}] from {offset} on"
         );
         let padded = given.next_multiple_of(ROW_TILE).min(rows);
         for (at, panel) in self.values_mut().chunks_exact_mut(rows * PANEL).enumerate() {
             let Some(width) = columns.checked_sub(at * PANEL) else { break };
-            let (first, width) = (at * PANEL, width.min(PANEL));
+            let (first, width) = (offset + at * PANEL, width.min(PANEL));
             let lines = panel.chunks_exact_mut(PANEL).zip(from.chunks_exact(stride));
             if width == PANEL {
                 lines.for_each(|(line, row)| line.copy_from_slice(&row[first..first + PANEL]));

@@ -2,8 +2,10 @@
 
 use rectool_embedding::Layout;
 
+use super::dlrm_fused::DlrmStages;
+use super::fused::Fused;
 use super::mlp::{Activation, MlpShape};
-use super::{Network, dlrm_fused::FusedDlrm, dlrm_tensor::TensorDlrm};
+use super::{Network, dlrm_tensor::TensorDlrm};
 use crate::kernel::{self, DropoutRate, FirstVector, Place, RowWork, SelfDots};
 use crate::parameters::{Declaration, Parameters};
 use crate::{Compute, Interaction, ModelError, ModelSpec};
@@ -154,7 +156,7 @@ impl Dlrm {
         shape.top.init(parameters, shape.seed);
         parameters.publish();
         Ok(match compute {
-            Compute::Fused => Box::new(FusedDlrm::new(shape)?),
+            Compute::Fused => Box::new(Fused::new(DlrmStages::new(shape))?),
             Compute::Tensor(device) => Box::new(TensorDlrm::new(shape, parameters, device)?),
         })
     }

@@ -10,6 +10,13 @@ pub(crate) enum Activation {
     None,
 }
 
+/// Which of several linear layers has a bias: one before another would be the same as one behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bias {
+    None,
+    Last,
+}
+
 /// One linear layer.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerShape {
@@ -18,8 +25,8 @@ pub(crate) struct LayerShape {
     pub(crate) activation: Activation,
     /// Entry of the weight [outputs, inputs].
     pub(crate) weight: usize,
-    /// Entry of the bias [outputs].
-    pub(crate) bias: usize,
+    /// Entry of the bias [outputs], if there is one.
+    pub(crate) bias: Option<usize>,
 }
 
 /// A stack of linear layers.
@@ -55,7 +62,7 @@ impl MlpShape {
         let mut inputs = inputs;
         for (at, &outputs) in widths.iter().enumerate() {
             let weight = declaration.add(format!("{name}.{at}.weight"), &[outputs, inputs]);
-            let bias = declaration.add(format!("{name}.{at}.bias"), &[outputs]);
+            let bias = Some(declaration.add(format!("{name}.{at}.bias"), &[outputs]));
             let activation = if at + 1 < widths.len() { Activation::Relu } else { last };
             layers.push(LayerShape { inputs, outputs, activation, weight, bias });
             inputs = outputs;
@@ -63,13 +70,43 @@ impl MlpShape {
         Self { layers, dropout, stream: 0 }
     }
 
+    /// Declares linear layers `inputs -> widths[0] -> … -> widths[last]` with nothing between them;
+    /// only the last one has a bias, if any.
+    pub(crate) fn declare_linear(
+        declaration: &mut Declaration,
+        name: &str,
+        inputs: usize,
+        widths: &[usize],
+        bias: Bias,
+    ) -> Self {
+        let dropout = DropoutRate::new(0.0).expect("0 is a rate");
+        let mut layers: Vec<LayerShape> = Vec::with_capacity(widths.len());
+        for (at, &outputs) in widths.iter().enumerate() {
+            let inputs = layers.last().map_or(inputs, |layer| layer.outputs);
+            let weight = declaration.add(format!("{name}.{at}.weight"), &[outputs, inputs]);
+            let has_bias = bias == Bias::Last && at + 1 == widths.len();
+            let bias = has_bias.then(|| declaration.add(format!("{name}.{at}.bias"), &[outputs]));
+            layers.push(LayerShape { inputs, outputs, activation: Activation::None, weight, bias });
+        }
+        Self { layers, dropout, stream: 0 }
+    }
+
     /// Initial weights as in the reference DLRM: normal, with variance 2 / (inputs + outputs), and
     /// biases with variance 1 / outputs.
     pub(crate) fn init(&self, parameters: &mut Parameters, seed: u64) {
+        self.init_weights(parameters, seed);
+        for layer in &self.layers {
+            if let Some(bias) = layer.bias {
+                parameters.init_normal(bias, (1.0 / layer.outputs as f32).sqrt(), seed);
+            }
+        }
+    }
+
+    /// Initial weights that are normal, with variance 2 / (inputs + outputs); biases stay 0.
+    pub(crate) fn init_weights(&self, parameters: &mut Parameters, seed: u64) {
         for layer in &self.layers {
             let fans = (layer.inputs + layer.outputs) as f32;
             parameters.init_normal(layer.weight, (2.0 / fans).sqrt(), seed);
-            parameters.init_normal(layer.bias, (1.0 / layer.outputs as f32).sqrt(), seed);
         }
     }
 

@@ -70,9 +70,17 @@ pub(crate) struct BlockBackward {
     pub(crate) write: Write,
 }
 
+impl LayerGradient {
+    /// Begins sums anew.
+    pub(crate) fn clear(&mut self) {
+        self.weight.values_mut().fill(0.0);
+        self.bias.fill(0.0);
+    }
+}
+
 impl BlockPlace {
     /// The rows that kernels compute: those beyond the batch are zero in every input and gradient.
-    fn padded(self) -> usize {
+    pub(crate) fn padded(self) -> usize {
         self.rows.next_multiple_of(ROW_TILE)
     }
 }
@@ -94,7 +102,9 @@ impl FusedMlp {
             let weight = parameters.value(layer.weight);
             let panels = packed.forward.values_mut().par_chunks_exact_mut(layer.inputs * PANEL);
             panels.enumerate().for_each(|(at, panel)| transpose_panel(weight, at * PANEL, panel));
-            packed.bias[..layer.outputs].copy_from_slice(parameters.value(layer.bias));
+            if let Some(bias) = layer.bias {
+                packed.bias[..layer.outputs].copy_from_slice(parameters.value(bias));
+            }
         }
     }
 
@@ -153,6 +163,16 @@ impl FusedMlp {
         }
     }
 
+    /// Runs a single layer over a block that is kept elsewhere.
+    pub(crate) fn apply(&self, place: BlockPlace, input: &Panels, output: &mut Panels) {
+        let ([layer], [packed]) = (&*self.shape.layers, &*self.layers) else {
+            panic!("{} layers applied as one", self.layers.len())
+        };
+        let (start, finish) = (Start::Bias(&packed.bias), finish(layer.activation));
+        let around = Around { start, finish };
+        kernel::multiply(Level::best(), place.padded(), [input, &packed.forward], output, around);
+    }
+
     /// Goes back through all layers: `gradients[0]` holds the gradient of the last layer's output
     /// and, at the end, that of the input, if wanted. What the block adds to the parameters' gradients goes
     /// to `sums`.
@@ -174,21 +194,22 @@ impl FusedMlp {
             if write == Write::Replace {
                 sum.bias.fill(0.0);
             }
-            kernel::add_column_sums(level, rows, gradient, &mut sum.bias);
+            if layer.bias.is_some() {
+                kernel::add_column_sums(level, rows, gradient, &mut sum.bias);
+            }
             kernel::multiply_transposed(level, rows, [gradient, input], &mut sum.weight, write);
             if at == 0 && input_gradient == InputGradient::Unwanted {
                 return;
             }
             next.reshape(layer.inputs);
             let finish = match at.checked_sub(1) {
-                // Between the layers there is a ReLU, and perhaps dropout, whose mask the output
-                // shows.
-                Some(before) => {
+                // Behind a ReLU, and perhaps dropout, the output shows the mask.
+                Some(before) if self.shape.layers[before].activation == Activation::Relu => {
                     let drops = self.shape.dropout_key(before, dropout).is_some();
                     let scale = if drops { 1.0 / (1.0 - self.shape.dropout.get()) } else { 1.0 };
                     Finish::Mask { activated: input, scale }
                 }
-                None => Finish::Keep,
+                _ => Finish::Keep,
             };
             let operands = [&*gradient, &packed.backward];
             let around = Around { start: Start::Zero, finish };
@@ -209,7 +230,8 @@ impl FusedMlp {
                     sum_row(partial, at, task * ROWS_PER_TASK + row, into);
                 }
             });
-            let bias = parameters.gradient_mut(layer.bias);
+            let Some(bias) = layer.bias else { continue };
+            let bias = parameters.gradient_mut(bias);
             bias.fill(0.0);
             for partial in partial {
                 for (sum, value) in bias.iter_mut().zip(&partial[at].bias) {

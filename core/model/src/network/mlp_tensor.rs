@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::mlp::{Activation, DropoutStep, MlpShape};
+use super::mlp::{Activation, DropoutStep, LayerShape, MlpShape};
 use crate::ModelError;
 use crate::blob::HostTensor;
 use crate::kernel;
@@ -13,7 +13,7 @@ use crate::parameters::Parameters;
 pub(crate) struct TensorMlp {
     shape: MlpShape,
     weights: Vec<(Tensor, Tensor)>,
-    biases: Vec<(Tensor, Tensor)>,
+    biases: Vec<Option<(Tensor, Tensor)>>,
     /// Input of each layer, then the output.
     activations: Vec<Tensor>,
     /// Dropout factors of each layer's output.
@@ -24,7 +24,8 @@ pub(crate) struct TensorMlp {
 impl TensorMlp {
     pub(crate) fn new(shape: MlpShape, parameters: &Parameters, device: Device) -> Self {
         let weights = shape.layers.iter().map(|layer| parameters.views(layer.weight)).collect();
-        let biases = shape.layers.iter().map(|layer| parameters.views(layer.bias)).collect();
+        let bias = |layer: &LayerShape| layer.bias.map(|bias| parameters.views(bias));
+        let biases = shape.layers.iter().map(bias).collect();
         Self { shape, weights, biases, activations: Vec::new(), masks: Vec::new(), device }
     }
 
@@ -39,7 +40,11 @@ impl TensorMlp {
         for (at, layer) in self.shape.layers.iter().enumerate() {
             let input = &self.activations[at];
             let rows = input.size()[0] as usize;
-            let mut output = torch(self.biases[at].0.f_addmm(input, &self.weights[at].0.tr()))?;
+            let weight = self.weights[at].0.tr();
+            let mut output = torch(match &self.biases[at] {
+                Some((bias, _)) => bias.f_addmm(input, &weight),
+                None => input.f_mm(&weight),
+            })?;
             if layer.activation == Activation::Relu {
                 output = torch(output.f_relu())?;
             }
@@ -73,8 +78,10 @@ impl TensorMlp {
                 gradient = torch(output.f_threshold_backward(&gradient, 0.0))?;
             }
             drop(torch(gradient.tr().f_mm_out(&self.weights[at].1, &self.activations[at]))?);
-            let sums = torch(gradient.f_sum_dim_intlist([0i64].as_slice(), false, Kind::Float))?;
-            self.biases[at].1.copy_(&sums);
+            if let Some((_, sums)) = &mut self.biases[at] {
+                let dims = [0i64].as_slice();
+                sums.copy_(&torch(gradient.f_sum_dim_intlist(dims, false, Kind::Float))?);
+            }
             gradient = torch(gradient.f_mm(&self.weights[at].0))?;
         }
         self.activations.clear();

@@ -1,16 +1,30 @@
 //! The dense part of a model: from dense features and pooled embeddings to outputs and back.
 
+mod attention_fused;
+mod branch_fused;
 mod dlrm;
 mod dlrm_fused;
 mod dlrm_tensor;
+mod fused;
+mod gru_fused;
+mod history;
+mod history_fused;
+mod history_tensor;
 mod mlp;
 mod mlp_fused;
 mod mlp_tensor;
 #[cfg(test)]
 mod reference;
 mod shape;
+mod target_fused;
+mod terms_fused;
 #[cfg(test)]
 mod tests;
+mod towers;
+mod towers_fused;
+mod towers_tensor;
+#[cfg(test)]
+mod towers_tests;
 
 use rectool_embedding::Layout;
 
@@ -20,6 +34,7 @@ use crate::parameters::Parameters;
 pub use dlrm::dlrm_widths;
 pub(crate) use dlrm::{Dlrm, DlrmShape};
 pub(crate) use shape::Shape;
+pub use shape::{DenseOutline, dense_outline};
 
 /// Whether a forward pass is part of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
