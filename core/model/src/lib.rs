@@ -42,7 +42,7 @@ pub use kernel::{
     DotInteraction, DropoutKey, DropoutRate, FirstVector, MachineLimits, Place, RowWork, SelfDots,
     dropout,
 };
-pub use loss::{Bce, LossSpec, sigmoid};
+pub use loss::{Bce, LossSpec, Mse, sigmoid};
 pub use metric::{CalibrationBin, Evaluation, Evaluator, MetricError, Running, metric_names};
 pub use negatives::NegativeSpec;
 pub use network::{DenseOutline, dense_outline, dlrm_widths};

@@ -36,8 +36,8 @@ pub(crate) struct FeatureSet {
     pub(crate) spec: FeatureSpec,
     /// The columns behind the chain.
     pub(crate) chained: Chained,
-    /// Values of all dense columns together.
-    pub(crate) dense_width: usize,
+    /// Values of each dense column.
+    pub(crate) dense_widths: Vec<usize>,
     /// Tables in the order of their first use.
     pub(crate) tables: Vec<(String, IndexKind)>,
     /// How each table keeps its rows, where the recipe says.
@@ -130,7 +130,7 @@ impl Features {
         for (key, name) in [("label", Some(&plain.label)), ("weight", plain.weight.as_ref())] {
             name.map_or(Ok(()), |name| check_single(&options, &chained, (key, name)))?;
         }
-        let dense_width = dense_width(&options, &chained, &plain.dense)?;
+        let dense_widths = dense_widths(&options, &chained, &plain.dense)?;
         let mut ids = Vec::new();
         for (at, value) in id_entries.iter().enumerate() {
             ids.extend(id_features(call, &options, &chained, (at, value))?);
@@ -157,7 +157,7 @@ impl Features {
             dataset,
             spec,
             chained,
-            dense_width,
+            dense_widths,
             tables: Vec::new(),
             row_specs,
             dims,
@@ -345,12 +345,12 @@ fn check_single(
     Err(options.refuse(key, &format!("expects a column of type f32[1], found {kind}"), None))
 }
 
-fn dense_width(
+fn dense_widths(
     options: &Options<'_>,
     chained: &Chained,
     dense: &[String],
-) -> Result<usize, RecipeError> {
-    let mut width_total = 0;
+) -> Result<Vec<usize>, RecipeError> {
+    let mut widths = Vec::new();
     for (at, name) in dense.iter().enumerate() {
         let Some(column) = chained.column(name) else {
             return Err(chained.unknown(options, "dense", name, is_float));
@@ -363,7 +363,7 @@ fn dense_width(
         if dense[..at].contains(name) {
             return Err(options.refuse("dense", &format!("names '{name}' twice"), None));
         }
-        width_total += width;
+        widths.push(width);
     }
-    Ok(width_total)
+    Ok(widths)
 }

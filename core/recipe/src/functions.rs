@@ -42,6 +42,13 @@ pub(crate) const SIGNATURES: &[(&str, &str)] = &[
     ("constant", "constant()"),
     ("warmup_decay", "warmup_decay(#{warmup_steps: 1000, decay_start: 10000, decay_steps: 5000})"),
     ("dlrm", "dlrm(#{features: inputs, embedding_dim: 16, top: [256], …})"),
+    ("deepfm", "deepfm(#{features: inputs, embedding_dim: 16, hidden: [256], …})"),
+    ("wide_deep", "wide_deep(#{features: inputs, embedding_dim: 16, hidden: [256], …})"),
+    ("dcnv2", "dcnv2(#{features: inputs, embedding_dim: 16, hidden: [256], cross_layers: 3, …})"),
+    (
+        "din",
+        "din(#{features: inputs, embedding_dim: 16, hidden: [80], history: \"seen\", target: \"item\", …})",
+    ),
     ("train", "train(model, #{train: data.train, batch_size: 2048, …})"),
     ("evaluate", "evaluate(model, data.test)"),
     ("report", "report(#{name: value})"),
@@ -310,11 +317,13 @@ fn register_options(engine: &mut Engine, session: &Arc<Session>) {
     engine.register_fn("warmup_decay", move |context: NativeCallContext<'_>, map: Map| {
         warmup_decay(&Call::new(&shared, &context), map).map_err(raise)
     });
-    let shared = session.clone();
-    engine.register_fn("dlrm", move |context: NativeCallContext<'_>, map: Map| {
-        let call = Call::new(&shared, &context);
-        Model::dlrm(&call, map, shared.plugin_source()).map_err(raise)
-    });
+    for name in Model::RANKERS {
+        let shared = session.clone();
+        engine.register_fn(name, move |context: NativeCallContext<'_>, map: Map| {
+            let call = Call::new(&shared, &context);
+            Model::ranker(&call, map, shared.plugin_source()).map_err(raise)
+        });
+    }
 }
 
 fn register_actions(engine: &mut Engine, session: &Arc<Session>) {

@@ -28,6 +28,7 @@ mod placement;
 mod placement_text;
 mod plan;
 mod plugin;
+mod rankers;
 mod record;
 mod report;
 mod run;

@@ -1,4 +1,4 @@
-//! `dlrm(#{…})`: the network and its shapes.
+//! Models as scripts hold them, and what all functions that make one have in common.
 
 use std::sync::Arc;
 
@@ -6,11 +6,10 @@ use rectool_base::limits::{EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
 use rectool_base::{PluginSource, Prediction};
 use rectool_embedding::Init;
 use rectool_model::{
-    Architecture, DenseOptimizerOptions, Interaction, LossSpec, ModelError, ModelSpec, TableSpec,
-    dlrm_widths, metric_names,
+    Architecture, DenseOptimizerOptions, DenseOutline, Interaction, LossSpec, ModelError,
+    ModelSpec, TableSpec, dense_outline, metric_names,
 };
 use rhai::{Dynamic, Map};
-use serde::Deserialize;
 
 use crate::call::Call;
 use crate::dataset::Split;
@@ -39,45 +38,49 @@ pub(crate) struct Network {
     pub(crate) call: Call,
     pub(crate) features: Arc<FeatureSet>,
     pub(crate) spec: ModelSpec,
+    outline: DenseOutline,
     /// What a logit stands for.
     pub(crate) prediction: Prediction,
     /// Columns that the loss wants.
     loss_columns: Vec<String>,
     pub(crate) embedding_optimizer: &'static str,
-    /// Floats of optimizer state per weight of the MLPs.
+    /// Floats of optimizer state per weight of the dense part.
     pub(crate) dense_state: u64,
     /// Where the tables are to live. No part of the spec: the model is the same everywhere.
     pub(crate) wishes: Wishes,
 }
 
-/// The plain options of `dlrm`.
-#[derive(Deserialize)]
-struct Plain {
-    embedding_dim: usize,
-    #[serde(default)]
-    bottom: Vec<usize>,
-    top: Vec<usize>,
-    #[serde(default)]
-    interaction: Interaction,
-    #[serde(default)]
-    dropout: f32,
-    #[serde(default = "init_bound")]
-    embedding_init: f32,
-    #[serde(default)]
-    seed: u64,
+/// What every model takes besides options of its own.
+pub(crate) struct Assembly<'a> {
+    call: &'a Call,
+    options: Options<'a>,
+    features: Arc<FeatureSet>,
+    of_tables: Optimizer,
+    of_layers: Optimizer,
+    loss: LossSpec,
+    wishes: Wishes,
 }
 
-fn init_bound() -> f32 {
+/// The dense part of a model as its function describes it.
+#[derive(Default)]
+pub(crate) struct DensePart {
+    pub(crate) architecture: Architecture,
+    pub(crate) embedding_dim: usize,
+    pub(crate) bottom: Vec<usize>,
+    pub(crate) top: Vec<usize>,
+    pub(crate) interaction: Interaction,
+    pub(crate) dropout: f32,
+    pub(crate) embedding_init: f32,
+    pub(crate) seed: u64,
+}
+
+pub(crate) fn init_bound() -> f32 {
     INIT_BOUND
 }
 
-impl Model {
-    /// Reads the options of `dlrm`.
-    pub(crate) fn dlrm(
-        call: &Call,
-        map: Map,
-        plugins: &dyn PluginSource,
-    ) -> Result<Self, RecipeError> {
+impl<'a> Assembly<'a> {
+    /// Takes the options that are nouns.
+    pub(crate) fn read(call: &'a Call, map: Map) -> Result<Self, RecipeError> {
         let mut options = Options::new(call, map);
         let features: Features = options.required("features", "features(dataset, #{…})")?;
         let features = features.0;
@@ -87,28 +90,54 @@ impl Model {
         let loss = loss_of(&mut options)?;
         let tables: Vec<&str> = features.tables.iter().map(|(name, _)| name.as_str()).collect();
         let wishes = Wishes::read(call, &mut options, &tables)?;
-        let plain: Plain = options.rest()?;
-        plain.check(&options)?;
+        Ok(Self { call, options, features, of_tables, of_layers, loss, wishes })
+    }
+
+    /// The options.
+    pub(crate) fn options(&self) -> &Options<'a> {
+        &self.options
+    }
+
+    /// Checks the widths of an MLP.
+    pub(crate) fn check_widths(&self, key: &str, widths: &[usize]) -> Result<(), RecipeError> {
+        if widths.len() > LAYERS_MAX {
+            let what = format!("has {} layers, expected at most {LAYERS_MAX}", widths.len());
+            return Err(self.options.refuse(key, &what, None));
+        }
+        widths.iter().try_for_each(|width| self.options.in_range(key, *width, 1..=MLP_WIDTH_MAX))
+    }
+
+    /// The model with this dense part, checked.
+    pub(crate) fn finish(
+        self,
+        plugins: &dyn PluginSource,
+        dense: DensePart,
+    ) -> Result<Model, RecipeError> {
+        dense.check(&self.options)?;
+        let Self { call, options, features, of_tables, of_layers, loss, wishes } = self;
         let embedding_optimizer = of_tables.of_embeddings();
         let dense_optimizer: DenseOptimizerOptions =
             of_layers.of_layers().map_err(|why| options.refuse("dense_optimizer", why, None))?;
         let spec = ModelSpec {
-            architecture: Architecture::Dlrm,
-            tables: plain.tables(&features),
+            tables: dense.tables(&features),
             features: features.spec.clone(),
-            embedding_dim: plain.embedding_dim,
-            bottom_mlp: plain.bottom,
-            top_mlp: plain.top,
-            interaction: plain.interaction,
-            dropout: plain.dropout,
+            architecture: dense.architecture,
+            embedding_dim: dense.embedding_dim,
+            bottom_mlp: dense.bottom,
+            top_mlp: dense.top,
+            interaction: dense.interaction,
+            dropout: dense.dropout,
             embedding_optimizer,
             dense_optimizer,
             loss,
-            seed: plain.seed,
+            seed: dense.seed,
         };
-        spec.check().map_err(|error| {
-            let place = match error {
+        let outline = dense_outline(&spec, &features.dense_widths).map_err(|error| {
+            let place = match &error {
                 ModelError::Sequence { .. } => options.place_of("features"),
+                ModelError::Option { option, .. } => {
+                    options.place_of(option.split('.').next().unwrap_or(option))
+                }
                 _ => call.place.clone(),
             };
             RecipeError::refused(&place, error)
@@ -118,10 +147,11 @@ impl Model {
             bound.map_err(|error| RecipeError::refused(&options.place_of("loss"), error))?;
         let demands = bound.loss.demands();
         features.check_used(&demands.columns)?;
-        Ok(Self(Arc::new(Network {
+        Ok(Model(Arc::new(Network {
             call: call.clone(),
             features,
             spec,
+            outline,
             prediction: demands.prediction,
             loss_columns: demands.columns.clone(),
             embedding_optimizer: of_tables.function(),
@@ -131,9 +161,9 @@ impl Model {
     }
 }
 
-/// The loss: a plugin, or the name of the native one, which is also what an absent option means.
+/// The loss: a plugin, or the name of a native one; an absent option means "bce".
 fn loss_of(options: &mut Options<'_>) -> Result<LossSpec, RecipeError> {
-    let expected = "\"bce\" or a plugin such as plugin(\"focal-loss\", #{gamma: 2.0})";
+    let expected = "\"bce\", \"mse\" or a plugin such as plugin(\"focal-loss\", #{gamma: 2.0})";
     let Some(value) = options.noun::<Dynamic>("loss", expected)? else {
         return Ok(LossSpec::Bce);
     };
@@ -144,8 +174,9 @@ fn loss_of(options: &mut Options<'_>) -> Result<LossSpec, RecipeError> {
     }
     match value.clone().into_string() {
         Ok(name) if name == "bce" => Ok(LossSpec::Bce),
+        Ok(name) if name == "mse" => Ok(LossSpec::Mse),
         Ok(name) => {
-            let hint = did_you_mean(&name, ["bce"]);
+            let hint = did_you_mean(&name, ["bce", "mse"]);
             let hint = hint.unwrap_or_else(|| format!("write loss: plugin(\"{name}\")"));
             Err(options.refuse("loss", &format!("is '{name}', expected {expected}"), Some(hint)))
         }
@@ -156,18 +187,9 @@ fn loss_of(options: &mut Options<'_>) -> Result<LossSpec, RecipeError> {
     }
 }
 
-impl Plain {
+impl DensePart {
     fn check(&self, options: &Options<'_>) -> Result<(), RecipeError> {
         options.in_range("embedding_dim", self.embedding_dim, 1..=EMBEDDING_DIM_MAX)?;
-        for (key, widths) in [("bottom", &self.bottom), ("top", &self.top)] {
-            if widths.len() > LAYERS_MAX {
-                let what = format!("has {} layers, expected at most {LAYERS_MAX}", widths.len());
-                return Err(options.refuse(key, &what, None));
-            }
-            for width in widths {
-                options.in_range(key, *width, 1..=MLP_WIDTH_MAX)?;
-            }
-        }
         let holds = (0.0..1.0).contains(&self.dropout);
         options.number("dropout", self.dropout, holds, "at least 0 and below 1")?;
         let bound = self.embedding_init;
@@ -191,37 +213,25 @@ impl Plain {
 }
 
 impl Network {
-    /// Layers of both MLPs as (name, inputs, outputs), in the order of the forward pass.
-    pub(crate) fn layers(&self) -> Vec<(String, usize, usize)> {
-        let spec = &self.spec;
-        let hidden = (spec.bottom_mlp.as_slice(), spec.top_mlp.as_slice());
-        let (dense, features) = (self.features.dense_width, spec.features.ids.len());
-        let (bottom, top) =
-            dlrm_widths(dense, features, spec.embedding_dim, hidden, spec.interaction);
-        let named = |name: &'static str, widths: Vec<usize>| {
-            let layer =
-                move |(at, pair): (usize, &[usize])| (format!("{name}.{at}"), pair[0], pair[1]);
-            widths.windows(2).enumerate().map(layer).collect::<Vec<_>>()
-        };
-        [named("bottom", bottom), named("top", top)].concat()
+    /// Matrices of the dense part as (name, inputs, outputs).
+    pub(crate) fn layers(&self) -> &[(String, usize, usize)] {
+        &self.outline.layers
     }
 
-    /// Weights and biases of both MLPs.
+    /// Weights of the dense part.
     pub(crate) fn dense_parameters(&self) -> u64 {
-        let layers = self.layers();
-        layers.iter().map(|(_, inputs, outputs)| ((inputs + 1) * outputs) as u64).sum()
+        self.outline.parameters as u64
     }
 
-    /// Weights, gradient and optimizer state of the MLPs, in bytes.
+    /// Weights, gradient and optimizer state of the dense part, in bytes.
     pub(crate) fn dense_bytes(&self) -> u64 {
         self.dense_parameters() * FLOAT_BYTES * (2 + self.dense_state)
     }
 
     /// What a batch of `rows` rows keeps: embeddings and outputs of layers, each with its gradient.
     pub(crate) fn batch_bytes(&self, rows: usize) -> u64 {
-        let vectors = (self.spec.features.ids.len() + 1) * self.spec.embedding_dim;
         let outputs: usize = self.layers().iter().map(|(_, _, outputs)| outputs).sum();
-        (rows * (vectors + outputs) * 2) as u64 * FLOAT_BYTES
+        (rows * (self.outline.embedding_floats + outputs) * 2) as u64 * FLOAT_BYTES
     }
 
     /// The names of its metrics, in the order of showing them.

@@ -73,11 +73,11 @@ pub struct TrainingPlan {
     pub columns: Vec<(String, String)>,
     /// Splits in use as name and rows.
     pub splits: Vec<(String, u64)>,
-    /// Layers of the MLPs as name, inputs and outputs.
+    /// Matrices of the dense part as name, inputs and outputs.
     pub layers: Vec<(String, usize, usize)>,
-    /// Weights and biases of the MLPs; every rank holds them all.
+    /// Weights of the dense part; every rank holds them all.
     pub dense_parameters: u64,
-    /// Weights, gradient and optimizer state of the MLPs, in bytes per rank.
+    /// Weights, gradient and optimizer state of the dense part, in bytes per rank.
     pub dense_bytes: u64,
     /// Embedding tables.
     pub tables: Vec<TablePlan>,
@@ -132,7 +132,7 @@ impl TrainingPlan {
             dataset: set.dataset.0.path().display().to_string(),
             columns: columns.map(|column| (column.name.clone(), column.kind.to_string())).collect(),
             splits: splits.map(|split| (split.rows.name().to_owned(), split.rows.rows())).collect(),
-            layers: network.layers(),
+            layers: network.layers().to_vec(),
             dense_parameters,
             dense_bytes: network.dense_bytes(),
             tables: table_plans(network, rows),

@@ -9,4 +9,5 @@ mod placing;
 mod planning;
 mod plugins;
 mod pooling;
+mod rankers;
 mod running;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rectool_base::{Labels, Loss, PluginCall, PluginFault, PluginSource, Prediction, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::Bce;
+use super::{Bce, Mse};
 
 /// What training makes small.
 ///
@@ -24,13 +24,15 @@ pub enum LossSpec {
     /// Binary cross-entropy.
     #[default]
     Bce,
+    /// Squared error: the model's output is the label, any number, as predicted.
+    Mse,
     /// What a plugin computes. A loss that compares rows, such as those of one group, sees only the
     /// rows of its rank: a group that is cut by the edge between two ranks is two groups.
     Plugin(PluginCall),
 }
 
 impl LossSpec {
-    /// Whether it is the native loss.
+    /// Whether it is binary cross-entropy.
     pub fn is_bce(&self) -> bool {
         matches!(self, Self::Bce)
     }
@@ -38,7 +40,7 @@ impl LossSpec {
     /// The plugin, if it is one.
     pub fn plugin(&self) -> Option<&PluginCall> {
         match self {
-            Self::Bce => None,
+            Self::Bce | Self::Mse => None,
             Self::Plugin(call) => Some(call),
         }
     }
@@ -53,7 +55,11 @@ impl LossSpec {
         schema: &Schema,
         plugins: &dyn PluginSource,
     ) -> Result<Arc<dyn Loss>, PluginFault> {
-        let Self::Plugin(call) = self else { return Ok(Arc::new(Bce)) };
+        let call = match self {
+            Self::Bce => return Ok(Arc::new(Bce)),
+            Self::Mse => return Ok(Arc::new(Mse)),
+            Self::Plugin(call) => call,
+        };
         let loss = plugins.loss(call, schema)?;
         let demands = loss.demands();
         let refuse = |message: String, hint: String| PluginFault {

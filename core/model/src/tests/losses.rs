@@ -78,6 +78,19 @@ fn a_loss_from_elsewhere_trains_as_the_native_one_bit_for_bit() {
 }
 
 #[test]
+fn any_number_is_learnt_by_squared_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = dataset(folder.path());
+    let mut spec = model(LossSpec::Mse, "dense", &IDS, Vec::new());
+    spec.features.label = "count".to_owned();
+    let how = TrainSpec { epochs: 8, ..training() };
+    let (_, told, found) = train(Arc::new(Solo), &data, spec, &how).unwrap();
+    let (first, best) = (&told.1[0].evaluation, found.rmse.unwrap());
+    assert!(best < 0.8 * first.rmse.unwrap(), "{first:?} {found:?}");
+    assert!(found.auc.is_none() && found.logloss.is_none() && found.loss.is_none());
+}
+
+#[test]
 fn scores_are_reported_as_the_loss_says() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path());

@@ -220,7 +220,7 @@ fn models_and_trainings_are_checked() {
             "",
         ),
         ("bottom: [8]", "loss: \"bec\"", "dlrm: 'loss' is 'bec', expected \"bce\"", "'bce'"),
-        ("bottom: [8]", "loss: 5", "dlrm: 'loss' expects \"bce\" or a plugin", ""),
+        ("bottom: [8]", "loss: 5", "dlrm: 'loss' expects \"bce\", \"mse\" or a plugin", ""),
         (
             "valid: data.valid",
             "valid: data.valid, early_stop: #{patience: 1, metric: \"rmse\"}",
