@@ -16,7 +16,7 @@ use std::time::Instant;
 use peer::{Flags, emit, peak_rss_mb, quantile};
 use rectool::comm::CommExt;
 use rectool::data::{ChainSpec, Dataset, Shuffle};
-use rectool::embedding::{IndexKind, Init, OptimizerOptions, Pooling};
+use rectool::embedding::{IndexKind, Init, OptimizerOptions, Pooling, Wire};
 use rectool::model::{
     Architecture, DenseOptimizerOptions, DeviceChoice, Environment, EvaluationReport, FeatureSpec,
     IdFeatureSpec, Interaction, LossSpec, MachineLimits, ModelSpec, Observer, Overlap, PhaseTimes,
@@ -166,6 +166,7 @@ fn training(flags: &Flags, train_rows: u64) -> TrainSpec {
             Some("stale") => Overlap::Stale,
             _ => Overlap::Keys,
         },
+        wire: Wire::F32,
     }
 }
 

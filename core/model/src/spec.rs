@@ -5,7 +5,7 @@ use rectool_base::{ColumnSchema, Schema, SchemaError};
 use rectool_data::{ChainOp, ChainSpec, Shuffle};
 use rectool_embedding::{
     Admission, Backing, Expiry, IndexKind, Init, OptimizerOptions, Pooling, Storage, TableOptions,
-    Unadmitted,
+    Unadmitted, Wire,
 };
 use serde::{Deserialize, Serialize};
 
@@ -238,6 +238,9 @@ pub struct TrainSpec {
     /// What is done ahead for the next batch.
     #[serde(default)]
     pub overlap: Overlap,
+    /// How embeddings and their gradients travel between ranks, from here on also in evaluations.
+    #[serde(default)]
+    pub wire: Wire,
 }
 
 impl FeatureSpec {

@@ -39,6 +39,8 @@ pub(crate) const SIGNATURES: &[(&str, &str)] = &[
     ("rowwise_adagrad", "rowwise_adagrad(#{learning_rate: 0.01})"),
     ("adam", "adam(#{learning_rate: 0.001})"),
     ("adamw", "adamw(#{learning_rate: 0.001, weight_decay: 0.01})"),
+    ("rowwise_adam", "rowwise_adam(#{learning_rate: 0.001})"),
+    ("ftrl", "ftrl(#{learning_rate: 0.1, l1: 0.001})"),
     ("constant", "constant()"),
     ("warmup_decay", "warmup_decay(#{warmup_steps: 1000, decay_start: 10000, decay_steps: 5000})"),
     ("dlrm", "dlrm(#{features: inputs, embedding_dim: 16, top: [256], …})"),

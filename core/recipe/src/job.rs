@@ -3,6 +3,7 @@
 use rectool_base::limits::BATCH_ROWS_MAX;
 use rectool_base::quoted_list;
 use rectool_data::Shuffle;
+use rectool_embedding::Wire;
 use rectool_model::{EarlyStop, Overlap, Schedule, StopMetric, TrainSpec};
 use rhai::Map;
 use serde::Deserialize;
@@ -54,6 +55,8 @@ struct Plain {
     loader_threads: usize,
     #[serde(default)]
     overlap: Overlap,
+    #[serde(default)]
+    wire: Wire,
 }
 
 fn one() -> u64 {
@@ -172,6 +175,7 @@ impl Plain {
             report_every: self.report_every,
             loader_threads: self.loader_threads,
             overlap: self.overlap,
+            wire: self.wire,
         };
         if spec.report_every == 0 {
             spec.report_every = (spec.steps_total(rows) / REPORTS).clamp(1, REPORT_STEPS_MAX);

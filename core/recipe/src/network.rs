@@ -117,7 +117,7 @@ impl<'a> Assembly<'a> {
         let Self { call, options, features, of_tables, of_layers, loss, wishes } = self;
         let embedding_optimizer = of_tables.of_embeddings();
         let dense_optimizer: DenseOptimizerOptions =
-            of_layers.of_layers().map_err(|why| options.refuse("dense_optimizer", why, None))?;
+            of_layers.of_layers().map_err(|why| options.refuse("dense_optimizer", &why, None))?;
         let spec = ModelSpec {
             tables: dense.tables(&features),
             features: features.spec.clone(),

@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::error::RecipeError;
 use crate::options::Options;
 
-/// An optimizer with its options. Names and defaults are those of `torch.optim`.
+/// An optimizer with its options. Names and defaults are those of `torch.optim`, where it has them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Optimizer {
     Sgd(Sgd),
@@ -17,6 +17,8 @@ pub(crate) enum Optimizer {
     RowwiseAdagrad(Adagrad),
     Adam(Adam),
     AdamW(Adam),
+    RowwiseAdam(Adam),
+    Ftrl(Ftrl),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -64,10 +66,27 @@ impl Default for Adam {
     }
 }
 
+/// As [`OptimizerOptions::Ftrl`].
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Ftrl {
+    learning_rate: f32,
+    beta: f32,
+    l1: f32,
+    l2: f32,
+}
+
+impl Default for Ftrl {
+    fn default() -> Self {
+        // α and β of the paper's advice: α about 0.1, β 1 is good enough.
+        Self { learning_rate: 0.1, beta: 1.0, l1: 0.0, l2: 0.0 }
+    }
+}
+
 impl Optimizer {
     /// The functions that make one.
-    pub(crate) const FUNCTIONS: [&'static str; 5] =
-        ["sgd", "adagrad", "rowwise_adagrad", "adam", "adamw"];
+    pub(crate) const FUNCTIONS: [&'static str; 7] =
+        ["sgd", "adagrad", "rowwise_adagrad", "adam", "adamw", "rowwise_adam", "ftrl"];
 
     /// The function that makes it.
     pub(crate) fn function(&self) -> &'static str {
@@ -77,6 +96,8 @@ impl Optimizer {
             Self::RowwiseAdagrad(_) => "rowwise_adagrad",
             Self::Adam(_) => "adam",
             Self::AdamW(_) => "adamw",
+            Self::RowwiseAdam(_) => "rowwise_adam",
+            Self::Ftrl(_) => "ftrl",
         }
     }
 
@@ -85,7 +106,7 @@ impl Optimizer {
         match self {
             Self::Sgd(sgd) => u64::from(sgd.momentum > 0.0),
             Self::Adagrad(_) | Self::RowwiseAdagrad(_) => 1,
-            Self::Adam(_) | Self::AdamW(_) => 2,
+            Self::Adam(_) | Self::AdamW(_) | Self::RowwiseAdam(_) | Self::Ftrl(_) => 2,
         }
     }
 
@@ -97,6 +118,8 @@ impl Optimizer {
             "adagrad" => Self::Adagrad(options.rest()?),
             "rowwise_adagrad" => Self::RowwiseAdagrad(options.rest()?),
             "adamw" => Self::AdamW(options.rest()?),
+            "rowwise_adam" => Self::RowwiseAdam(options.rest()?),
+            "ftrl" => Self::Ftrl(options.rest()?),
             _ => Self::Adam(options.rest()?),
         };
         read.check(&options)?;
@@ -121,12 +144,18 @@ impl Optimizer {
                 not_negative("initial_accumulator", adagrad.initial_accumulator)?;
                 not_negative("weight_decay", adagrad.weight_decay)
             }
-            Self::Adam(adam) | Self::AdamW(adam) => {
+            Self::Adam(adam) | Self::AdamW(adam) | Self::RowwiseAdam(adam) => {
                 positive("learning_rate", adam.learning_rate)?;
                 share("beta1", adam.beta1)?;
                 share("beta2", adam.beta2)?;
                 positive("epsilon", adam.epsilon)?;
                 not_negative("weight_decay", adam.weight_decay)
+            }
+            Self::Ftrl(ftrl) => {
+                positive("learning_rate", ftrl.learning_rate)?;
+                positive("beta", ftrl.beta)?;
+                not_negative("l1", ftrl.l1)?;
+                not_negative("l2", ftrl.l2)
             }
         }
     }
@@ -174,11 +203,24 @@ impl Optimizer {
                     decay,
                 }
             }
+            Self::RowwiseAdam(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
+                OptimizerOptions::RowWiseAdam {
+                    learning_rate,
+                    beta1,
+                    beta2,
+                    epsilon,
+                    weight_decay,
+                    decay,
+                }
+            }
+            Self::Ftrl(Ftrl { learning_rate, beta, l1, l2 }) => {
+                OptimizerOptions::Ftrl { learning_rate, beta, l1, l2 }
+            }
         }
     }
 
     /// As the optimizer of the dense layers, or why it cannot be one.
-    pub(crate) fn of_layers(self) -> Result<DenseOptimizerOptions, &'static str> {
+    pub(crate) fn of_layers(self) -> Result<DenseOptimizerOptions, String> {
         match self {
             Self::Sgd(Sgd { learning_rate, momentum, weight_decay }) => {
                 Ok(DenseOptimizerOptions::Sgd { learning_rate, momentum, weight_decay })
@@ -194,9 +236,10 @@ impl Optimizer {
                 initial_accumulator,
                 weight_decay,
             }),
-            Self::RowwiseAdagrad(_) => {
-                Err("is rowwise_adagrad, which is for embedding tables; expected sgd, adagrad, \
-                     adam or adamw")
+            Self::RowwiseAdagrad(_) | Self::RowwiseAdam(_) | Self::Ftrl(_) => {
+                let expected =
+                    "which is for embedding tables; expected sgd, adagrad, adam or adamw";
+                Err(format!("is {}, {expected}", self.function()))
             }
             Self::Adam(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
                 Ok(DenseOptimizerOptions::Adam {

@@ -10,7 +10,7 @@ use rectool_base::{
 };
 use rectool_comm::Comm;
 use rectool_data::{ChainOp, ChainStep, Dataset, DatasetWriter, Shuffle, WriterOptions};
-use rectool_embedding::{IndexKind, Init, OptimizerOptions, Pooling};
+use rectool_embedding::{IndexKind, Init, OptimizerOptions, Pooling, Wire};
 
 use crate::{
     Architecture, Bce, DenseOptimizerOptions, DeviceChoice, Environment, FeatureSpec,
@@ -402,5 +402,6 @@ pub(crate) fn training() -> TrainSpec {
         report_every: 5,
         loader_threads: 1,
         overlap: Overlap::default(),
+        wire: Wire::default(),
     }
 }

@@ -103,6 +103,7 @@ pub fn fit(
     ranker.reserve(batch_size)?;
     let steps_done = job.resume.as_ref().map_or(0, |state| state.steps);
     let steps_left = job.spec.steps_total(job.train.rows()).saturating_sub(steps_done);
+    ranker.tables.set_wire(job.spec.wire);
     let (feed, worker) = Feed::open(ranker, loader, job.spec.overlap, steps_left)?;
     let mut run = Run::new(ranker, job, observer);
     let stop = std::thread::scope(|scope| {

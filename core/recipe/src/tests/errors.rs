@@ -199,6 +199,9 @@ fn models_and_trainings_are_checked() {
         ("bottom: [8]", "bottom: [8, 0]", "dlrm: 'bottom' is 0, expected 1 to 65536", ""),
         ("seed: seed,\n    emb", "dropout: 1.0,\n    emb", "'dropout' is 1, expected", ""),
         ("dense_optimizer: adam", "dense_optimizer: rowwise_adagrad", "for embedding tables", ""),
+        ("dense_optimizer: adam", "dense_optimizer: ftrl", "is ftrl, which is for embedding", ""),
+        ("adagrad(#{learning_rate", "ftrl(#{rate", "ftrl has no option 'rate'", ""),
+        ("valid: data.valid", "wire: \"f8\"", "'wire'", ""),
         (
             "dense_optimizer",
             "dens_optimizer",

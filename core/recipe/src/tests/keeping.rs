@@ -56,6 +56,49 @@ fn rows_are_admitted_given_up_and_counted() {
 }
 
 #[test]
+fn every_optimizer_of_tables_learns() {
+    let solo: Arc<dyn Comm> = Arc::new(Solo);
+    for optimizer in
+        ["rowwise_adam(#{learning_rate: 0.02})", "ftrl(#{learning_rate: 0.3, l2: 0.01})"]
+    {
+        let fixture = Fixture::new();
+        let script = SMALL.replace("adagrad(#{learning_rate: 0.1})", optimizer);
+        let options = RunOptions {
+            recipe: fixture.recipe(&script, &["epochs=4"]),
+            run_dir: Some(fixture.path("run")),
+            threads: Some(1),
+            ..RunOptions::default()
+        };
+        let outcome = run(&options, &solo, Box::new(Silent)).unwrap();
+        let auc = outcome.metrics["test_auc"].as_f64().unwrap();
+        assert!(auc > 0.75, "{optimizer}: {auc}");
+    }
+}
+
+#[test]
+fn sixteen_bits_on_the_wire_learn_nearly_the_same() {
+    let auc = |wire: &str| {
+        let fixture = Fixture::new();
+        let script =
+            SMALL.replace("eval_every: 40,", &format!("eval_every: 40, wire: \"{wire}\","));
+        assert_ne!(script, SMALL);
+        let options = RunOptions {
+            recipe: fixture.recipe(&script, &[]),
+            run_dir: Some(fixture.path("run")),
+            threads: Some(1),
+            ..RunOptions::default()
+        };
+        let outcomes = on_ranks(2, |comm| run(&options, &comm, Box::new(Silent)).unwrap());
+        outcomes[0].metrics["test_auc"].as_f64().unwrap()
+    };
+    let exact = auc("f32");
+    for wire in ["f16", "bf16"] {
+        let rounded = auc(wire);
+        assert!(rounded != exact && (rounded - exact).abs() < 5e-3, "{wire}: {rounded}, {exact}");
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
     for (tables, message) in [
         ("user: #{storage: \"f8\"}", "storage"),
