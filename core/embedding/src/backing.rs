@@ -70,7 +70,7 @@ fn write_zeros(file: &mut File, bytes: usize) -> io::Result<()> {
 }
 
 /// Times that this process touched a page that was not mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageFaults {
     /// The page was in memory.
     pub minor: u64,
@@ -90,6 +90,14 @@ impl PageFaults {
         let major = fields.nth(1)?.parse().ok()?;
         Some(Self { minor, major })
     }
+
+    /// Those since `earlier`.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            minor: self.minor.saturating_sub(earlier.minor),
+            major: self.major.saturating_sub(earlier.major),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -102,7 +110,7 @@ mod tests {
         let before = PageFaults::of_process().unwrap();
         let mut memory = claim(&Backing::Memory, 4 << 20, false).unwrap();
         memory.fill(1);
-        assert!(PageFaults::of_process().unwrap().minor > before.minor);
+        assert!(PageFaults::of_process().unwrap().since(before).minor > 0);
     }
 
     #[test]

@@ -83,6 +83,7 @@ fn result(session: &Session, record: &Record, data: &ReportData) -> Value {
         "started": data.started,
         "versions": versions,
         "tables": data.tables,
+        "page_faults": data.page_faults,
     });
     if let Some(placed) = &data.placement {
         result["embedding_plan"] = json!(placed);
@@ -149,6 +150,7 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
         phases: phases.map(|(name, ms)| PhaseTime { name: name.to_owned(), ms }).to_vec(),
         limit: record.limit,
         tables: record.tables.clone(),
+        page_faults: record.page_faults,
         placement: record.placed.as_ref().map(placement),
         versions: versions(&session.plugins()),
         warnings: record.warnings.clone(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rectool_embedding::PageFaults;
 use rectool_model::{Evaluation, EvaluationReport, Observer, PhaseTimes, StepReport};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,8 @@ pub(crate) struct Record {
     pub(crate) samples_per_s: f64,
     pub(crate) limit: Option<SpeedLimit>,
     pub(crate) tables: Vec<TableSize>,
+    /// Of this rank during the last training, if the system tells.
+    pub(crate) page_faults: Option<PageFaults>,
     /// Of the last training.
     pub(crate) placed: Option<Placed>,
     pub(crate) device: String,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rectool_base::PluginSource;
 use rectool_comm::{Comm, Reduce, Values, agree};
+use rectool_embedding::PageFaults;
 use rectool_model::{
     Checkpoint, Compute, Environment, Evaluation, MachineLimits, Ranker, RecipeEntry, Stop,
     TrainingState, fit,
@@ -250,11 +251,14 @@ impl Executor for Runner {
         };
         let trained = &mut self.models[position];
         trained.batch_size = job.spec.batch_size;
+        let faults = PageFaults::of_process();
         let summary = fit(&mut trained.ranker, &fitted, &mut recorder);
         if first {
             self.progress.trained();
         }
         let summary = summary.map_err(|error| RecipeError::failed(&call.place, error))?;
+        record.page_faults =
+            PageFaults::of_process().zip(faults).map(|(now, before)| now.since(before));
         record.samples_per_s = summary.samples_per_s;
         record.limit = self.speed_limit(position, summary.samples_per_s);
         record.tables = self.table_sizes(position, &call.place)?;

@@ -1,6 +1,6 @@
 //! What a report shows.
 
-use rectool_embedding::RowCounts;
+use rectool_embedding::{PageFaults, RowCounts};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -71,6 +71,8 @@ pub struct ReportData {
     pub limit: Option<SpeedLimit>,
     /// Embedding tables.
     pub tables: Vec<TableSize>,
+    /// Of rank 0 during the last training, if the system tells.
+    pub page_faults: Option<PageFaults>,
     /// Where the tables lived, and how long that was expected to take and took.
     pub placement: Option<PlacementReport>,
     /// Names and versions of what took part.

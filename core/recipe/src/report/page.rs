@@ -198,6 +198,16 @@ fn time_split(page: &mut String, data: &ReportData) {
             ),
         );
     }
+    if let Some(faults) = &data.page_faults {
+        push(
+            page,
+            format_args!(
+                "<p class=\"note\">page faults on rank 0: {} that read a disk, {} others</p>",
+                grouped(faults.major),
+                grouped(faults.minor)
+            ),
+        );
+    }
     page.push_str("</section>\n");
 }
 
@@ -331,7 +341,7 @@ pub(super) fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use rectool_embedding::RowCounts;
+    use rectool_embedding::{PageFaults, RowCounts};
 
     use super::super::data::{CalibrationBin, LossPoint, PhaseTime, SpeedLimit};
     use super::*;
@@ -423,7 +433,8 @@ mod tests {
             sample_kb: 31.0,
             share: 0.841,
         };
-        let data = ReportData { limit: Some(limit), ..made_up() };
+        let page_faults = Some(PageFaults { minor: 1_234, major: 5 });
+        let data = ReportData { limit: Some(limit), page_faults, ..made_up() };
         let page = render(&data);
         if let Some(path) = std::env::var_os("RECTOOL_TEST_REPORT") {
             std::fs::write(path, &page).unwrap();
@@ -437,6 +448,7 @@ mod tests {
             "Calibration",
             "embedding update",
             "84 % of the speed limit",
+            "5 that read a disk, 1,234 others",
             "set, default 16",
             "Embedding tables",
             "libtorch",

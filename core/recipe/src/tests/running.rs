@@ -45,6 +45,8 @@ fn a_run_learns_and_leaves_its_files() {
     assert_eq!((&result["params"]["epochs"], &result["seed"]), (&4.into(), &5.into()));
     assert_eq!((&result["ranks"], &result["device"]), (&1.into(), &"cpu".into()));
     assert!(result["metrics"]["valid_minus_test"].is_f64(), "{result}");
+    #[cfg(target_os = "linux")]
+    assert!(result["page_faults"]["minor"].is_u64(), "{result}");
     assert!(result["versions"]["libtorch"].as_str().is_some_and(|text| text.starts_with("2.")));
     let lines = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
     assert!(lines.lines().any(|line| line.contains("\"evaluation\"")), "{lines}");
