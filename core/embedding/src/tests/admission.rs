@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
+use rectool_base::Stream;
 use rectool_comm::{Solo, on_ranks};
 
 use super::case::{
-    Case, Content, assert_close, assert_contents_close, content, feature, sgd, share, table,
+    Case, Content, assert_close, assert_contents_close, content, feature, join, sgd, share, table,
 };
 use crate::{
     Admission, BUCKETS, EmbeddingCollection, Expiry, FilterState, Ids, Init, Layout, Mode,
-    RowCounts, TableOptions, Unadmitted,
+    RowCounts, ShardingPlan, TableOptions, Unadmitted,
 };
 
 fn counted(sightings: u32, window_steps: u32) -> Admission {
@@ -54,6 +56,27 @@ fn a_key_gets_a_row_when_enough_batches_had_it() {
     // A row that is removed must be earned again.
     assert_eq!(collection.remove(0, &[7]).unwrap(), 1);
     assert_eq!(step(&mut collection, &[7]), [9.0]);
+}
+
+#[test]
+fn a_batch_looked_up_ahead_of_an_expiry_is_seen_once() {
+    // Each step looks for rows to give up, so that what was looked up ahead is looked up again.
+    let expiry = Expiry { after_steps: Some(1_000), every_steps: 1, ..Expiry::default() };
+    let options = TableOptions { admission: counted(3, 1_000), expiry, ..table("t", 1, sgd(1.0)) };
+    let mut collection = one_table(options);
+    let layout = Layout::packed([1]);
+    let ids = [Ids::Fixed { values: &[7], width: 1, at: 0 }];
+    let mut next = collection.prepare(&ids, 1, 0).unwrap();
+    for sighting in 1..=4 {
+        let mut batch = next;
+        collection.forward(&mut batch, Mode::Train, &mut [0.0], &layout).unwrap();
+        next = collection.prepare(&ids, 1, 0).unwrap();
+        collection.answer(&mut next).unwrap();
+        collection.backward(&mut batch, &[1.0], &layout, 1.0).unwrap();
+        assert_eq!(collection.rows_total().unwrap(), u64::from(sighting >= 3), "{sighting}");
+    }
+    let counts = RowCounts { admitted: 1, rejected: 2, ..RowCounts::default() };
+    assert_eq!(collection.row_counts().unwrap(), [counts]);
 }
 
 #[test]
@@ -210,6 +233,38 @@ fn ranks_admit_what_one_rank_admits() {
         assert!(parts.iter().all(|(.., found)| *found == counts));
         let found: Content = parts.into_iter().flat_map(|(_, content, ..)| content).collect();
         assert_contents_close(&found, &content(&single), 1e-4);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn places_admit_and_give_up_the_same_rows(seed in 0..u64::from(u32::MAX), ranks in 1..6usize) {
+        let case = admitting(seed, 24);
+        let run = |plan: &ShardingPlan| {
+            let parts = on_ranks(ranks, |comm| {
+                let rank = comm.rank();
+                let mut collection = case.collection_with(comm, plan);
+                let outputs: Vec<_> = (0..3)
+                    .flat_map(|_| case.train(&mut collection, |rows| share(rank, ranks, rows)))
+                    .collect();
+                let counts = collection.row_counts().unwrap();
+                (format!("{outputs:?} {counts:?}"), content(&collection), states(&collection))
+            });
+            let filters = |t: usize| -> Vec<FilterState> {
+                let states = parts.iter().map(|(.., states)| states[t].clone());
+                // The others hold the same as one that speaks.
+                states.filter(|state| !state.buckets.is_empty()).collect()
+            };
+            let filters: Vec<_> = (0..case.tables.len()).map(|t| joined(&filters(t))).collect();
+            let (seen, contents): (Vec<_>, Vec<_>) =
+                parts.into_iter().map(|(seen, content, _)| (seen, content)).unzip();
+            (seen, join(contents), filters)
+        };
+        let plan = case.draw_plan(&mut Stream::new(seed, &[3]), ranks);
+        let (found, expected) = (run(&plan), run(&ShardingPlan::row_wise(&case.tables)));
+        prop_assert!(found == expected, "{:?}", plan);
     }
 }
 
