@@ -19,6 +19,7 @@ mod observer;
 mod optim;
 mod parameters;
 mod ranker;
+mod retrieval;
 mod sample;
 mod schedule;
 mod spec;
@@ -52,6 +53,13 @@ pub use optim::{
     norm_squared,
 };
 pub use ranker::{Environment, Ranker};
+pub use retrieval::{
+    Als, AlsOptions, Candidates, Figure, Gauc, Ids, Interactions, ItemKnn, ItemKnnOptions,
+    ItemKnnScorer, LeakReport, MostPopular, Popularity, Recommended, RetrievalError,
+    RetrievalEvaluation, RetrievalOptions, RetrievalTask, SampledCase, SampledEvaluation, Scorer,
+    SegmentFigures, TimeLeaks, Timeline, VectorScorer, draw_cases, evaluate_retrieval,
+    evaluate_sampled, figures, gauc, read_cases,
+};
 pub use sample::{SAMPLE_ROWS, TableSample, sample_tables};
 pub use schedule::{DecayShape, Schedule};
 pub use spec::{
