@@ -107,6 +107,67 @@ fn real_criteo_sample_is_imported_whole() {
     assert_eq!(rows, [8_000, 1_000, 1_000]);
 }
 
+#[test]
+fn published_splits_are_imported_whole() {
+    let dir = Dir::new();
+    let import = |name: &str, arguments: &[&str]| {
+        let all = [&["data", "import"], arguments, &["--out", name]].concat();
+        let shown = dir.rectool(&all).expect_success().stdout;
+        rows_of(&dir, name, &shown)
+    };
+    if let Some(data) = real_data("ml-1m-ncf") {
+        let found = import("ncf", &["ncf", data.to_str().unwrap()]);
+        assert_eq!(found, [("train".into(), 994_169), ("test".into(), 6_040)]);
+    }
+    if let Some(data) = real_data("ncf-lastfm") {
+        let found = import("lastfm", &["ncf", data.to_str().unwrap()]);
+        assert_eq!(found, [("train".into(), 67_408), ("test".into(), 1_741)]);
+    }
+    if let Some(data) = real_data("ml-1m-lcfn") {
+        let file = |name: &str| format!("{name}={}/{name}.txt.gz", data.display());
+        let splits = ["--split", &file("train"), "--split", &file("test")];
+        let found = import("lcfn", &[&["lists"], &splits[..]].concat());
+        assert_eq!(found, [("train".into(), 796_244), ("test".into(), 99_455)]);
+    }
+    if let Some(data) = real_data("amazon-beauty-seq") {
+        let file = data.join("sequences.txt.gz");
+        let found = import("beauty", &["lists", "--ordered", file.to_str().unwrap()]);
+        assert_eq!(found, [("train".into(), 198_502)]);
+    }
+}
+
+/// Names and rows of a dataset's splits; an import that refused rows says so in `shown`.
+fn rows_of(dir: &Dir, name: &str, shown: &str) -> Vec<(String, u64)> {
+    assert!(!shown.contains("refused"), "{shown}");
+    let text = std::fs::read_to_string(dir.join(name).join("dataset.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let splits = manifest["splits"].as_array().unwrap().iter();
+    let of = |split: &serde_json::Value| {
+        (split["name"].as_str().unwrap().to_owned(), split["rows"].as_u64().unwrap())
+    };
+    splits.map(of).collect()
+}
+
+#[test]
+fn movielens_files_become_ratings_and_side_tables() {
+    let dir = Dir::new();
+    dir.write("ratings.dat", "1::1193::5::978300760\n2::1193::3::978302109\n");
+    std::fs::write(dir.join("movies.dat"), b"1193::Mis\xe9rables, Les (1995)::Drama|Musical\n")
+        .unwrap();
+    let csv = ["data", "import", "csv", "--delimiter", "::", "--fractions", "1"];
+    let ratings = ["ratings.dat", "--names", "user,item,rating,time", "--out", "ratings"];
+    let columns = ["--plain-ids", "user,item,time", "--plain-floats", "rating"];
+    dir.rectool(&[&csv[..], &ratings[..], &columns[..]].concat()).expect_success();
+    let head = dir.rectool(&["data", "head", "ratings"]).expect_success().stdout;
+    assert!(head.contains("5\t1\t1193\t978300760"), "{head}");
+    let movies = ["movies.dat", "--names", "item,title,genres", "--out", "movies"];
+    let columns = ["--plain-ids", "item", "--texts", "title", "--text-lists", "genres"];
+    let latin1 = ["--encoding", "latin1"];
+    dir.rectool(&[&csv[..], &movies[..], &columns[..], &latin1[..]].concat()).expect_success();
+    let head = dir.rectool(&["data", "head", "movies"]).expect_success().stdout;
+    assert!(head.contains("1193\tMis\u{e9}rables, Les (1995)\tDrama|Musical"), "{head}");
+}
+
 /// The Python of the test environment that `make test` sets up, or `None` with a printed reason.
 pub(crate) fn python() -> Option<Command> {
     let python = root().join(".venv/bin/python");

@@ -1,12 +1,14 @@
 //! `rectool data import`.
 
+mod pairs;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use rectool_data::import::{
-    self, ColumnSpec, CsvSpec, Header, ImportOptions, ImportSummary, LabelRule, MaxBad, Progress,
-    Quotes, SplitRule,
+    self, ColumnSpec, CsvSpec, Encoding, Header, ImportOptions, ImportSummary, LabelRule, MaxBad,
+    Progress, Quotes, SplitRule,
 };
 
 use super::progress::Meter;
@@ -33,6 +35,12 @@ Examples:
   rectool data import csv --split train=train.tsv.gz --split test=test.tsv.gz \\
       --label label --ids user_id,movie_id,gender --lists genres --texts title --out data/movies
 
+  # MovieLens: ratings, and its movies as a side table with titles and genres
+  rectool data import csv ratings.dat --delimiter :: --names user,item,rating,time \\
+      --plain-ids user,item,time --plain-floats rating --fractions 1 --out data/ratings
+  rectool data import csv movies.dat --delimiter :: --encoding latin1 --names item,title,genres \\
+      --plain-ids item --texts title --lists genres --fractions 1 --out data/items
+
 Names may be patterns: 'c*' is every column that begins with c and is named nowhere else; i0..i12 is
 i0, i1 and so on. Columns that are not named are left out.";
 
@@ -56,6 +64,12 @@ pub(super) enum ImportCommand {
     /// Parquet files
     #[command(after_help = PARQUET_HELP)]
     Parquet(ParquetArgs),
+    /// Leave-one-out splits in the files of Neural Collaborative Filtering, with listed negatives
+    #[command(after_help = pairs::NCF_HELP)]
+    Ncf(pairs::NcfArgs),
+    /// Lines of a user and the items it chose, as LightGCN's and many sequence data sets
+    #[command(after_help = pairs::LISTS_HELP)]
+    Lists(pairs::ListsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -73,9 +87,14 @@ pub(super) struct CsvArgs {
     #[command(flatten)]
     columns: ColumnArgs,
 
-    /// What separates fields: a character or `tab` [default: tab or comma, as in the first line]
-    #[arg(long, value_name = "CHAR", value_parser = values::delimiter)]
-    delimiter: Option<u8>,
+    /// What separates fields: a character, several such as `::`, or `tab` [default: tab or comma, as
+    /// in the first line]
+    #[arg(long, value_name = "CHARS", value_parser = values::delimiter)]
+    delimiter: Option<String>,
+
+    /// What the bytes of the files stand for
+    #[arg(long, value_name = "NAME", default_value = "utf8")]
+    encoding: EncodingArg,
 
     /// Names of the columns, if the files have no header
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -87,6 +106,14 @@ pub(super) struct CsvArgs {
 
     #[command(flatten)]
     output: OutputArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EncodingArg {
+    /// UTF-8
+    Utf8,
+    /// ISO 8859-1
+    Latin1,
 }
 
 #[derive(Debug, Args)]
@@ -125,15 +152,20 @@ impl InputArgs {
             let fractions = self.fractions.0.clone();
             return SplitRule::Fractions { files: self.files.clone(), fractions };
         }
-        let mut splits: Vec<(String, Vec<PathBuf>)> = Vec::new();
-        for split in &self.split {
-            match splits.iter_mut().find(|(name, _)| *name == split.name) {
-                Some((_, files)) => files.extend(split.files.iter().cloned()),
-                None => splits.push((split.name.clone(), split.files.clone())),
-            }
-        }
-        SplitRule::Files(splits)
+        split_files_rule(&self.split)
     }
+}
+
+/// Files of splits; a split that is given twice has the files of both.
+fn split_files_rule(given: &[SplitFiles]) -> SplitRule {
+    let mut splits: Vec<(String, Vec<PathBuf>)> = Vec::new();
+    for split in given {
+        match splits.iter_mut().find(|(name, _)| *name == split.name) {
+            Some((_, files)) => files.extend(split.files.iter().cloned()),
+            None => splits.push((split.name.clone(), split.files.clone())),
+        }
+    }
+    SplitRule::Files(splits)
 }
 
 /// Which columns become what.
@@ -204,13 +236,15 @@ impl ColumnArgs {
 
 impl ImportCommand {
     pub(super) fn run(&self) -> Result<Exit, Failure> {
-        let (input, output) = match self {
-            Self::Criteo(args) => (&args.input, &args.output),
-            Self::Csv(args) => (&args.input, &args.output),
-            Self::Parquet(args) => (&args.input, &args.output),
+        let (max_bad, output) = match self {
+            Self::Criteo(args) => (args.input.max_bad, &args.output),
+            Self::Csv(args) => (args.input.max_bad, &args.output),
+            Self::Parquet(args) => (args.input.max_bad, &args.output),
+            Self::Ncf(args) => (args.max_bad, &args.output),
+            Self::Lists(args) => (args.max_bad, &args.output),
         };
-        let options = ImportOptions { writer: output.writer(), max_bad: input.max_bad };
-        let (rule, out) = (input.rule(), output.out.as_path());
+        let options = ImportOptions { writer: output.writer(), max_bad };
+        let out = output.out.as_path();
         let meter = Meter::new();
         let show = |now: Progress| {
             let bad =
@@ -218,11 +252,14 @@ impl ImportCommand {
             meter.show(now.bytes_read, now.bytes_total, now.rows, &bad);
         };
         let summary = match self {
-            Self::Criteo(_) => import::criteo(&rule, out, &options, &show),
-            Self::Csv(args) => import::csv(&args.spec(), &rule, out, &options, &show),
+            Self::Criteo(args) => import::criteo(&args.input.rule(), out, &options, &show),
+            Self::Csv(args) => import::csv(&args.spec(), &args.input.rule(), out, &options, &show),
             Self::Parquet(args) => {
-                import::parquet(&args.columns.spec(), &rule, out, &options, &show)
+                let (spec, rule) = (args.columns.spec(), args.input.rule());
+                import::parquet(&spec, &rule, out, &options, &show)
             }
+            Self::Ncf(args) => args.import(&options, &show),
+            Self::Lists(args) => args.import(&options, &show),
         };
         drop(meter);
         let summary = summary.map_err(failure)?;
@@ -235,7 +272,11 @@ impl CsvArgs {
     fn spec(&self) -> CsvSpec {
         CsvSpec {
             columns: self.columns.spec(),
-            delimiter: self.delimiter,
+            delimiter: self.delimiter.clone(),
+            encoding: match self.encoding {
+                EncodingArg::Utf8 => Encoding::Utf8,
+                EncodingArg::Latin1 => Encoding::Latin1,
+            },
             header: match self.names.as_slice() {
                 [] => Header::FirstRow,
                 names => Header::Names(names.to_vec()),

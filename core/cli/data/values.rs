@@ -71,12 +71,12 @@ pub(super) fn count(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| format!("`{text}` is no number of rows such as 100000, 100k or 1M"))
 }
 
-/// One ASCII character, or `tab`.
-pub(super) fn delimiter(text: &str) -> Result<u8, String> {
-    match text.as_bytes() {
-        [byte] if byte.is_ascii() => Ok(*byte),
-        b"tab" | b"\\t" => Ok(b'\t'),
-        _ => Err("expected one ASCII character or `tab`".to_owned()),
+/// ASCII characters, or `tab`.
+pub(super) fn delimiter(text: &str) -> Result<String, String> {
+    match text {
+        "tab" | "\\t" => Ok("\t".to_owned()),
+        text if !text.is_empty() && text.is_ascii() => Ok(text.to_owned()),
+        _ => Err("expected ASCII characters or `tab`".to_owned()),
     }
 }
 
@@ -123,8 +123,9 @@ mod tests {
             (Ok(MaxBad::Fraction(0.01)), Ok(MaxBad::Fraction(0.01)))
         );
         assert!(max_bad("few").is_err());
-        assert_eq!((delimiter("tab"), delimiter(";")), (Ok(b'\t'), Ok(b';')));
-        assert!(delimiter("ä").is_err());
+        assert_eq!(delimiter("tab").as_deref(), Ok("\t"));
+        assert_eq!(delimiter("::").as_deref(), Ok("::"));
+        assert!(delimiter("ä").is_err() && delimiter("").is_err());
     }
 
     #[test]

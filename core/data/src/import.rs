@@ -9,8 +9,11 @@ mod columns;
 mod criteo;
 mod csv;
 mod input;
+mod lists;
+mod ncf;
 mod parquet;
 mod parsed;
+mod recode;
 mod rejects;
 mod sink;
 mod text;
@@ -20,7 +23,9 @@ use std::path::PathBuf;
 
 pub use columns::{ColumnSpec, LabelRule};
 pub use criteo::{criteo, criteo_schema};
-pub use csv::{CsvSpec, Header, Quotes, csv};
+pub use csv::{CsvSpec, Encoding, Header, Quotes, csv};
+pub use lists::{ItemOrder, lists};
+pub use ncf::{NcfFiles, ncf};
 pub use parquet::parquet;
 
 pub(crate) use sink::fraction_ends;

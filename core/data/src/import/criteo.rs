@@ -6,7 +6,7 @@ use rectool_base::{ColumnKind, ColumnSchema, MISSING_ID, Schema};
 
 use super::chunks::Chunk;
 use super::parsed::Parsed;
-use super::text::{RowParser, TextFormat, TextImport};
+use super::text::{RowParser, TextFormat, TextImport, lines};
 use super::value::Refused;
 use super::{ImportOptions, ImportSummary, OnProgress, SplitRule};
 use crate::DataError;
@@ -87,11 +87,6 @@ impl TextFormat for Criteo {
 }
 
 struct CriteoRows;
-
-/// The lines without their ends, blank ones as well.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
-    bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-}
 
 impl RowParser for CriteoRows {
     fn parse(&self, chunk: &Chunk, parsed: &mut Parsed) {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use ::csv::{ByteRecord, ReaderBuilder};
 use rectool_base::Schema;
 
-use super::chunks::{CHUNK_BYTES, Chunk, Chunks, CutError};
+use super::chunks::{CHUNK_BYTES, Chunk, Chunks};
 use super::columns::{ColumnSpec, LabelRule, Layout, Meaning, Target};
 use super::parsed::Parsed;
+use super::recode::{Recoding, UNIT_SEPARATOR};
 use super::sink::Inputs;
-use super::text::{RowParser, TextFormat, TextImport, line_ends};
+use super::text::{RowParser, TextFormat, TextImport, first_chunk, line_ends, lines};
 use super::value::{self, Refused};
 use super::{ImportOptions, ImportSummary, OnProgress, SplitRule, input};
 use crate::DataError;
@@ -36,13 +37,26 @@ pub enum Quotes {
     Literal,
 }
 
+/// What the bytes of a text stand for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// UTF-8.
+    #[default]
+    Utf8,
+    /// ISO 8859-1, one byte per character.
+    Latin1,
+}
+
 /// How delimited text is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CsvSpec {
     /// What is taken from it.
     pub columns: ColumnSpec,
-    /// An ASCII character; `None` is a tab if the first line has one, else a comma.
-    pub delimiter: Option<u8>,
+    /// An ASCII character, or several such as `::`, beside which quotes mean nothing; `None` is a tab
+    /// if the first line has one, else a comma.
+    pub delimiter: Option<String>,
+    /// What the bytes stand for.
+    pub encoding: Encoding,
     /// Where the names of the columns come from.
     pub header: Header,
     /// What a `"` means.
@@ -82,6 +96,8 @@ pub(super) fn import(spec: &CsvSpec, text: &TextImport) -> Result<ImportSummary,
 struct CsvFormat<'a> {
     spec: &'a CsvSpec,
     delimiter: u8,
+    quotes: Quotes,
+    recoding: Recoding,
     layout: Layout,
 }
 
@@ -89,31 +105,41 @@ impl<'a> CsvFormat<'a> {
     /// The format of the first file, which all others must share.
     fn new(spec: &'a CsvSpec, inputs: &Inputs) -> Result<Self, DataError> {
         let path = &inputs.files[0].path;
-        let reader = input::open(path, &Arc::default())?;
+        spec.delimiter.as_deref().map_or(Ok(()), check_delimiter)?;
+        let several = spec.delimiter.as_ref().filter(|delimiter| delimiter.len() > 1);
+        let recoding = Recoding {
+            latin1: spec.encoding == Encoding::Latin1,
+            delimiter: several.map(|delimiter| delimiter.clone().into_bytes()),
+        };
         // Which bytes of the first line are quoted matters only once the delimiter is known.
-        let mut chunks = Chunks::new(reader, 64 << 10, None);
-        let first = chunks.next().map_err(|error| match error {
-            CutError::Read(source) => DataError::Io { path: path.clone(), source },
-            CutError::RowTooLong => input_error(path, 1, "the first line is longer than 64 MiB"),
-        })?;
-        let first = first.ok_or_else(|| input_error(path, 1, "the file is empty"))?;
-        let line =
-            first.bytes.split(|&byte| byte == b'\n').find(|line| !line.trim_ascii().is_empty());
-        let has_tab = line.is_some_and(|line| line.contains(&b'\t'));
-        let delimiter = spec.delimiter.unwrap_or(if has_tab { b'\t' } else { b',' });
-        check_delimiter(delimiter)?;
+        let first = first_chunk(path, &recoding)?;
+        let line = lines(&first.bytes).find(|line| !line.trim_ascii().is_empty());
+        let delimiter = match spec.delimiter.as_deref().map(str::as_bytes) {
+            Some([byte]) => *byte,
+            Some(_) => UNIT_SEPARATOR,
+            None if line.is_some_and(|line| line.contains(&b'\t')) => b'\t',
+            None => b',',
+        };
+        let quotes = if several.is_some() { Quotes::Literal } else { spec.quotes };
         let layout = match &spec.header {
             Header::Names(names) => Layout::resolve(&spec.columns, names)?,
             Header::FirstRow => {
-                let reader = input::open(path, &Arc::default())?;
-                let quoted = (spec.quotes == Quotes::Fields).then_some(delimiter);
-                let mut chunks = Chunks::new(reader, CHUNK_BYTES, quoted);
-                let first = chunks.next().ok().flatten().unwrap_or(first);
-                let (names, _) = read_header(&first, path, delimiter, spec.quotes)?;
+                let first = match quotes {
+                    Quotes::Literal => first,
+                    Quotes::Fields => {
+                        let reader = input::open(path, &Arc::default())?;
+                        let mut chunks = Chunks::new(reader, CHUNK_BYTES, Some(delimiter));
+                        match chunks.next().ok().flatten() {
+                            Some(chunk) => Chunk { bytes: recoding.apply(chunk.bytes), ..chunk },
+                            None => first,
+                        }
+                    }
+                };
+                let (names, _) = read_header(&first, path, delimiter, quotes)?;
                 Layout::resolve(&spec.columns, &names)?
             }
         };
-        Ok(Self { spec, delimiter, layout })
+        Ok(Self { spec, delimiter, quotes, recoding, layout })
     }
 }
 
@@ -121,14 +147,15 @@ fn input_error(path: &Path, line: u64, what: &str) -> DataError {
     DataError::Input { file: path.to_owned(), line, what: what.to_owned() }
 }
 
-fn check_delimiter(delimiter: u8) -> Result<(), DataError> {
-    if delimiter.is_ascii() && !b"\n\r\"".contains(&delimiter) {
+fn check_delimiter(delimiter: &str) -> Result<(), DataError> {
+    let good = |byte: u8| byte.is_ascii() && !b"\n\r\"".contains(&byte);
+    if !delimiter.is_empty() && delimiter.bytes().all(good) {
         return Ok(());
     }
     Err(DataError::Option {
         option: "delimiter",
-        expected: "an ASCII character other than a line end or a quote".into(),
-        found: format!("`{}`", (delimiter as char).escape_default()),
+        expected: "ASCII characters other than a line end or a quote".into(),
+        found: format!("`{}`", delimiter.escape_default()),
     })
 }
 
@@ -174,7 +201,11 @@ impl TextFormat for CsvFormat<'_> {
     }
 
     fn quoted(&self) -> Option<u8> {
-        (self.spec.quotes == Quotes::Fields).then_some(self.delimiter)
+        (self.quotes == Quotes::Fields).then_some(self.delimiter)
+    }
+
+    fn recoding(&self) -> Recoding {
+        self.recoding.clone()
     }
 
     fn parser(
@@ -184,7 +215,7 @@ impl TextFormat for CsvFormat<'_> {
     ) -> Result<(Box<dyn RowParser + '_>, usize), DataError> {
         let (names, end) = match &self.spec.header {
             Header::Names(names) => (names.clone(), 0),
-            Header::FirstRow => read_header(first, path, self.delimiter, self.spec.quotes)?,
+            Header::FirstRow => read_header(first, path, self.delimiter, self.quotes)?,
         };
         let positions = self
             .layout
@@ -203,7 +234,7 @@ struct CsvRows<'a> {
 
 impl CsvRows<'_> {
     fn reader<'c>(&self, chunk: &'c Chunk) -> ::csv::Reader<&'c [u8]> {
-        reader(&chunk.bytes, self.format.delimiter, self.format.spec.quotes)
+        reader(&chunk.bytes, self.format.delimiter, self.format.quotes)
     }
 
     fn row(&self, record: &ByteRecord, parsed: &mut Parsed) -> Result<(), String> {
@@ -295,7 +326,8 @@ impl RowParser for CsvRows<'_> {
             start += bytes[start..end].iter().take_while(|byte| b"\r\n".contains(byte)).count();
             line += line_ends(&bytes[counted..start]);
             counted = start;
-            parsed.refuse(line, reason, bytes[start..end].trim_ascii_end());
+            let text = self.format.recoding.restore(bytes[start..end].trim_ascii_end());
+            parsed.refuse(line, reason, &text);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod csv_rows;
 mod limits;
+mod pair_rows;
 mod parquet_rows;
 
 use std::fs;

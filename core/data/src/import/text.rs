@@ -1,12 +1,14 @@
 //! The pipeline of the text formats: read and write on one thread while the others parse.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use rectool_base::Schema;
 
 use super::chunks::{CHUNK_BYTES, Chunk, Chunks, CutError};
 use super::parsed::Parsed;
+use super::recode::Recoding;
 use super::sink::{InputFile, Inputs, Sink};
 use super::{ImportOptions, ImportSummary, OnProgress, SplitRule, input};
 use crate::DataError;
@@ -14,6 +16,8 @@ use crate::DataError;
 /// Chunks parsed side by side. More would not raise the speed of one decompressing reader, and
 /// each costs about ten MiB.
 const CHUNKS_TOGETHER: usize = 8;
+/// Bytes in which a file shows its format.
+const FIRST_BYTES: usize = 64 << 10;
 
 /// A text format: how a file begins and how its rows are parsed.
 pub(super) trait TextFormat: Sync {
@@ -21,6 +25,11 @@ pub(super) trait TextFormat: Sync {
 
     /// The delimiter, if quoted fields may hold line ends.
     fn quoted(&self) -> Option<u8>;
+
+    /// What is changed in the text first.
+    fn recoding(&self) -> Recoding {
+        Recoding::default()
+    }
 
     /// The parser of a file that begins with `first`, and how many bytes of it are header.
     fn parser(
@@ -87,7 +96,8 @@ impl<'a> TextImport<'a> {
     ) -> Result<FileChunks, DataError> {
         let reader = input::open(&file.path, sink.bytes_read())?;
         let chunks = Chunks::new(reader, self.chunk_bytes, format.quoted());
-        Ok(FileChunks { chunks, first: None, path: file.path.clone(), line: 1 })
+        let (recoding, path) = (format.recoding(), file.path.clone());
+        Ok(FileChunks { chunks, recoding, first: None, path, line: 1 })
     }
 
     fn count_file(
@@ -159,12 +169,31 @@ pub(super) fn line_ends(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
 }
 
+/// The lines without their ends, blank ones as well.
+pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// The first lines of a file without quotes, from which its format is read.
+pub(super) fn first_chunk(path: &Path, recoding: &Recoding) -> Result<Chunk, DataError> {
+    let reader = input::open(path, &Arc::default())?;
+    let input_error =
+        |what: &str| DataError::Input { file: path.to_owned(), line: 1, what: what.to_owned() };
+    let first = Chunks::new(reader, FIRST_BYTES, None).next().map_err(|error| match error {
+        CutError::Read(source) => DataError::Io { path: path.to_owned(), source },
+        CutError::RowTooLong => input_error("the first line is longer than 64 MiB"),
+    })?;
+    let first = first.ok_or_else(|| input_error("the file is empty"))?;
+    Ok(Chunk { bytes: recoding.apply(first.bytes), ..first })
+}
+
 /// A file's parser and the line of its first row.
 type Begun<'f> = (Box<dyn RowParser + 'f>, u64);
 
 /// The chunks of one file, without its header.
 struct FileChunks {
     chunks: Chunks,
+    recoding: Recoding,
     first: Option<Chunk>,
     path: std::path::PathBuf,
     /// Line of the next chunk.
@@ -205,9 +234,9 @@ impl FileChunks {
                 what: "a row of more than 64 MiB, perhaps a quote that is never closed".into(),
             },
         })?;
-        if let Some(chunk) = &chunk {
+        Ok(chunk.map(|chunk| {
             self.line += line_ends(&chunk.bytes);
-        }
-        Ok(chunk)
+            Chunk { bytes: self.recoding.apply(chunk.bytes), ..chunk }
+        }))
     }
 }

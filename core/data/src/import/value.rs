@@ -34,6 +34,14 @@ pub(super) fn id(text: &[u8]) -> Result<i64, Refused> {
     Ok(id_of_text(text))
 }
 
+/// [`id`] where none may be missing.
+pub(super) fn known_id(text: &[u8]) -> Result<i64, Refused> {
+    match id(text)? {
+        MISSING_ID => Err(Refused::text("an id", text)),
+        id => Ok(id),
+    }
+}
+
 /// [`id`] of text that is not empty.
 pub(super) fn id_of_text(text: &str) -> i64 {
     match canonical_integer(text) {
@@ -82,6 +90,7 @@ mod tests {
             assert_eq!(id(text.as_bytes()), Ok(hash_text(text)), "{text}");
         }
         assert_eq!(id(b"\xff").unwrap_err().expected, "UTF-8");
+        assert_eq!((known_id(b"0"), known_id(b"-1").unwrap_err().expected), (Ok(0), "an id"));
     }
 
     #[test]

@@ -19,7 +19,12 @@ fn ratings() -> CsvSpec {
     CsvSpec { columns, ..Default::default() }
 }
 
-fn import(spec: &CsvSpec, fixture: &Fixture, text: &str, chunk_bytes: usize) -> ImportSummary {
+fn import(
+    spec: &CsvSpec,
+    fixture: &Fixture,
+    text: impl AsRef<[u8]>,
+    chunk_bytes: usize,
+) -> ImportSummary {
     let rule = all_train(vec![fixture.file("rows.csv", text)]);
     let options = ImportOptions::default();
     let mut import = text::TextImport::new(&rule, &fixture.out, &options, &quiet);
@@ -109,8 +114,9 @@ fn labels_of_any_size_are_taken_if_asked_for() {
 fn rows_without_header_and_with_other_delimiters() {
     let spec = CsvSpec {
         header: Header::Names(names("y a b")),
-        delimiter: Some(b';'),
+        delimiter: Some(";".into()),
         quotes: Quotes::Literal,
+        encoding: Encoding::Utf8,
         columns: ColumnSpec {
             label: Some("y".into()),
             plain_ids: names("a"),
@@ -124,6 +130,37 @@ fn rows_without_header_and_with_other_delimiters() {
     assert_eq!(fixture.ids("train", "a"), [hash_text("\"x"), 7]);
     assert_eq!(fixture.floats("train", "b"), [2.0, 3.0]);
     assert!(fixture.rejects()[1].contains("\t3\texpected 3 fields, found 2"));
+}
+
+#[test]
+fn delimiters_of_two_characters_and_latin1() {
+    let spec = CsvSpec {
+        header: Header::Names(names("item title genres")),
+        delimiter: Some("::".into()),
+        encoding: Encoding::Latin1,
+        columns: ColumnSpec {
+            plain_ids: names("item"),
+            lists: names("genres"),
+            texts: names("title"),
+            ..Default::default()
+        },
+        ..CsvSpec::default()
+    };
+    let text = b"1::\"A: Mis\xe9rables::x|y\r\n2::b::\n3::c\n4::d::e::\xe9\n";
+    for chunk_bytes in [1, 7, 1 << 20] {
+        let fixture = Fixture::new();
+        let summary = import(&spec, &fixture, text, chunk_bytes);
+        assert_eq!((summary.rows(), summary.bad), (2, 2));
+        assert_eq!(fixture.ids("train", "item"), [1, 2]);
+        let Column::Text { values, .. } = &fixture.read("train")[2] else { panic!("no texts") };
+        assert_eq!(values.get(0), Some("\"A: Mis\u{e9}rables"));
+        assert_eq!(
+            fixture.lists("train", "genres"),
+            [vec![hash_text("x"), hash_text("y")], Vec::new()]
+        );
+        assert!(fixture.rejects()[1].ends_with("\t3\texpected 3 fields, found 2\t3::c"));
+        assert!(fixture.rejects()[2].ends_with("\t4::d::e::\u{e9}"), "{:?}", fixture.rejects());
+    }
 }
 
 #[test]
@@ -174,7 +211,7 @@ fn headers_and_delimiters_that_cannot_be_are_refused() {
     assert!(run(&ratings(), "").contains("the file is empty"));
     assert!(run(&ratings(), "\n\n").contains("no header"));
     assert!(run(&ratings(), "label,user,ttle,age,genres\n").contains("no column `title`"));
-    let quote = CsvSpec { delimiter: Some(b'"'), ..ratings() };
-    assert!(run(&quote, RATINGS).contains("`delimiter`: expected an ASCII character"));
+    let quote = CsvSpec { delimiter: Some("\"".into()), ..ratings() };
+    assert!(run(&quote, RATINGS).contains("`delimiter`: expected ASCII characters"));
     assert_eq!(fs::read_dir(fixture.folder.path()).unwrap().count(), 1);
 }
