@@ -168,6 +168,57 @@ fn movielens_files_become_ratings_and_side_tables() {
     assert!(head.contains("1193\tMis\u{e9}rables, Les (1995)\tDrama|Musical"), "{head}");
 }
 
+#[test]
+fn interactions_are_split_and_get_histories() {
+    let dir = Dir::new();
+    dir.write("lists.txt", "1 10 11 12 13\n2 20 21\n3 10 30 31\n");
+    dir.rectool(&["data", "import", "lists", "lists.txt", "--ordered", "--out", "all"])
+        .expect_success();
+    let by = ["data", "split", "all", "--by", "leave-one-out", "--time", "time"];
+    let history = ["--history", "seen", "--length", "2", "--out", "loo"];
+    let shown = dir.rectool(&[&by[..], &history[..]].concat()).expect_success().stdout;
+    assert_eq!(
+        rows_of(&dir, "loo", &shown),
+        [("train".into(), 5), ("valid".into(), 2), ("test".into(), 2)]
+    );
+    for told in ["1 user with too few rows stay whole in train", "test: 2 of 2 test items have no"]
+    {
+        assert!(shown.contains(told), "{shown}");
+    }
+    let head = |name: &str, split: &str| {
+        dir.rectool(&["data", "head", name, "--split", split]).expect_success().stdout
+    };
+    assert_eq!(head("loo", "test"), "user\titem\ttime\tseen\n1\t13\t3\t11|12\n3\t31\t2\t10|30\n");
+    assert_eq!(head("loo", "valid"), "user\titem\ttime\tseen\n1\t12\t2\t10|11\n3\t30\t1\t10\n");
+
+    // Splits that are there stay.
+    let keep = ["data", "split", "loo", "--by", "keep", "--out", "kept"];
+    dir.rectool(&keep).expect_code(2).expect_stderr(&["--history"]);
+    dir.rectool(&[&keep[..], &["--history", "before"]].concat()).expect_success();
+    assert!(head("kept", "test").ends_with("11|12\t10|11|12\n3\t31\t2\t10|30\t10|30\n"));
+    let taken = ["data", "split", "loo", "--by", "random", "--out", "again"];
+    dir.rectool(&taken).expect_code(2).expect_stderr(&["`into`"]);
+    dir.rectool(&[&taken[..], &["--into", "tune", "--fraction", "0.4"]].concat()).expect_success();
+}
+
+#[test]
+fn leaks_are_told_and_refused() {
+    let dir = Dir::new();
+    dir.write("lists.txt", "1 10 11 10\n2 20 21 22\n");
+    dir.rectool(&["data", "import", "lists", "lists.txt", "--ordered", "--out", "all"])
+        .expect_success();
+    let split = ["data", "split", "all", "--by", "leave-one-out", "--into", "test", "--out", "loo"];
+    let strict = [&split[..], &["--strict"]].concat();
+    let told = "1 of 2 test pairs are in the training split too";
+    dir.rectool(&strict).expect_code(2).expect_stderr(&[told, "hint:"]);
+    assert!(!dir.join("loo").exists());
+    let shown = dir.rectool(&split).expect_success().stdout;
+    assert!(shown.contains(&format!("  test: {told}")), "{shown}");
+    let by_time = ["data", "split", "all", "--by", "time", "--time", "time", "--strict"];
+    let into = ["--into", "test", "--fraction", "0.3", "--out", "by-time"];
+    dir.rectool(&[&by_time[..], &into[..]].concat()).expect_code(2).expect_stderr(&["leaks"]);
+}
+
 /// The Python of the test environment that `make test` sets up, or `None` with a printed reason.
 pub(crate) fn python() -> Option<Command> {
     let python = root().join(".venv/bin/python");

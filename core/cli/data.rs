@@ -3,6 +3,7 @@
 mod import;
 mod inspect;
 mod progress;
+mod split;
 mod synth;
 mod values;
 
@@ -32,6 +33,9 @@ enum DataCommand {
     /// Make a dataset of made-up rows whose labels can be learnt
     #[command(subcommand)]
     Synth(synth::SynthCommand),
+    /// Make training, validation and test splits of interactions, with histories, and look for leaks
+    #[command(after_help = split::HELP)]
+    Split(split::SplitArgs),
     /// Show what a dataset holds: splits, columns, ranges of ids
     Inspect(inspect::InspectArgs),
     /// Print the first rows of a split as tab-separated text
@@ -48,6 +52,7 @@ pub(crate) fn run(args: &DataArgs) -> Result<Exit, Failure> {
     match &args.command {
         DataCommand::Import(command) => command.run(),
         DataCommand::Synth(command) => command.run(),
+        DataCommand::Split(args) => args.run(),
         DataCommand::Inspect(args) => args.run(),
         DataCommand::Head(args) => args.run(),
         DataCommand::Verify(args) => args.run(),
@@ -57,9 +62,10 @@ pub(crate) fn run(args: &DataArgs) -> Result<Exit, Failure> {
 /// What cannot be asked for is a usage error; all else failed while being done.
 fn failure(error: DataError) -> Failure {
     match error {
-        DataError::Option { .. } | DataError::Schema(_) | DataError::OutputExists { .. } => {
-            Failure::usage(error)
-        }
+        DataError::Option { .. }
+        | DataError::Schema(_)
+        | DataError::Leak { .. }
+        | DataError::OutputExists { .. } => Failure::usage(error),
         other => Failure::failed(other),
     }
 }

@@ -110,6 +110,28 @@ pub enum DataError {
         /// The number.
         found: u64,
     },
+    /// A row with a value that it must not have.
+    #[error("split `{split}`, row {row}: column `{column}`: expected {expected}, found {found}")]
+    Row {
+        /// The split.
+        split: String,
+        /// Row within it, from 0.
+        row: u64,
+        /// The column, or member of a packed one.
+        column: String,
+        /// What a row must have there.
+        expected: String,
+        /// What it has.
+        found: String,
+    },
+    /// A split of which training gives something away.
+    #[error("split `{split}` leaks: {found}")]
+    Leak {
+        /// The split.
+        split: String,
+        /// What is in training too.
+        found: String,
+    },
     /// An option out of range.
     #[error("`{option}`: expected {expected}, found {found}")]
     Option {
@@ -302,6 +324,10 @@ impl Hint for DataError {
                     "the bad rows are in `{rejects}`; mend the input or raise --max-bad"
                 ));
             }
+            Self::Leak { .. } => {
+                "leave out --strict to write the splits all the same, or divide by another rule: \
+                 `random` keeps rows of one pair together"
+            }
             Self::OutputExists { .. } => "choose another folder or remove it first",
             Self::Positive { .. } => {
                 "negatives are drawn for rows that chose an item: leave the others out of the dataset"
@@ -315,6 +341,7 @@ impl Hint for DataError {
                 _ => return None,
             },
             Self::OutOfRange { .. }
+            | Self::Row { .. }
             | Self::Option { .. }
             | Self::Panicked { .. }
             | Self::Output { .. }

@@ -3,6 +3,7 @@
 //! A dataset is a folder of Arrow files with a manifest (`FORMAT.md` has the rules). A [`Dataset`]
 //! opens it, a [`Split`] gathers rows by number, an [`Order`] says which rows come when, and a
 //! [`Loader`] makes batches ahead of time, with a [`FeatureChain`] applied to their columns.
+//! [`import`] makes datasets of files of other formats, [`divide`] makes splits of interactions.
 
 mod cells;
 mod chain;
@@ -36,6 +37,7 @@ pub use order::{Order, OrderOptions, Shuffle};
 pub use split::Split;
 
 // Writing side.
+pub mod divide;
 pub mod import;
 pub mod synth;
 mod writer;
