@@ -3,18 +3,23 @@
 //!
 //!     cargo bench --bench loader -- --data DIR --batch 8192 --workers 1
 //!
-//! `DIR` holds `parquet/train.parquet` and `meta.json`. The last line printed is JSON.
+//! `DIR` holds `parquet/train.parquet` and `meta.json`. With `--join` each row gets four floats and a list of
+//! ids from a table that is found by the first id. The last line printed is JSON.
 
 #![expect(clippy::print_stderr, reason = "a bench tells its usage")]
 
 mod peer;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant;
 
 use peer::{Flags, emit, peak_rss_mb, quantile};
-use rectool::base::{Batch, Column};
-use rectool::data::{Dataset, Loader, LoaderOptions, OrderOptions, ReaderState, Shuffle};
+use rectool::base::{Batch, Column, ColumnKind, ColumnSchema, Jagged, Schema};
+use rectool::data::{
+    Dataset, DatasetWriter, Loader, LoaderOptions, OrderOptions, ReaderState, Shuffle, SideOptions,
+    SideTable, Split, WriterOptions,
+};
 use serde_json::json;
 
 /// Touches every value; the sums prove that each row came once.
@@ -31,6 +36,33 @@ fn consume(batch: &Batch, sums: &mut [f64; 3]) {
             _ => (),
         }
     }
+}
+
+/// A table with a row for each value of the id `key`, joined to the rows.
+fn joined(dataset: &Dataset, key: &str) -> Dataset {
+    let items = dataset.split("train").and_then(|split| split.item_statistics(key, None));
+    let ids = items.expect("ids").ids;
+    let floats = ids.iter().flat_map(|id| [*id as f32; 4]).collect();
+    let mut lists = Jagged::new();
+    for id in &ids {
+        lists.push_row(&[*id, 1, 2][..=id.rem_euclid(3) as usize]);
+    }
+    let schema = Schema::new(vec![
+        ColumnSchema::plain(key, ColumnKind::I64 { width: 1 }),
+        ColumnSchema::plain("side_floats", ColumnKind::F32 { width: 4 }),
+        ColumnSchema::plain("side_ids", ColumnKind::I64List),
+    ]);
+    let folder = dataset.path().join("../loader-side-table");
+    let options = WriterOptions { overwrite: true, ..WriterOptions::default() };
+    let writer = DatasetWriter::create(&folder, schema.expect("names differ"), options);
+    let mut writer = writer.expect("a writer");
+    let keys = Column::I64 { width: 1, values: ids };
+    let floats = Column::F32 { width: 4, values: floats };
+    writer.write("train", vec![keys, floats, Column::I64List(lists)]).expect("rows");
+    writer.finish().expect("a dataset");
+    let table = Dataset::open(&folder)
+        .and_then(|table| SideTable::load(&table, "train", &SideOptions::by(key)));
+    dataset.join(Arc::new(table.expect("a table"))).expect("a join")
 }
 
 fn main() {
@@ -54,8 +86,20 @@ fn main() {
         ..LoaderOptions::new(batch_size)
     };
 
+    let table = flags.has("--join").then(|| {
+        let plain = Dataset::open(&dataset).expect("a dataset");
+        let ids = plain.schema().column("ids").expect("ids");
+        joined(&plain, &ids.member_name(0))
+    });
+    let open = || -> Split {
+        let opened = Dataset::open(&dataset).expect("a dataset");
+        let tables = table.iter().flat_map(Dataset::side_tables);
+        let opened =
+            tables.fold(opened, |opened, table| opened.join(table.clone()).expect("a join"));
+        opened.split("train").expect("train")
+    };
     let started = Instant::now();
-    let split = Dataset::open(&dataset).and_then(|opened| opened.split("train")).expect("train");
+    let split = open();
     let mut loader = Loader::start(&split, options()).expect("a loader");
     let open_ms = started.elapsed().as_secs_f64() * 1e3;
     let (mut ends, mut sums, mut rows) = (Vec::new(), [0.0; 3], 0);
@@ -74,7 +118,7 @@ fn main() {
         ..ReaderState::new(order.seed, batch_size as u64)
     };
     let resumed = Instant::now();
-    let split = Dataset::open(&dataset).and_then(|opened| opened.split("train")).expect("train");
+    let split = open();
     let mut loader =
         Loader::start(&split, LoaderOptions { start: Some(half), ..options() }).expect("a loader");
     let first = loader.next().expect("more batches").expect("a batch");

@@ -10,7 +10,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::manifest_check::read_manifest;
 use crate::shard::{Shard, check_size};
-use crate::{DataError, MANIFEST_FILE, Manifest, ShardManifest, Split};
+use crate::side::{Origin, View};
+use crate::{DataError, IdStatistics, MANIFEST_FILE, Manifest, ShardManifest, Split};
 
 /// What is checked of a shard when it is first touched. Sizes are checked on opening the dataset in
 /// any case, and the structure of a shard on decoding it.
@@ -58,6 +59,8 @@ pub struct Dataset {
     manifest: Arc<Manifest>,
     fingerprint: u64,
     verify: Verify,
+    /// What columns there are, if not just those of the shards.
+    view: Option<Arc<View>>,
 }
 
 impl Dataset {
@@ -95,7 +98,8 @@ impl Dataset {
         let content = serde_json::to_vec(&*manifest);
         let content = content.map_err(|source| DataError::Json { path: manifest_path, source })?;
         let fingerprint = xxh3_64(&content);
-        let dataset = Self { path: path.to_owned(), manifest, fingerprint, verify };
+        let path = path.to_owned();
+        let dataset = Self { path, manifest, fingerprint, verify, view: None };
         for shard in dataset.shards() {
             check_size(&dataset.shard_path(shard), shard)?;
         }
@@ -107,9 +111,34 @@ impl Dataset {
         &self.path
     }
 
-    /// Columns of every split.
+    /// Columns of every split: those of the shards, then those of side tables.
     pub fn schema(&self) -> &Schema {
-        &self.manifest.schema
+        self.view.as_ref().map_or(&self.manifest.schema, |view| view.schema())
+    }
+
+    /// What the manifest says of the ids in a column, that of a side table if it was joined from there:
+    /// then at least one is missing, unless a row whose key the table lacks is an error. `None` for a
+    /// column of something else.
+    pub fn id_statistics(&self, column: &str) -> Option<IdStatistics> {
+        let Some(view) = &self.view else { return self.manifest.ids.get(column).cloned() };
+        match view.origin(view.schema().position(column).ok()?) {
+            Origin::Own(at) => {
+                self.manifest.ids.get(&self.manifest.schema.columns()[at].name).cloned()
+            }
+            Origin::Side { table, column } => view.table(table).table.id_statistics(column),
+        }
+    }
+
+    pub(crate) fn view(&self) -> Option<&View> {
+        self.view.as_deref()
+    }
+
+    /// The same rows with other columns.
+    pub(crate) fn seen_as(&self, view: View) -> Self {
+        let tables = view.tables().map(|table| table.dataset().fingerprint());
+        let fingerprints: Vec<u8> =
+            std::iter::once(self.fingerprint).chain(tables).flat_map(u64::to_le_bytes).collect();
+        Self { fingerprint: xxh3_64(&fingerprints), view: Some(Arc::new(view)), ..self.clone() }
     }
 
     /// Everything in `dataset.json`.
@@ -140,7 +169,8 @@ impl Dataset {
             known: self.splits().map(str::to_owned).collect(),
         })?;
         let shards = split.shards.iter().map(|shard| (self.open_shard(shard), shard.rows));
-        Ok(Split::new(name.to_owned(), self.schema().clone(), shards))
+        let schema = self.manifest.schema.clone();
+        Ok(Split::new(name.to_owned(), schema, shards, self.view.clone()))
     }
 
     /// Reads every shard of every split with all checks, on `threads` threads (at least one), and
@@ -159,7 +189,7 @@ impl Dataset {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 shards.get(at).map(|shard| (at, *shard))
             } {
-                if let Err(error) = self.open_shard(shard).check(self.schema()) {
+                if let Err(error) = self.open_shard(shard).check(&self.manifest.schema) {
                     faults.push((at, ShardFault { file: shard.file.clone(), error }));
                 }
                 on_shard(shard);

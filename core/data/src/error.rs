@@ -132,6 +132,19 @@ pub enum DataError {
         /// What is in training too.
         found: String,
     },
+    /// A side table with two rows of one key.
+    #[error("`{}`: column `{column}`: key {key} in rows {} and {}, expected it once",
+            path.display(), rows[0], rows[1])]
+    DuplicateKey {
+        /// The table's dataset.
+        path: PathBuf,
+        /// The column of keys.
+        column: String,
+        /// The key.
+        key: i64,
+        /// The rows, from 0.
+        rows: [u64; 2],
+    },
     /// An option out of range.
     #[error("`{option}`: expected {expected}, found {found}")]
     Option {
@@ -323,6 +336,9 @@ impl Hint for DataError {
                 return Some(format!(
                     "the bad rows are in `{rejects}`; mend the input or raise --max-bad"
                 ));
+            }
+            Self::DuplicateKey { .. } => {
+                "leave one row per key in the table, or name the column that tells its rows apart"
             }
             Self::Leak { .. } => {
                 "leave out --strict to write the splits all the same, or divide by another rule: \

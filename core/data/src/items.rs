@@ -18,12 +18,15 @@ struct Item {
     score: f32,
 }
 
-type Items = HashMap<i64, Item, BuildHasherDefault<IdHasher>>;
+type Items = HashMap<i64, Item, IdHashing>;
+
+/// How ids are hashed within the process.
+pub(crate) type IdHashing = BuildHasherDefault<IdHasher>;
 
 /// Ids need no protection against chosen keys as keen as the standard library's, and there are as
 /// many as rows.
 #[derive(Default)]
-struct IdHasher(u64);
+pub(crate) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn write_i64(&mut self, id: i64) {
@@ -48,7 +51,7 @@ impl Split {
     ///
     /// # Errors
     /// [`DataError::Schema`] for a name that does not exist, [`DataError::Option`] for one of another
-    /// type; or if a shard cannot be read or fails its verification.
+    /// type or of a side table; or if a shard cannot be read or fails its verification.
     ///
     /// # Determinism
     /// The same for any number of threads.
@@ -58,9 +61,11 @@ impl Split {
         score: Option<&str>,
     ) -> Result<ItemStatistics, DataError> {
         let (ids, floats) = (ColumnKind::I64 { width: 1 }, ColumnKind::F32 { width: 1 });
-        let item = Cells::find_one(self.schema(), item, ids, "item")?;
-        let score = score.map(|name| Cells::find_one(self.schema(), name, floats, "score"));
-        let score = score.transpose()?;
+        let find = |option, name: &str, kind| {
+            self.own_cells(Cells::find_one(self.schema(), name, kind, option)?, (option, name))
+        };
+        let item = find("item", item, ids)?;
+        let score = score.map(|name| find("score", name, floats)).transpose()?;
         let found = (0..self.shards())
             .into_par_iter()
             .try_fold(Items::default, |mut items, shard| {

@@ -2,7 +2,8 @@
 //!
 //! A dataset is a folder of Arrow files with a manifest (`FORMAT.md` has the rules). A [`Dataset`]
 //! opens it, a [`Split`] gathers rows by number, an [`Order`] says which rows come when, and a
-//! [`Loader`] makes batches ahead of time, with a [`FeatureChain`] applied to their columns.
+//! [`Loader`] makes batches ahead of time, with a [`FeatureChain`] applied to their columns. A
+//! [`SideTable`] adds columns to rows while they are read.
 //! [`import`] makes datasets of files of other formats, [`divide`] makes splits of interactions.
 
 mod cells;
@@ -22,6 +23,7 @@ mod order;
 mod read_tests;
 mod shard;
 mod shard_schema;
+mod side;
 mod split;
 mod values;
 
@@ -34,6 +36,7 @@ pub use manifest::{
     SplitManifest,
 };
 pub use order::{Order, OrderOptions, Shuffle};
+pub use side::{AbsentKey, SideOptions, SideTable};
 pub use split::Split;
 
 // Writing side.

@@ -1,32 +1,44 @@
 //! The rows of one split, gathered by number.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rectool_base::{Column, ColumnKind, Jagged, Schema, Texts};
 
+use crate::cells::Cells;
 use crate::decode::Block;
 use crate::shard::Shard;
-use crate::values::{Offsets, TextValues, Values};
+use crate::side::{Origin, View};
+use crate::values::{self, Offsets, TextValues, Values};
 use crate::{DataError, column};
+
+/// The number of a row in which every value is missing, where a split has one: see
+/// [`Split::with_missing_row`].
+pub(crate) const MISSING_ROW: u64 = u64::MAX - 1;
 
 /// One split of a dataset. Clones share the mapped shards.
 #[derive(Clone)]
 pub struct Split {
     inner: Arc<Inner>,
+    /// What columns there are, if not just those of the shards.
+    view: Option<Arc<View>>,
 }
 
-struct Inner {
-    name: String,
+/// The shards of a split.
+pub(crate) struct Inner {
+    pub(crate) name: String,
+    /// Columns of the shards.
     schema: Schema,
     rows: u64,
     /// First row of each shard.
     starts: Vec<u64>,
     shards: Vec<Shard>,
+    /// The row [`MISSING_ROW`].
+    missing: OnceLock<Block>,
 }
 
 /// Consecutive rows of one record batch that were asked for one after the other.
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     block: &'a Block,
     row: usize,
     rows: usize,
@@ -38,6 +50,7 @@ impl Split {
         name: String,
         schema: Schema,
         counted: impl Iterator<Item = (Shard, u64)>,
+        view: Option<Arc<View>>,
     ) -> Self {
         let (mut starts, mut shards, mut rows) = (Vec::new(), Vec::new(), 0);
         for (shard, count) in counted {
@@ -47,7 +60,8 @@ impl Split {
                 rows += count;
             }
         }
-        Self { inner: Arc::new(Inner { name, schema, rows, starts, shards }) }
+        let missing = OnceLock::new();
+        Self { inner: Arc::new(Inner { name, schema, rows, starts, shards, missing }), view }
     }
 
     /// Its name.
@@ -55,9 +69,9 @@ impl Split {
         &self.inner.name
     }
 
-    /// Columns, in file order.
+    /// Columns, in file order, then those of side tables.
     pub fn schema(&self) -> &Schema {
-        &self.inner.schema
+        self.view.as_ref().map_or(&self.inner.schema, |view| view.schema())
     }
 
     /// Number of rows.
@@ -98,16 +112,45 @@ impl Split {
         out: &mut Vec<Column>,
     ) -> Result<(), DataError> {
         self.check_columns(columns)?;
-        let runs = self.locate(rows)?;
+        let runs = self.inner.locate(rows)?;
+        let mut tables = Vec::new();
         // What comes back from a chain may have other columns in other places.
         let mut spares = std::mem::take(out);
         for column in columns {
-            let kind = self.schema().columns()[*column].kind;
+            let (of, runs, at) = match self.origin(*column) {
+                Origin::Own(at) => (&*self.inner, runs.as_slice(), at),
+                Origin::Side { table, column } => {
+                    self.side_runs(rows, &runs, (table, column), &mut tables)?
+                }
+            };
+            let kind = of.schema.columns()[at].kind;
             let fitting = spares.iter().position(|spare| same_type(spare.kind(), kind));
             let spare = fitting.map(|at| spares.remove(at));
-            out.push(self.gather_column(&runs, (*column, kind), rows.len(), spare)?);
+            out.push(of.gather_column(runs, (at, kind), rows.len(), spare)?);
         }
         Ok(())
+    }
+
+    /// Where the values of a joined column are for `rows`, which lie at `own`: the table's rows, found
+    /// once for all its columns and kept in `found`, and the column's position there.
+    fn side_runs<'s, 'f>(
+        &'s self,
+        rows: &[u64],
+        own: &[Run<'s>],
+        (table, column): (usize, usize),
+        found: &'f mut Vec<(usize, Vec<Run<'s>>)>,
+    ) -> Result<(&'s Inner, &'f [Run<'s>], usize), DataError> {
+        let view = self.view.as_ref().expect("only a view has joined columns");
+        let joined = view.table(table);
+        let known = found.iter().position(|(other, _)| *other == table);
+        let place = known.unwrap_or(found.len());
+        if known.is_none() {
+            let at = joined.key.column;
+            let kind = self.inner.schema.columns()[at].kind;
+            let keys = self.inner.gather_column(own, (at, kind), rows.len(), None)?;
+            found.push((table, joined.table.find(&self.inner, rows, (&joined.key, &keys))?));
+        }
+        Ok((joined.table.rows(), &found[place].1, joined.table.columns()[column].0))
     }
 
     /// Number of shards.
@@ -117,24 +160,63 @@ impl Split {
 
     /// The first row of a shard, and its record batches.
     pub(crate) fn blocks_of(&self, shard: usize) -> Result<(u64, &[Block]), DataError> {
-        let inner = &*self.inner;
-        Ok((inner.starts[shard], inner.shards[shard].blocks(&inner.schema)?))
+        self.inner.blocks_of(shard)
+    }
+
+    /// Its shards, in which the row [`MISSING_ROW`] is found from now on.
+    pub(crate) fn with_missing_row(&self) -> Arc<Inner> {
+        self.inner.missing.get_or_init(|| {
+            let columns = self.inner.schema.columns().iter();
+            let columns = columns.map(|column| values::missing(column.kind)).collect();
+            Block { first: 0, rows: 1, columns }
+        });
+        Arc::clone(&self.inner)
+    }
+
+    /// `cells`, which `option` names by `name`, in the schema of the shards.
+    pub(crate) fn own_cells(
+        &self,
+        cells: Cells,
+        (option, name): (&'static str, &str),
+    ) -> Result<Cells, DataError> {
+        match self.origin(cells.column) {
+            Origin::Own(column) => Ok(Cells { column, ..cells }),
+            Origin::Side { .. } => Err(DataError::Option {
+                option,
+                expected: "a column of the rows themselves".to_owned(),
+                found: format!("`{name}`, which is joined to them"),
+            }),
+        }
+    }
+
+    /// Names of the columns that are joined by the key `key`.
+    pub(crate) fn joined_by(&self, key: &str) -> impl Iterator<Item = &str> {
+        let tables = self.view.iter().flat_map(|view| view.tables());
+        tables
+            .filter(move |table| table.key() == key)
+            .flat_map(|table| table.columns().iter().map(|(_, column)| column.name.as_str()))
+    }
+
+    fn origin(&self, column: usize) -> Origin {
+        self.view.as_ref().map_or(Origin::Own(column), |view| view.origin(column))
     }
 
     fn check_columns(&self, columns: &[usize]) -> Result<(), DataError> {
         let expected = self.schema().columns().len();
         let wrong = columns.iter().find(|column| **column >= expected);
         wrong.map_or(Ok(()), |found| {
-            Err(self.out_of_range("column", expected as u64, *found as u64))
+            Err(self.inner.out_of_range("column", expected as u64, *found as u64))
         })
     }
+}
 
+impl Inner {
     fn out_of_range(&self, what: &'static str, expected: u64, found: u64) -> DataError {
-        DataError::OutOfRange { split: self.name().to_owned(), what, expected, found }
+        DataError::OutOfRange { split: self.name.clone(), what, expected, found }
     }
 
     /// Where the rows are, with neighbours joined. Opens shards that were not open.
-    fn locate(&self, rows: &[u64]) -> Result<Vec<Run<'_>>, DataError> {
+    pub(crate) fn locate(&self, rows: &[u64]) -> Result<Vec<Run<'_>>, DataError> {
         let mut runs: Vec<Run<'_>> = Vec::with_capacity(rows.len());
         // The block of the row before, and its first row and end within the split.
         let mut last: Option<(&Block, u64, u64)> = None;
@@ -155,12 +237,18 @@ impl Split {
         Ok(runs)
     }
 
+    fn blocks_of(&self, shard: usize) -> Result<(u64, &[Block]), DataError> {
+        Ok((self.starts[shard], self.shards[shard].blocks(&self.schema)?))
+    }
+
     fn block_of(&self, row: u64) -> Result<(&Block, u64, u64), DataError> {
-        let inner = &*self.inner;
-        if row >= inner.rows {
-            return Err(self.out_of_range("row", inner.rows, row));
+        if row >= self.rows {
+            return match self.missing.get() {
+                Some(block) if row == MISSING_ROW => Ok((block, row, row + 1)),
+                _ => Err(self.out_of_range("row", self.rows, row)),
+            };
         }
-        let shard = inner.starts.partition_point(|start| *start <= row) - 1;
+        let shard = self.starts.partition_point(|start| *start <= row) - 1;
         let (start, blocks) = self.blocks_of(shard)?;
         let within = row - start;
         let block = &blocks[blocks.partition_point(|block| block.first <= within) - 1];
@@ -168,7 +256,7 @@ impl Split {
         Ok((block, first, first + block.rows))
     }
 
-    fn gather_column(
+    pub(crate) fn gather_column(
         &self,
         runs: &[Run<'_>],
         (column, kind): (usize, ColumnKind),

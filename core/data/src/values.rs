@@ -96,6 +96,24 @@ impl Offsets {
     }
 }
 
+/// One row in which every value is missing.
+pub(crate) fn missing(kind: ColumnKind) -> Values {
+    let texts = |count| TextValues {
+        texts: TextArray::Small(StringArray::new_null(count)),
+        nulls: Some(NullBuffer::new_null(count)),
+    };
+    let empty = || Offsets::Small(vec![0, 0].into());
+    match kind {
+        ColumnKind::F32 { width } => Values::F32(vec![f32::NAN; width].into()),
+        ColumnKind::I64 { width } => Values::I64(vec![MISSING_ID; width].into()),
+        ColumnKind::Text { width } => Values::Text(texts(width)),
+        ColumnKind::F32List => Values::F32List(empty(), Vec::new().into()),
+        ColumnKind::I64List => Values::I64List(empty(), Vec::new().into()),
+        ColumnKind::TextList => Values::TextList(empty(), texts(0)),
+        other => unreachable!("no column of kind {other} is read"),
+    }
+}
+
 /// Takes the values out of `array`, which must hold exactly what `kind` and `packed` ask for;
 /// `None` where it does not.
 pub(crate) fn values_of(array: &ArrayRef, kind: ColumnKind, packed: bool) -> Option<Values> {

@@ -37,7 +37,7 @@ impl Dataset {
     /// Range of ids of value `at` of the id column `column`: least, greatest, and how many are
     /// missing; `None` if the manifest does not say or no id was seen.
     pub(crate) fn id_range(&self, column: &str, at: usize) -> Option<(i64, i64, u64)> {
-        let IdStatistics { min, max, missing } = self.0.manifest().ids.get(column)?;
+        let IdStatistics { min, max, missing } = self.0.id_statistics(column)?;
         let (min, max) = (*min.get(at)?, *max.get(at)?);
         (min <= max).then(|| (min, max, missing.get(at).copied().unwrap_or(0)))
     }

@@ -24,6 +24,8 @@ use crate::values::{described, to_json};
 pub(crate) const SIGNATURES: &[(&str, &str)] = &[
     ("param", "param(\"name\", default) or param(\"name\", default, #{min: 1, help: \"…\"})"),
     ("dataset", "dataset(\"path\")"),
+    ("join", "data.join(movies, #{key: \"item\"}), where movies is a dataset or a split"),
+    ("side", "data.side(\"item\")"),
     ("plugin", "plugin(\"focal-loss\", #{gamma: 2.0})"),
     ("apply", "apply(\"column\", plugin(\"log1p\")) or apply([\"C1\", \"C2\"], plugin(…))"),
     ("features", "features(dataset, #{ids: [\"user\"], …})"),
@@ -75,6 +77,7 @@ pub(crate) fn register(engine: &mut Engine, session: &Arc<Session>) {
         .register_type_with_name::<Model>("Model");
     register_params(engine, session);
     register_data(engine, session);
+    crate::join::register(engine, session);
     register_plugins(engine, session);
     register_chain(engine, session);
     register_options(engine, session);

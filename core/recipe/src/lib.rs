@@ -18,6 +18,7 @@ mod functions;
 mod id_features;
 mod imports;
 mod job;
+mod join;
 mod library;
 mod network;
 mod optimize;

@@ -2,6 +2,7 @@
 
 mod data;
 mod errors;
+mod joining;
 mod keeping;
 mod native;
 mod negatives;

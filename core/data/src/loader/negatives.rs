@@ -49,7 +49,8 @@ pub struct Negatives {
     /// Items drawn for each row: K, 1 or more.
     pub per_row: usize,
     /// Columns, or members of packed ones, that describe the item: copied for a drawn item from the
-    /// row in which it occurs last.
+    /// row in which it occurs last. Those of a side table that is joined by `item` are always among
+    /// them.
     pub item_columns: Vec<String>,
     /// Seed of what is drawn.
     pub seed: u64,
@@ -142,7 +143,11 @@ impl BoundNegatives {
         let label = Cells::find_one(schema, &options.label, floats, "label")?;
         let source = options.items_from.clone().unwrap_or_else(|| split.clone());
         let (mut described, mut described_at) = (Vec::new(), Vec::<usize>::new());
-        for name in &options.item_columns {
+        let of_tables = split.joined_by(&options.item).filter(|name| {
+            let named = options.item_columns.iter().any(|other| other == name);
+            !named && schema.position(name).is_ok()
+        });
+        for name in options.item_columns.iter().map(String::as_str).chain(of_tables) {
             let cells = Cells::find(schema, name)?;
             let wanted = &schema.columns()[cells.column];
             let at = source.schema().position(&wanted.name)?;
