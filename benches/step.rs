@@ -118,7 +118,7 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> ModelSpec {
     };
     ModelSpec {
         features: FeatureSpec {
-            label: "label".to_owned(),
+            label: Some("label".to_owned()),
             weight: None,
             negatives: None,
             dense: vec!["dense".to_owned()],
@@ -135,6 +135,7 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> ModelSpec {
         embedding_optimizer,
         dense_optimizer,
         loss: LossSpec::Bce,
+        retrieval: None,
         seed: flags.number("--seed", 1),
     }
 }
@@ -155,6 +156,7 @@ fn training(flags: &Flags, train_rows: u64) -> TrainSpec {
         schedule: Schedule::default(),
         clip_norm: 0.0,
         eval_every: 0,
+        eval_k: 20,
         early_stop: None,
         checkpoint_every: 0,
         checkpoints_kept: 1,

@@ -95,6 +95,50 @@ impl Column {
         }
     }
 
+    /// The rows at the places `rows`, in this order.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[must_use]
+    pub fn picked(&self, rows: &[usize]) -> Self {
+        match self {
+            Self::F32 { width, values } => {
+                Self::F32 { width: *width, values: picked(values, *width, rows) }
+            }
+            Self::I64 { width, values } => {
+                Self::I64 { width: *width, values: picked(values, *width, rows) }
+            }
+            Self::Text { width, values } => {
+                let texts = rows.iter().flat_map(|row| row * width..(row + 1) * width);
+                Self::Text { width: *width, values: texts.map(|at| values.get(at)).collect() }
+            }
+            Self::F32List(jagged) => Self::F32List(jagged.picked(rows)),
+            Self::I64List(jagged) => Self::I64List(jagged.picked(rows)),
+            Self::TextList { offsets, values } => {
+                let (mut starts, mut texts) = (vec![0], Texts::new());
+                for row in rows {
+                    texts.append(values, offsets[*row] as usize..offsets[row + 1] as usize);
+                    starts.push(texts.len() as u32);
+                }
+                Self::TextList { offsets: starts, values: texts }
+            }
+        }
+    }
+
+    /// `rows` rows of zeros, of missing texts or of empty lists.
+    pub fn blank(kind: ColumnKind, rows: usize) -> Self {
+        let texts = |count| (0..count).map(|_| None).collect();
+        let offsets = vec![0; rows + 1];
+        match kind {
+            ColumnKind::F32 { width } => Self::F32 { width, values: vec![0.0; rows * width] },
+            ColumnKind::I64 { width } => Self::I64 { width, values: vec![0; rows * width] },
+            ColumnKind::Text { width } => Self::Text { width, values: texts(rows * width) },
+            ColumnKind::F32List => Self::F32List(Jagged { offsets, values: Vec::new() }),
+            ColumnKind::I64List => Self::I64List(Jagged { offsets, values: Vec::new() }),
+            ColumnKind::TextList => Self::TextList { offsets, values: Texts::new() },
+        }
+    }
+
     /// Type and width.
     pub fn kind(&self) -> ColumnKind {
         match self {
@@ -105,6 +149,19 @@ impl Column {
             Self::I64List(_) => ColumnKind::I64List,
             Self::TextList { .. } => ColumnKind::TextList,
         }
+    }
+}
+
+/// The same of rows `rows` of `values`, `width` each.
+fn picked<T: Copy>(values: &[T], width: usize, rows: &[usize]) -> Vec<T> {
+    rows.iter().flat_map(|row| &values[row * width..(row + 1) * width]).copied().collect()
+}
+
+impl<T: Copy> Jagged<T> {
+    fn picked(&self, rows: &[usize]) -> Self {
+        let mut picked = Self::new();
+        rows.iter().for_each(|row| picked.push_row(self.row(*row)));
+        picked
     }
 }
 
@@ -184,6 +241,36 @@ mod tests {
                 }
                 assert_eq!(next, rows);
             }
+        }
+    }
+
+    #[test]
+    fn picked_rows_are_those_asked_for() {
+        let mut list = Jagged::new();
+        [&[1, 2][..], &[], &[3]].iter().for_each(|row| list.push_row(row));
+        let texts: Texts = [Some("a"), Some("b"), None, Some("d")].into_iter().collect();
+        let columns = [
+            Column::F32 { width: 2, values: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0] },
+            Column::I64 { width: 1, values: vec![7, 8, 9] },
+            Column::Text { width: 1, values: ["x", "y", "z"].map(Some).into_iter().collect() },
+            Column::I64List(list),
+            Column::TextList { offsets: vec![0, 2, 2, 4], values: texts },
+        ];
+        let found: Vec<Column> = columns.iter().map(|column| column.picked(&[2, 0])).collect();
+        let mut list = Jagged::new();
+        [&[3][..], &[1, 2]].iter().for_each(|row| list.push_row(row));
+        let texts: Texts = [None, Some("d"), Some("a"), Some("b")].into_iter().collect();
+        let expected = [
+            Column::F32 { width: 2, values: vec![4.0, 5.0, 0.0, 1.0] },
+            Column::I64 { width: 1, values: vec![9, 7] },
+            Column::Text { width: 1, values: ["z", "x"].map(Some).into_iter().collect() },
+            Column::I64List(list),
+            Column::TextList { offsets: vec![0, 2, 4], values: texts },
+        ];
+        assert_eq!(found, expected);
+        for column in &columns {
+            let blank = Column::blank(column.kind(), 3);
+            assert_eq!((blank.kind(), blank.rows()), (column.kind(), 3));
         }
     }
 

@@ -8,18 +8,21 @@ use crate::DataError;
 
 /// Some of the values of each row of a column.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cells {
+pub struct Cells {
     /// Position of the column in the schema.
-    pub(crate) column: usize,
+    pub column: usize,
     /// Values of a row that are meant; of a list all, written as none.
-    pub(crate) range: Range<usize>,
+    pub range: Range<usize>,
     /// Values per row; of a list 0.
-    pub(crate) width: usize,
+    pub width: usize,
 }
 
 impl Cells {
     /// The column called `name`, or else the member of that name.
-    pub(crate) fn find(schema: &Schema, name: &str) -> Result<Self, SchemaError> {
+    ///
+    /// # Errors
+    /// If `schema` has neither.
+    pub fn find(schema: &Schema, name: &str) -> Result<Self, SchemaError> {
         let columns = || schema.columns().iter().enumerate();
         if let Some((column, found)) = columns().find(|(_, column)| column.name == name) {
             let width = found.width().unwrap_or(0);
@@ -40,7 +43,10 @@ impl Cells {
 
     /// The one value per row of type `kind` (of whatever width) that `name` stands for; `option` is
     /// what asks for it.
-    pub(crate) fn find_one(
+    ///
+    /// # Errors
+    /// If `schema` has no such name, or it stands for something else.
+    pub fn find_one(
         schema: &Schema,
         name: &str,
         kind: ColumnKind,
@@ -60,7 +66,7 @@ impl Cells {
     }
 
     /// Place of the first value meant of row `row`.
-    pub(crate) fn at(&self, row: usize) -> usize {
+    pub fn at(&self, row: usize) -> usize {
         row * self.width + self.range.start
     }
 }

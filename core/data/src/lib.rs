@@ -27,6 +27,7 @@ mod side;
 mod split;
 mod values;
 
+pub use cells::Cells;
 pub use chain::{ChainOp, ChainSpec, ChainStep, FeatureChain, Keep};
 pub use dataset::{Dataset, ShardFault, Verify};
 pub use error::DataError;

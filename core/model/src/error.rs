@@ -7,7 +7,7 @@ use rectool_comm::CommError;
 use rectool_data::DataError;
 use rectool_embedding::EmbeddingError;
 
-use crate::{MetricError, ParameterError, StateError};
+use crate::{MetricError, ParameterError, RetrievalError, StateError};
 
 /// Any failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -211,6 +211,9 @@ pub enum ModelError {
     /// Scores that have no metric.
     #[error(transparent)]
     Metric(#[from] MetricError),
+    /// Recommendations that have no figures.
+    #[error(transparent)]
+    Retrieval(#[from] RetrievalError),
     /// A checkpoint's optimizer state that does not fit.
     #[error(transparent)]
     OptimizerState(#[from] StateError),
@@ -289,6 +292,7 @@ impl Hint for ModelError {
             Self::Embedding(error) => error.hint(),
             Self::Comm(error) => error.hint(),
             Self::Metric(error) => error.hint(),
+            Self::Retrieval(error) => error.hint(),
             Self::OptimizerState(error) => error.hint(),
             Self::Schema(error) => error.hint(),
             Self::Plugin(fault) => fault.hint(),

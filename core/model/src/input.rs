@@ -8,10 +8,12 @@ use crate::{FeatureSpec, IdFeatureSpec, ModelError};
 /// Where labels, weights, dense values, ids and the loss's own columns stand among a batch's columns. Built once per model.
 #[derive(Clone, Debug)]
 pub(crate) struct InputPlan {
-    label: usize,
+    label: Option<usize>,
     labels: Labels,
     weight: Option<usize>,
     of_loss: Vec<usize>,
+    /// What is known of negatives' probabilities.
+    log_q: Option<usize>,
     dense: Vec<DenseColumn>,
     ids: Vec<IdColumn>,
     /// Dense values per row, N.
@@ -55,8 +57,10 @@ impl InputPlan {
                 kind => Err(mistyped(what, name, kind, "f32, one per row")),
             }
         };
-        let label = plain("label", &spec.label)?;
+        let label = spec.label.as_ref().map(|name| plain("label", name)).transpose()?;
         let weight = spec.weight.as_ref().map(|name| plain("weight", name)).transpose()?;
+        let log_q = spec.negatives.as_ref().and_then(|negatives| negatives.log_q.as_ref());
+        let log_q = log_q.map(|name| plain("log_q", name)).transpose()?;
         let of_loss = demands.columns.iter().map(|name| schema.position(name));
         let of_loss = of_loss.collect::<Result<_, _>>()?;
         let mut dense = Vec::new();
@@ -90,7 +94,7 @@ impl InputPlan {
         let ids = ids.collect::<Result<_, _>>()?;
         let dense_width = dense.iter().map(|column: &DenseColumn| column.width).sum();
         let labels = demands.labels;
-        Ok(Self { label, labels, weight, of_loss, dense, ids, dense_width })
+        Ok(Self { label, labels, weight, of_loss, log_q, dense, ids, dense_width })
     }
 
     /// The width of each dense column.
@@ -139,9 +143,14 @@ impl InputPlan {
         }
     }
 
-    /// The labels \[B\].
+    /// The labels \[B\], or nothing where rows have none.
     pub(crate) fn label_values<'a>(&self, batch: &'a Batch) -> &'a [f32] {
-        floats(batch, self.label)
+        self.label.map_or(&[], |at| floats(batch, at))
+    }
+
+    /// Logarithms of the probabilities of what a sampler drew \[B\], or nothing.
+    pub(crate) fn log_q_values<'a>(&self, batch: &'a Batch) -> &'a [f32] {
+        self.log_q.map_or(&[], |at| floats(batch, at))
     }
 
     /// The weights \[B\], or nothing where all rows weigh 1.

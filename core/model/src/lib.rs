@@ -7,10 +7,14 @@ mod architecture;
 mod blob;
 mod bound;
 mod checkpoint;
+mod contrast;
 mod device;
+mod encode;
 mod error;
 mod input;
+mod judge;
 mod kernel;
+mod learning;
 mod loss;
 mod metric;
 mod negatives;
@@ -37,8 +41,11 @@ pub use checkpoint::{
     FileEntry, Link, ManifestDiff, PluginEntry, RecipeEntry, TableDiff, TableEntry, TensorDiff,
     latest,
 };
+pub use contrast::{RetrievalObjective, RetrievalSpec};
 pub use device::{Compute, DeviceChoice, libtorch_folder, libtorch_version, set_threads};
+pub use encode::{Side, Vectors};
 pub use error::ModelError;
+pub use judge::{Retrieval, RetrievalJob};
 pub use kernel::{
     DotInteraction, DropoutKey, DropoutRate, FirstVector, MachineLimits, Place, RowWork, SelfDots,
     dropout,

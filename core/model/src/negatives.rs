@@ -97,7 +97,7 @@ impl Items {
     }
 
     /// As a loader takes them.
-    pub(crate) fn negatives(&self, spec: &NegativeSpec, label: &str) -> Negatives {
+    pub(crate) fn negatives(&self, spec: &NegativeSpec, label: Option<&str>) -> Negatives {
         let (sampler, items) = (Arc::clone(&self.sampler), Arc::clone(&self.statistics));
         Negatives {
             items_from: Some(self.split.clone()),

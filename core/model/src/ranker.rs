@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rectool_base::{Batch, PluginSource, Prediction, Schema};
+use rectool_base::{Batch, Labels, PluginSource, Prediction, Schema};
 use rectool_comm::{Clocked, Comm, Reduce, Values, agree};
 use rectool_data::{DataError, FeatureChain, Split};
 use rectool_embedding::{
@@ -14,7 +14,8 @@ use rectool_embedding::{
 use crate::checkpoint::Saved;
 use crate::input::InputPlan;
 use crate::kernel::RowWork;
-use crate::loss::{Objective, Weighting};
+use crate::learning::Learning;
+use crate::loss::Objective;
 use crate::negatives::Items;
 use crate::network::{Network, Pass, Shape};
 use crate::optim::{clip_by_global_norm, norm_squared};
@@ -37,7 +38,7 @@ pub struct Ranker {
     pub(crate) parameters: Parameters,
     pub(crate) optimizer: DenseOptimizer,
     pub(crate) input: Arc<InputPlan>,
-    pub(crate) objective: Objective,
+    pub(crate) learning: Learning,
     pub(crate) plugins: Arc<dyn PluginSource>,
     /// Where negatives come from; set by the first split that is read.
     pub(crate) items: Option<Items>,
@@ -132,7 +133,13 @@ impl Ranker {
         let Environment { comm, compute, plugins } = environment;
         let BoundSpec { schema, chain, loss } = spec.bind(schema, &*plugins)?;
         let objective = Objective::new(loss, spec.loss.plugin().is_some());
-        let input = InputPlan::new(&spec.features, objective.demands(), chain.schema())?;
+        let learning = Learning::new(&spec, objective, &chain)?;
+        let mut demands = learning.demands().clone();
+        if spec.is_contrastive() {
+            // A label only says which rows are queries.
+            demands.labels = Labels::Any;
+        }
+        let input = InputPlan::new(&spec.features, &demands, chain.schema())?;
         let input = Arc::new(input);
         let (tables, features) = spec.tables();
         let clocked = Arc::new(Clocked::new(Arc::clone(&comm)));
@@ -155,7 +162,7 @@ impl Ranker {
             parameters,
             optimizer,
             input,
-            objective,
+            learning,
             plugins,
             items: None,
             saved: None,
@@ -227,7 +234,7 @@ impl Ranker {
 
     /// What its logits stand for.
     pub fn prediction(&self) -> Prediction {
-        self.objective.demands().prediction
+        self.learning.prediction()
     }
 
     /// Outputs [B, O] of a batch that went through the chain: of a ranker its logits.
@@ -327,27 +334,15 @@ impl Ranker {
 
         let started = Instant::now();
         let pass = Pass::Train { step: rule.step, row_first: batch.row_first };
-        let logits = self.network.forward(&self.parameters, pass)?;
+        let outputs = self.network.forward(&self.parameters, pass)?;
         phases.forward_ms += milliseconds(started);
 
         let started = Instant::now();
-        let done = self.objective.evaluate(&self.input, batch, logits, Weighting::Column);
-        let done = done.map_err(ModelError::from);
-        // A plugin may fail on this rank alone, and the others must not wait in the all-reduce.
-        if self.objective.is_plugin { agree(&*self.comm, done) } else { done }?;
-        let scale = 1.0 / batch.rows_global as f32;
-        self.objective.gradients.iter_mut().for_each(|gradient| *gradient *= scale);
-        match self.objective.demands().prediction {
-            Prediction::Logit => {
-                let labels = self.input.label_values(batch);
-                window.running.add(&self.objective.losses, logits, labels);
-            }
-            _ => window.running.add_losses(&self.objective.losses),
-        }
+        self.learning.learn(&*self.comm, &self.input, batch, outputs, &mut window.running)?;
         phases.loss_ms += milliseconds(started);
 
         let started = Instant::now();
-        self.network.backward(&mut self.parameters, &self.objective.gradients)?;
+        self.network.backward(&mut self.parameters, self.learning.gradients())?;
         phases.backward_ms += milliseconds(started);
 
         let started = Instant::now();

@@ -10,14 +10,19 @@ use rectool_embedding::{
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::check_widths;
-use crate::{Architecture, DenseOptimizerOptions, LossSpec, ModelError, NegativeSpec, Schedule};
+use crate::{
+    Architecture, DenseOptimizerOptions, LossSpec, ModelError, NegativeSpec, RetrievalSpec,
+    Schedule,
+};
 
 /// Which columns enter the model, and as what.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureSpec {
-    /// Column with the label, one float per row; which values it may hold is the loss's to say.
-    pub label: String,
+    /// Column with the label, one float per row; which values it may hold is the loss's to say. Only
+    /// towers that learn from the candidates of a batch do without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// Column with the weight of each row in the loss: one float per row, 0 or more. It scales loss
     /// and gradient of the training; metrics count every row once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,9 +152,12 @@ pub struct ModelSpec {
     pub embedding_optimizer: OptimizerOptions,
     /// Optimizer of the MLPs.
     pub dense_optimizer: DenseOptimizerOptions,
-    /// What training makes small.
+    /// What training makes small, row by row.
     #[serde(default, skip_serializing_if = "LossSpec::is_bce")]
     pub loss: LossSpec,
+    /// How two towers learn; only they have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retrieval: Option<RetrievalSpec>,
     /// Seed of initial weights and dropout.
     pub seed: u64,
 }
@@ -178,6 +186,12 @@ pub enum StopMetric {
     Rmse,
     /// Mean absolute error, lower is better.
     Mae,
+    /// Share of the items to be found that are recommended, higher is better; of towers only.
+    Recall,
+    /// Normalised discounted cumulative gain, higher is better; of towers only.
+    Ndcg,
+    /// Share of queries with an item found, higher is better; of towers only.
+    HitRate,
 }
 
 /// What is done for the next batch while the dense part of a step is computed, on a thread of its own.
@@ -194,6 +208,10 @@ pub enum Overlap {
     /// rows that miss the update of the batch before. Deterministic, but another result; a training
     /// that was interrupted between two checkpoints goes on with rows that miss nothing.
     Stale,
+}
+
+fn default_eval_k() -> usize {
+    20
 }
 
 /// How a model is trained.
@@ -219,6 +237,9 @@ pub struct TrainSpec {
     /// Steps between evaluations on the validation split; 0: at each epoch's end.
     #[serde(default)]
     pub eval_every: u64,
+    /// Items that evaluations of two towers recommend to each query.
+    #[serde(default = "default_eval_k")]
+    pub eval_k: usize,
     /// Stops early and goes back to the best evaluation's weights.
     #[serde(default)]
     pub early_stop: Option<EarlyStop>,
@@ -282,7 +303,7 @@ impl FeatureSpec {
     /// The columns that enter the model, as they are called after the chain.
     fn names(&self) -> impl Iterator<Item = &String> {
         let ids = self.ids.iter().flat_map(IdFeatureSpec::columns);
-        [&self.label].into_iter().chain(&self.weight).chain(&self.dense).chain(ids)
+        self.label.iter().chain(&self.weight).chain(&self.dense).chain(ids)
     }
 }
 
@@ -315,7 +336,45 @@ impl ModelSpec {
             return Err(ModelError::option("dropout", self.dropout, "0 or more and below 1"));
         }
         self.tables().0.iter().try_for_each(TableOptions::check)?;
-        self.architecture.check(self)
+        self.architecture.check(self)?;
+        self.check_learning()
+    }
+
+    /// Checks what is learned from against the kind of the model.
+    fn check_learning(&self) -> Result<(), ModelError> {
+        let towers = matches!(self.architecture, Architecture::TwoTower(_));
+        let kind = self.architecture.name();
+        match (&self.retrieval, towers) {
+            (None, true) => {
+                return Err(ModelError::option(
+                    "retrieval",
+                    "absent",
+                    "a way to learn, for towers",
+                ));
+            }
+            (Some(_), false) => {
+                let expected = format!("none, as a {kind} has no towers");
+                return Err(ModelError::option("retrieval", "given", expected));
+            }
+            (retrieval, _) => retrieval.as_ref().map_or(Ok(()), RetrievalSpec::check)?,
+        }
+        if self.features.label.is_none() && !self.is_contrastive() {
+            return Err(ModelError::option(
+                "label",
+                "absent",
+                "a column, as the loss wants labels",
+            ));
+        }
+        if self.is_contrastive() && !self.loss.is_bce() {
+            let expected = "none of its own: `objective` says what towers make small";
+            return Err(ModelError::option("loss", "given", expected));
+        }
+        Ok(())
+    }
+
+    /// Whether it learns from the candidates of a batch, and not row by row.
+    pub fn is_contrastive(&self) -> bool {
+        self.retrieval.as_ref().is_some_and(|spec| spec.objective.is_contrastive())
     }
 
     /// Width of the vectors of a table.
@@ -338,6 +397,9 @@ impl TrainSpec {
         }
         if self.epochs == 0 {
             return Err(ModelError::option("epochs", 0, "1 or more"));
+        }
+        if self.eval_k == 0 {
+            return Err(ModelError::option("eval_k", 0, "1 or more"));
         }
         if self.report_every == 0 {
             return Err(ModelError::option("report_every", 0, "1 or more"));

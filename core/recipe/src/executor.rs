@@ -5,6 +5,7 @@ use crate::dataset::Split;
 use crate::error::RecipeError;
 use crate::job::TrainJob;
 use crate::network::Model;
+use crate::retrieval::RetrievalRequest;
 
 /// Names and values of the metrics of one evaluation, in the order of showing them.
 pub(crate) type Metrics = Vec<(&'static str, f64)>;
@@ -12,7 +13,7 @@ pub(crate) type Metrics = Vec<(&'static str, f64)>;
 /// The two modes of a recipe, run and check, differ only here.
 ///
 /// # Collective
-/// Both methods, when several ranks run the script.
+/// All methods, when several ranks run the script.
 pub(crate) trait Executor: Send {
     /// Trains `model`.
     fn train(
@@ -29,6 +30,14 @@ pub(crate) trait Executor: Send {
         model: &Model,
         split: &Split,
     ) -> Result<Metrics, RecipeError>;
+
+    /// Judges what `model` retrieves; names and values.
+    fn retrieve(
+        &mut self,
+        call: &Call,
+        model: &Model,
+        request: &RetrievalRequest,
+    ) -> Result<Vec<(String, f64)>, RecipeError>;
 }
 
 /// What `train` returns to the script.

@@ -9,7 +9,7 @@ use rectool_base::limits::EMBEDDING_DIM_MAX;
 use rectool_base::{ColumnKind, MISSING_ID, PluginSource, quoted_list};
 use rectool_data::{ChainOp, ChainSpec, ChainStep};
 use rectool_embedding::{Admission, Backing, Expiry, IndexKind, Storage, Unadmitted};
-use rectool_model::{FeatureSpec, IdFeatureSpec, NegativeSpec, RowSpec};
+use rectool_model::{FeatureSpec, IdFeatureSpec, ModelSpec, NegativeSpec, RowSpec};
 use rhai::Map;
 use serde::Deserialize;
 
@@ -50,8 +50,7 @@ pub(crate) struct FeatureSet {
 
 #[derive(Deserialize)]
 struct Plain {
-    #[serde(default = "label_column")]
-    label: String,
+    label: Option<String>,
     weight: Option<String>,
     #[serde(default)]
     dense: Vec<String>,
@@ -59,9 +58,8 @@ struct Plain {
     tables: BTreeMap<String, TableOptions>,
 }
 
-fn label_column() -> String {
-    "label".to_owned()
-}
+/// The label where nobody names one, if there is a column of that name.
+const LABEL_COLUMN: &str = "label";
 
 #[derive(Deserialize)]
 struct TableOptions {
@@ -127,7 +125,11 @@ impl Features {
         let added = negatives.as_ref().map(NegativeSpec::added).unwrap_or_default();
         let columns = [dataset.columns().to_vec(), added].concat();
         let chained = Chained::build(&options, columns, &chain, plugins)?;
-        for (key, name) in [("label", Some(&plain.label)), ("weight", plain.weight.as_ref())] {
+        let label = plain.label.clone().or_else(|| {
+            let column = chained.column(LABEL_COLUMN);
+            column.map(|column| column.name.clone())
+        });
+        for (key, name) in [("label", label.as_ref()), ("weight", plain.weight.as_ref())] {
             name.map_or(Ok(()), |name| check_single(&options, &chained, (key, name)))?;
         }
         let dense_widths = dense_widths(&options, &chained, &plain.dense)?;
@@ -144,7 +146,7 @@ impl Features {
         if ids.is_empty() && plain.dense.is_empty() {
             return Err(options.refuse("ids", "and 'dense' are both empty", None));
         }
-        let Plain { label, weight, dense, tables } = plain;
+        let Plain { weight, dense, tables, .. } = plain;
         let chain = ChainSpec { steps: chain };
         let spec = FeatureSpec { label, weight, dense, ids, chain, negatives };
         let call = call.clone();
@@ -186,11 +188,31 @@ impl FeatureSet {
         Some((min, max, missing > 0))
     }
 
-    /// Fails if a step of the chain works for nobody, given the columns that the loss wants.
-    pub(crate) fn check_used(&self, of_loss: &[String]) -> Result<(), RecipeError> {
+    /// Fails if `model` wants a label and there is none.
+    pub(crate) fn check_label(&self, model: &ModelSpec) -> Result<(), RecipeError> {
+        if self.spec.label.is_some() || model.is_contrastive() {
+            return Ok(());
+        }
+        let path = self.dataset.0.path().display();
+        let message = format!(
+            "features needs the option 'label', the column to learn, as {path} has none called \
+             '{LABEL_COLUMN}'"
+        );
+        let hint = "only towers with the objective \"softmax\", \"bpr\" or \"ccl\" do without";
+        Err(RecipeError::script(self.call.place.clone(), message, Some(hint.to_owned())))
+    }
+
+    /// Fails if a step of the chain works for nobody, given the columns that the loss of `model` wants.
+    pub(crate) fn check_used(
+        &self,
+        model: &ModelSpec,
+        of_loss: &[String],
+    ) -> Result<(), RecipeError> {
         let FeatureSpec { label, weight, dense, ids, chain, .. } = &self.spec;
         let ids = ids.iter().flat_map(IdFeatureSpec::columns);
-        let names = std::iter::once(label).chain(weight).chain(dense).chain(ids).chain(of_loss);
+        let names = label.iter().chain(weight).chain(dense).chain(ids).chain(of_loss);
+        let of_towers = model.retrieval.iter().flat_map(|spec| [&spec.query, &spec.item]);
+        let names = names.chain(of_towers);
         let mut used: Vec<&str> = Vec::new();
         for name in names {
             if !used.contains(&name.as_str()) {

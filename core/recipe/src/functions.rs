@@ -17,6 +17,7 @@ use crate::network::Model;
 use crate::optimize::{Optimizer, warmup_decay};
 use crate::params::{Limits, name_of};
 use crate::plugin::{Plugin, apply};
+use crate::retrieval::RetrievalRequest;
 use crate::session::Session;
 use crate::values::{described, to_json};
 
@@ -53,8 +54,14 @@ pub(crate) const SIGNATURES: &[(&str, &str)] = &[
         "din",
         "din(#{features: inputs, embedding_dim: 16, hidden: [80], history: \"seen\", target: \"item\", …})",
     ),
+    (
+        "two_tower",
+        "two_tower(#{features: inputs, embedding_dim: 64, query: #{id: \"user\", ids: [\"user\"]}, \
+         candidate: #{id: \"item\", ids: [\"item\"]}, …})",
+    ),
     ("train", "train(model, #{train: data.train, batch_size: 2048, …})"),
     ("evaluate", "evaluate(model, data.test)"),
+    ("evaluate_retrieval", "evaluate_retrieval(model, data.test, #{k: [10, 20]})"),
     ("report", "report(#{name: value})"),
     ("rank", "rank()"),
     ("ranks", "ranks()"),
@@ -329,6 +336,11 @@ fn register_options(engine: &mut Engine, session: &Arc<Session>) {
             Model::ranker(&call, map, shared.plugin_source()).map_err(raise)
         });
     }
+    let shared = session.clone();
+    engine.register_fn("two_tower", move |context: NativeCallContext<'_>, map: Map| {
+        let call = Call::new(&shared, &context);
+        Model::two_tower(&call, map, shared.plugin_source()).map_err(raise)
+    });
 }
 
 fn register_actions(engine: &mut Engine, session: &Arc<Session>) {
@@ -343,6 +355,22 @@ fn register_actions(engine: &mut Engine, session: &Arc<Session>) {
         move |context: NativeCallContext<'_>, model: Model, split: Split| {
             let call = Call::new(&shared, &context);
             evaluate(&shared, &call, &model, &split).map_err(raise)
+        },
+    );
+    let shared = session.clone();
+    engine.register_fn(
+        "evaluate_retrieval",
+        move |context: NativeCallContext<'_>, model: Model, split: Split| {
+            let call = Call::new(&shared, &context);
+            retrieve(&shared, &call, &model, split, Map::new()).map_err(raise)
+        },
+    );
+    let shared = session.clone();
+    engine.register_fn(
+        "evaluate_retrieval",
+        move |context: NativeCallContext<'_>, model: Model, split: Split, map: Map| {
+            let call = Call::new(&shared, &context);
+            retrieve(&shared, &call, &model, split, map).map_err(raise)
         },
     );
     let shared = session.clone();
@@ -381,10 +409,36 @@ fn evaluate(
     split: &Split,
 ) -> Result<Map, RecipeError> {
     session.before_action()?;
+    if model.0.spec.is_contrastive() {
+        let message = "evaluate: towers that learn from the candidates of a batch score no rows";
+        let hint = "write evaluate_retrieval(model, split)".to_owned();
+        return Err(call.error(message, Some(hint)));
+    }
     model.0.check_split(call, "split", split)?;
     let metrics = session.executor().evaluate(call, model, split)?;
     record(session, split.rows.name(), &metrics);
     Ok(metrics_map(&metrics))
+}
+
+fn retrieve(
+    session: &Session,
+    call: &Call,
+    model: &Model,
+    split: Split,
+    map: Map,
+) -> Result<Map, RecipeError> {
+    session.before_action()?;
+    let request = RetrievalRequest::read(call, model, split, map)?;
+    let metrics = session.executor().retrieve(call, model, &request)?;
+    let split = request.test.rows.name();
+    let mut all = session.metrics();
+    for (name, value) in &metrics {
+        all.insert(format!("{split}_{name}"), to_json(&metric(name, *value)).unwrap_or_default());
+    }
+    Ok(metrics
+        .into_iter()
+        .map(|(name, value)| (name.as_str().into(), metric(&name, value)))
+        .collect())
 }
 
 /// Keeps metrics of a split as `test_auc` and so on; a later evaluation replaces an earlier one.
@@ -402,7 +456,11 @@ fn metrics_map(metrics: &Metrics) -> Map {
 
 /// A metric as a script sees it: counts are whole numbers.
 fn metric(name: &str, value: f64) -> Dynamic {
-    if name == "samples" { Dynamic::from(value as i64) } else { Dynamic::from(value) }
+    if ["samples", "users"].contains(&name) {
+        Dynamic::from(value as i64)
+    } else {
+        Dynamic::from(value)
+    }
 }
 
 fn report(session: &Session, call: &Call, map: &Map) -> Result<(), RecipeError> {

@@ -42,6 +42,8 @@ struct Plain {
     clip_norm: f64,
     #[serde(default)]
     eval_every: u64,
+    #[serde(default = "twenty")]
+    eval_k: usize,
     early_stop: Option<Stop>,
     #[serde(default)]
     checkpoint_every: u64,
@@ -65,6 +67,10 @@ fn one() -> u64 {
 
 fn two() -> usize {
     2
+}
+
+fn twenty() -> usize {
+    20
 }
 
 fn loader_threads() -> usize {
@@ -119,7 +125,7 @@ impl TrainJob {
             return Err(options.refuse("batch_size", &what, hint));
         }
         let stop = plain.early_stop.as_ref().filter(|stop| stop.patience > 0);
-        let default = StopMetric::default_for(model.0.prediction);
+        let default = model.0.spec.stop_metric(model.0.prediction);
         let early_stop = stop.map(|stop| {
             let metric = stop.metric.unwrap_or(default);
             EarlyStop { metric, patience: stop.patience }
@@ -145,6 +151,7 @@ impl Plain {
     fn check(&self, options: &Options<'_>) -> Result<(), RecipeError> {
         options.in_range("batch_size", self.batch_size, 1..=BATCH_ROWS_MAX)?;
         options.number("clip_norm", self.clip_norm, self.clip_norm >= 0.0, "at least 0")?;
+        options.in_range("eval_k", self.eval_k, 1..=10_000)?;
         options.in_range("epochs", self.epochs as usize, 1..=1_000_000)?;
         options.in_range("checkpoints_kept", self.checkpoints_kept, 1..=1_000_000)?;
         options.in_range("loader_threads", self.loader_threads, 0..=256)
@@ -168,6 +175,7 @@ impl Plain {
             schedule,
             clip_norm: self.clip_norm,
             eval_every: self.eval_every,
+            eval_k: self.eval_k,
             early_stop,
             checkpoint_every: self.checkpoint_every,
             checkpoints_kept: self.checkpoints_kept,

@@ -32,6 +32,8 @@ mod plugin;
 mod rankers;
 mod record;
 mod report;
+mod retrieval;
+mod retriever;
 mod run;
 mod run_dir;
 mod runner;
@@ -39,6 +41,7 @@ mod sampling;
 mod session;
 #[cfg(test)]
 mod tests;
+mod towers;
 mod translate;
 mod values;
 mod wishes;
@@ -53,5 +56,6 @@ pub use report::{
     CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, PlacedTableRow, PlacementReport,
     PredictedPhase, ReportData, RunStatus, SpeedLimit, TableSize, render as render_report,
 };
+pub use retrieval::{BaselineOutcome, RetrievalOutcome};
 pub use run::{RecipeOptions, RunOptions, RunOutcome, check, check_on, run};
 pub use run_dir::Resume;

@@ -7,7 +7,7 @@ use rectool_base::{PluginSource, Prediction};
 use rectool_embedding::Init;
 use rectool_model::{
     Architecture, DenseOptimizerOptions, DenseOutline, Interaction, LossSpec, ModelError,
-    ModelSpec, TableSpec, dense_outline, metric_names,
+    ModelSpec, RetrievalSpec, TableSpec, dense_outline,
 };
 use rhai::{Dynamic, Map};
 
@@ -65,6 +65,8 @@ pub(crate) struct Assembly<'a> {
 #[derive(Default)]
 pub(crate) struct DensePart {
     pub(crate) architecture: Architecture,
+    /// How towers learn.
+    pub(crate) retrieval: Option<RetrievalSpec>,
     pub(crate) embedding_dim: usize,
     pub(crate) bottom: Vec<usize>,
     pub(crate) top: Vec<usize>,
@@ -96,6 +98,15 @@ impl<'a> Assembly<'a> {
     /// The options.
     pub(crate) fn options(&self) -> &Options<'a> {
         &self.options
+    }
+
+    /// The options, to take nouns out.
+    pub(crate) fn options_mut(&mut self) -> &mut Options<'a> {
+        &mut self.options
+    }
+
+    pub(crate) fn features(&self) -> &FeatureSet {
+        &self.features
     }
 
     /// Checks the widths of an MLP.
@@ -130,8 +141,10 @@ impl<'a> Assembly<'a> {
             embedding_optimizer,
             dense_optimizer,
             loss,
+            retrieval: dense.retrieval,
             seed: dense.seed,
         };
+        features.check_label(&spec)?;
         let outline = dense_outline(&spec, &features.dense_widths).map_err(|error| {
             let place = match &error {
                 ModelError::Sequence { .. } => options.place_of("features"),
@@ -146,13 +159,14 @@ impl<'a> Assembly<'a> {
         let bound =
             bound.map_err(|error| RecipeError::refused(&options.place_of("loss"), error))?;
         let demands = bound.loss.demands();
-        features.check_used(&demands.columns)?;
+        features.check_used(&spec, &demands.columns)?;
+        let prediction = if spec.is_contrastive() { Prediction::Score } else { demands.prediction };
         Ok(Model(Arc::new(Network {
             call: call.clone(),
             features,
             spec,
             outline,
-            prediction: demands.prediction,
+            prediction,
             loss_columns: demands.columns.clone(),
             embedding_optimizer: of_tables.function(),
             dense_state: of_layers.weight_state(),
@@ -236,7 +250,7 @@ impl Network {
 
     /// The names of its metrics, in the order of showing them.
     pub(crate) fn metric_names(&self) -> Vec<&'static str> {
-        metric_names(self.prediction, &self.spec.loss)
+        self.spec.metric_names(self.prediction)
     }
 
     /// Checks that `split` has rows, and the columns that the features were made for.

@@ -88,6 +88,9 @@ fn result(session: &Session, record: &Record, data: &ReportData) -> Value {
     if let Some(placed) = &data.placement {
         result["embedding_plan"] = json!(placed);
     }
+    if !record.retrieved.is_empty() {
+        result["retrieval"] = json!(record.retrieved);
+    }
     let plugins = session.plugins();
     if !plugins.is_empty() {
         let entry = |Found { call, .. }: Found| {

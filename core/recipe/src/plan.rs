@@ -19,6 +19,7 @@ use crate::library::Found;
 use crate::network::{Model, Network};
 use crate::params::Parameter;
 use crate::placement::{Placement, Planning};
+use crate::retrieval::RetrievalRequest;
 
 /// Range of ids of a list column beyond which it says nothing about the number of ids.
 const LISTED_IDS_MAX: u64 = 1 << 32;
@@ -231,6 +232,16 @@ impl Executor for Planner {
     ) -> Result<Metrics, RecipeError> {
         self.plan.lock().expect(FREE).evaluations.push(split.rows.name().to_owned());
         Ok(placeholders(model))
+    }
+
+    fn retrieve(
+        &mut self,
+        _call: &Call,
+        _model: &Model,
+        request: &RetrievalRequest,
+    ) -> Result<Vec<(String, f64)>, RecipeError> {
+        self.plan.lock().expect(FREE).evaluations.push(request.test.rows.name().to_owned());
+        Ok(request.placeholders())
     }
 }
 

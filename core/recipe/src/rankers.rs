@@ -108,6 +108,7 @@ fn dlrm(assembly: &Assembly<'_>) -> Result<DensePart, RecipeError> {
     let architecture = Architecture::Dlrm;
     Ok(DensePart {
         architecture,
+        retrieval: None,
         embedding_dim,
         bottom,
         top,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::placement::Placement;
 use crate::report::{SpeedLimit, TableSize};
+use crate::retrieval::RetrievalOutcome;
 
 /// Shows a run while it goes on. Only rank 0's is told anything.
 ///
@@ -76,6 +77,8 @@ pub(crate) struct Record {
     pub(crate) phases: PhaseTimes,
     /// Of the last split evaluated.
     pub(crate) evaluated: Option<Evaluation>,
+    /// What `evaluate_retrieval` found, in order.
+    pub(crate) retrieved: Vec<RetrievalOutcome>,
     pub(crate) samples_per_s: f64,
     pub(crate) limit: Option<SpeedLimit>,
     pub(crate) tables: Vec<TableSize>,

@@ -21,6 +21,8 @@ use crate::network::{Model, Network};
 use crate::placement::{Placement, Planning};
 use crate::record::{Event, Placed, Progress, Record, Recorder, Writer};
 use crate::report::{SpeedLimit, TableSize};
+use crate::retrieval::RetrievalRequest;
+use crate::retriever::Retriever;
 use crate::run_dir::{Resume, RunDir, from_rank_0};
 
 /// Batch of an evaluation of a model that was not trained in this run.
@@ -53,6 +55,8 @@ pub(crate) struct Trained {
     network: Arc<Network>,
     ranker: Ranker,
     batch_size: usize,
+    /// The split it was last trained on.
+    trained_on: Option<rectool_data::Split>,
     /// Where its tables live; `None`: row-wise, as it was evaluated before it was trained.
     placement: Option<Placement>,
 }
@@ -108,7 +112,8 @@ impl Runner {
         let made = made.map_err(|error| RecipeError::refused(&network.call.place, error));
         let ranker = agree(&*self.comm, made)?;
         tracing::debug!("{}: {} dense weights", call.place, ranker.dense_parameters());
-        self.models.push(Trained { network, ranker, batch_size: EVALUATION_BATCH, placement });
+        let (batch_size, trained_on) = (EVALUATION_BATCH, None);
+        self.models.push(Trained { network, ranker, batch_size, trained_on, placement });
         Ok(self.models.len() - 1)
     }
 
@@ -251,6 +256,7 @@ impl Executor for Runner {
         };
         let trained = &mut self.models[position];
         trained.batch_size = job.spec.batch_size;
+        trained.trained_on = Some(job.train.rows.clone());
         let faults = PageFaults::of_process();
         let summary = fit(&mut trained.ranker, &fitted, &mut recorder);
         if first {
@@ -301,6 +307,27 @@ impl Executor for Runner {
         let found = metrics(model, &evaluation);
         self.record.lock().expect(FREE).evaluated = Some(evaluation);
         Ok(found)
+    }
+
+    fn retrieve(
+        &mut self,
+        call: &Call,
+        model: &Model,
+        request: &RetrievalRequest,
+    ) -> Result<Vec<(String, f64)>, RecipeError> {
+        self.folder()?;
+        let position = self.position(call, model, None)?;
+        let Trained { ranker, trained_on, .. } = &mut self.models[position];
+        let seen = match &request.seen {
+            Some(seen) => seen.iter().map(|split| &split.rows).collect(),
+            None => trained_on.iter().collect(),
+        };
+        let retriever = Retriever { comm: &*self.comm, request, seen };
+        let outcome = retriever.judge(ranker);
+        let outcome = outcome.map_err(|error| RecipeError::failed(&call.place, error))?;
+        let metrics = outcome.metrics();
+        self.record.lock().expect(FREE).retrieved.push(outcome);
+        Ok(metrics)
     }
 }
 

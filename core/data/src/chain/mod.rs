@@ -241,6 +241,21 @@ impl FeatureChain {
         &self.output
     }
 
+    /// The steps, by number and rising, that make or change the columns called `names`, and those that
+    /// make what such steps are given.
+    pub fn makers(&self, names: &[&str]) -> Vec<usize> {
+        let mut wanted = names.to_vec();
+        let mut makers = Vec::new();
+        for (at, step) in self.steps.iter().enumerate().rev() {
+            if step.outputs.iter().any(|output| wanted.contains(&output.schema.name.as_str())) {
+                wanted.extend(step.input_schemas.iter().map(|schema| schema.name.as_str()));
+                makers.push(at);
+            }
+        }
+        makers.reverse();
+        makers
+    }
+
     /// Applies the steps to the columns of a batch, which stand in the order of the input schema.
     ///
     /// # Errors

@@ -44,8 +44,10 @@ pub struct Negatives {
     /// The id column of width 1, or the member of a packed one, that holds the chosen item. It must
     /// be among the columns that are read, as `label` and `item_columns` must.
     pub item: String,
-    /// The float column of width 1, or the member of a packed one, that holds the label.
-    pub label: String,
+    /// The float column of width 1, or the member of a packed one, that holds the label: 1 in every row
+    /// that is read, 0 in those that are added. `None`: rows have no label, and what is added is known by
+    /// its place.
+    pub label: Option<String>,
     /// Items drawn for each row: K, 1 or more.
     pub per_row: usize,
     /// Columns, or members of packed ones, that describe the item: copied for a drawn item from the
@@ -68,7 +70,7 @@ impl Negatives {
     pub fn new(
         sampler: Arc<dyn Sampler>,
         items: Arc<ItemStatistics>,
-        (item, label): (&str, &str),
+        (item, label): (&str, Option<&str>),
         per_row: usize,
     ) -> Self {
         Self {
@@ -76,7 +78,7 @@ impl Negatives {
             items,
             items_from: None,
             item: item.to_owned(),
-            label: label.to_owned(),
+            label: label.map(str::to_owned),
             per_row,
             item_columns: Vec::new(),
             seed: 0,
@@ -120,7 +122,7 @@ impl std::fmt::Debug for Negatives {
 pub(super) struct BoundNegatives {
     options: Negatives,
     item: Cells,
-    label: Cells,
+    label: Option<Cells>,
     /// Position of the item's column in the split that is read.
     item_in_split: usize,
     /// The values that describe an item, by their column's place in `described_at`.
@@ -140,7 +142,8 @@ impl BoundNegatives {
     ) -> Result<Self, DataError> {
         let (ids, floats) = (ColumnKind::I64 { width: 1 }, ColumnKind::F32 { width: 1 });
         let item = Cells::find_one(schema, &options.item, ids, "item")?;
-        let label = Cells::find_one(schema, &options.label, floats, "label")?;
+        let label = options.label.as_ref();
+        let label = label.map(|name| Cells::find_one(schema, name, floats, "label")).transpose()?;
         let source = options.items_from.clone().unwrap_or_else(|| split.clone());
         let (mut described, mut described_at) = (Vec::new(), Vec::<usize>::new());
         let of_tables = split.joined_by(&options.item).filter(|name| {
@@ -205,9 +208,11 @@ impl BoundNegatives {
                 }
             }
         }
-        if let Column::F32 { values, .. } = &mut columns[self.label.column] {
+        if let Some(label) = &self.label
+            && let Column::F32 { values, .. } = &mut columns[label.column]
+        {
             for row in (0..rows).filter(|row| drawn(*row).is_some()) {
-                values[self.label.at(row)] = 0.0;
+                values[label.at(row)] = 0.0;
             }
         }
         if self.options.log_q.is_some() {
@@ -230,10 +235,12 @@ impl BoundNegatives {
             expected,
             found,
         };
-        if let Column::F32 { values, .. } = &columns[self.label.column] {
-            let labels = (0..place.rows).map(|row| values[self.label.at(row)]);
+        if let (Some(label), Some(name)) = (&self.label, &self.options.label)
+            && let Column::F32 { values, .. } = &columns[label.column]
+        {
+            let labels = (0..place.rows).map(|row| values[label.at(row)]);
             if let Some((row, label)) = labels.enumerate().find(|(_, label)| *label != 1.0) {
-                return Err(error(row, &self.options.label, "label 1", label.to_string()));
+                return Err(error(row, name, "label 1", label.to_string()));
             }
         }
         let chosen = self.items_in(&columns[self.item.column], place.rows);

@@ -105,7 +105,7 @@ fn negatives(split: &Split) -> Negatives {
         seed: 5,
         log_q: Some("log_q".to_owned()),
         group: Some("group".to_owned()),
-        ..Negatives::new(sampler, items, ("item", "label"), K)
+        ..Negatives::new(sampler, items, ("item", Some("label")), K)
     }
 }
 
@@ -358,7 +358,7 @@ fn wrong_options_are_refused() {
     for (wrong, option) in [
         (refused(|_, negatives| negatives.item = "ids".to_owned()), "item"),
         (refused(|_, negatives| negatives.item = "price".to_owned()), "item"),
-        (refused(|_, negatives| negatives.label = "user".to_owned()), "label"),
+        (refused(|_, negatives| negatives.label = Some("user".to_owned())), "label"),
         (refused(|_, negatives| negatives.per_row = 0), "per_row"),
         (refused(|_, negatives| negatives.per_row = 1 << 20), "per_row"),
     ] {

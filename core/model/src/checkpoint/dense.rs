@@ -6,18 +6,26 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors, View};
 
 use super::misfit;
+use crate::contrast::{Frequency, FrequencyState};
 use crate::parameters::Entry;
 use crate::{ModelError, Ranker};
 
-/// A named f32 tensor to be written.
+/// A tensor to be written.
 struct Slice<'a> {
+    dtype: Dtype,
     shape: Vec<usize>,
-    values: &'a [f32],
+    bytes: &'a [u8],
+}
+
+impl<'a> Slice<'a> {
+    fn of<T: bytemuck::NoUninit>(dtype: Dtype, shape: Vec<usize>, values: &'a [T]) -> Self {
+        Self { dtype, shape, bytes: bytemuck::cast_slice(values) }
+    }
 }
 
 impl View for Slice<'_> {
     fn dtype(&self) -> Dtype {
-        Dtype::F32
+        self.dtype
     }
 
     fn shape(&self) -> &[usize] {
@@ -25,11 +33,11 @@ impl View for Slice<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(bytemuck::cast_slice(self.values))
+        Cow::Borrowed(self.bytes)
     }
 
     fn data_len(&self) -> usize {
-        size_of_val(self.values)
+        self.bytes.len()
     }
 }
 
@@ -38,19 +46,38 @@ fn state_name(state: &str, entry: &Entry) -> String {
     format!("optimizer.{state}.{}", entry.name)
 }
 
-/// The file's bytes: each weight under its name, and `optimizer.<state>.<weight>`.
+/// Name of a part of what two towers know of how often items come by.
+fn frequency_name(part: &str) -> String {
+    format!("frequency.{part}")
+}
+
+/// The file's bytes: each weight under its name, and `optimizer.<state>.<weight>`. Of two towers also
+/// the state of their frequency estimator: `frequency.samples` \[1\], and for each item seen
+/// `frequency.item`, `.last`, `.interval` and `.count` \[items\].
 pub(super) fn serialize(ranker: &Ranker) -> Result<Vec<u8>, safetensors::SafeTensorError> {
     let mut tensors = Vec::new();
     let states = ranker.optimizer.state();
     for entry in ranker.parameters.entries() {
         let slice = |flat| -> Slice<'_> {
             let flat: &[f32] = flat;
-            Slice { shape: entry.shape.clone(), values: &flat[entry.range()] }
+            Slice::of(Dtype::F32, entry.shape.clone(), &flat[entry.range()])
         };
         tensors.push((entry.name.clone(), slice(ranker.parameters.values())));
         for &(name, state) in &states {
             tensors.push((state_name(name, entry), slice(state)));
         }
+    }
+    let frequency = ranker.learning.contrast().map(|contrast| contrast.frequency.state());
+    if let Some(FrequencyState { samples, ids, last, interval, count }) = &frequency {
+        let shape = || vec![ids.len()];
+        let parts = [
+            ("samples", Slice::of(Dtype::U64, vec![1], std::slice::from_ref(samples))),
+            ("item", Slice::of(Dtype::I64, shape(), ids)),
+            ("last", Slice::of(Dtype::U64, shape(), last)),
+            ("interval", Slice::of(Dtype::F64, shape(), interval)),
+            ("count", Slice::of(Dtype::U64, shape(), count)),
+        ];
+        tensors.extend(parts.map(|(name, slice)| (frequency_name(name), slice)));
     }
     safetensors::serialize(tensors, None)
 }
@@ -87,6 +114,7 @@ pub(super) fn load(ranker: &mut Ranker, path: &Path, steps: u64) -> Result<(), M
         }
         Ok(())
     };
+    let frequency = ranker.learning.contrast().map(|_| read_frequency(&file, path)).transpose()?;
     let mut values = ranker.parameters.values().to_vec();
     let mut states: Vec<(&'static str, Vec<f32>)> =
         ranker.optimizer.state().into_iter().map(|(name, state)| (name, state.to_vec())).collect();
@@ -101,5 +129,35 @@ pub(super) fn load(ranker: &mut Ranker, path: &Path, steps: u64) -> Result<(), M
     let states: Vec<(&str, &[f32])> =
         states.iter().map(|(name, state)| (*name, state.as_slice())).collect();
     ranker.optimizer.load_state(steps, &states)?;
+    if let (Some(contrast), Some(frequency)) = (ranker.learning.contrast_mut(), frequency) {
+        contrast.frequency = frequency;
+    }
     Ok(())
+}
+
+fn read_frequency(file: &SafeTensors<'_>, path: &Path) -> Result<Frequency, ModelError> {
+    let bytes = |part: &str, dtype: Dtype| {
+        let name = frequency_name(part);
+        let tensor = file.tensor(&name).map_err(|error| {
+            misfit(path, &format!("`{name}`"), error.to_string(), format!("{dtype:?}"))
+        })?;
+        if tensor.dtype() != dtype || tensor.shape().len() != 1 {
+            let found = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
+            return Err(misfit(path, &format!("`{name}`"), found, format!("{dtype:?} [items]")));
+        }
+        let eights = tensor.data().chunks_exact(8);
+        Ok(eights.map(|eight| eight.try_into().expect("chunks are eight bytes long")))
+    };
+    let whole =
+        |part| Ok::<_, ModelError>(bytes(part, Dtype::U64)?.map(u64::from_le_bytes).collect());
+    let samples: Vec<u64> = whole("samples")?;
+    let state = FrequencyState {
+        samples: samples.first().copied().unwrap_or_default(),
+        ids: bytes("item", Dtype::I64)?.map(i64::from_le_bytes).collect(),
+        last: whole("last")?,
+        interval: bytes("interval", Dtype::F64)?.map(f64::from_le_bytes).collect(),
+        count: whole("count")?,
+    };
+    Frequency::from_state(&state)
+        .map_err(|found| misfit(path, "`frequency`", found, "one state for each item"))
 }

@@ -27,9 +27,18 @@ const TASK_ROWS: usize = 1 << 14;
 pub struct Evaluation {
     /// Rows evaluated, over all ranks.
     pub rows: u64,
-    /// Mean loss, where the loss is a plugin's.
+    /// Mean loss, where the loss is a plugin's or that of towers among the candidates of a batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
+    /// Of two towers: mean share of the items to be found that are among those recommended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<f64>,
+    /// Of two towers: mean normalised discounted cumulative gain of what is recommended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ndcg: Option<f64>,
+    /// Of two towers: share of queries with at least one of the items to be found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hit_rate: Option<f64>,
     /// Root of the mean squared difference between prediction and label, where a logit stands for
     /// the label or its logarithm.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use rectool_base::Prediction;
 
 use super::Evaluation;
-use crate::{LossSpec, StopMetric};
+use crate::{LossSpec, ModelSpec, StopMetric};
 
 /// The metrics of a model, in the order of showing them; an undefined one is among them.
 ///
@@ -28,8 +28,33 @@ pub fn metric_names(prediction: Prediction, loss: &LossSpec) -> Vec<&'static str
     names
 }
 
+impl ModelSpec {
+    /// The metrics of this model, whose scores stand for `prediction`: [`metric_names`], or those of
+    /// two towers that learn from the candidates of a batch.
+    pub fn metric_names(&self, prediction: Prediction) -> Vec<&'static str> {
+        if self.is_contrastive() {
+            return vec!["recall", "ndcg", "hit_rate", "loss"];
+        }
+        metric_names(prediction, &self.loss)
+    }
+
+    /// The metric to watch where nobody says otherwise.
+    pub fn stop_metric(&self, prediction: Prediction) -> StopMetric {
+        match prediction {
+            _ if self.is_contrastive() => StopMetric::Recall,
+            Prediction::Logit => StopMetric::Auc,
+            Prediction::Value | Prediction::LogRate => StopMetric::Rmse,
+            // The labels of a score need not be clicks, and its AUC may not be defined.
+            Prediction::Score => StopMetric::Loss,
+        }
+    }
+}
+
 /// Metric, its words on a line, and digits after the point.
-const SHOWN: [(&str, &str, usize); 5] = [
+const SHOWN: [(&str, &str, usize); 8] = [
+    ("recall", "recall", 5),
+    ("ndcg", "NDCG", 5),
+    ("hit_rate", "hit rate", 5),
     ("auc", "AUC", 5),
     ("logloss", "log loss", 5),
     ("rmse", "RMSE", 5),
@@ -46,6 +71,9 @@ impl Evaluation {
             "ne" => self.ne,
             "calibration" => self.calibration,
             "accuracy" => self.accuracy,
+            "recall" => self.recall,
+            "ndcg" => self.ndcg,
+            "hit_rate" => self.hit_rate,
             "rmse" => self.rmse,
             "mae" => self.mae,
             "loss" => self.loss,
@@ -80,17 +108,14 @@ impl StopMetric {
             Self::Loss => "loss",
             Self::Rmse => "rmse",
             Self::Mae => "mae",
+            Self::Recall => "recall",
+            Self::Ndcg => "ndcg",
+            Self::HitRate => "hit_rate",
         }
     }
 
-    /// The one to watch where nobody says otherwise.
-    pub fn default_for(prediction: Prediction) -> Self {
-        match prediction {
-            Prediction::Logit => Self::Auc,
-            Prediction::Value | Prediction::LogRate => Self::Rmse,
-            // The labels of a score need not be clicks, and its AUC may not be defined.
-            Prediction::Score => Self::Loss,
-        }
+    fn higher_is_better(self) -> bool {
+        matches!(self, Self::Auc | Self::Recall | Self::Ndcg | Self::HitRate)
     }
 
     /// Whether `new` is better than `old`: a defined metric is better than an undefined one, and
@@ -98,7 +123,7 @@ impl StopMetric {
     pub(crate) fn improves(self, new: &Evaluation, old: Option<&Evaluation>) -> bool {
         let Some(old) = old else { return true };
         match (new.metric(self.name()), old.metric(self.name())) {
-            (Some(new), Some(old)) if self == Self::Auc => new > old,
+            (Some(new), Some(old)) if self.higher_is_better() => new > old,
             (Some(new), Some(old)) => new < old,
             (new, old) => new.is_some() && old.is_none(),
         }
@@ -110,6 +135,13 @@ mod tests {
     use Prediction::{LogRate, Logit, Score, Value};
 
     use super::*;
+    use crate::RetrievalSpec;
+    use crate::tests::native::model;
+
+    fn spec(contrastive: bool) -> ModelSpec {
+        let retrieval = contrastive.then(|| RetrievalSpec::new("item", "user"));
+        ModelSpec { retrieval, ..model(LossSpec::Bce, "dense", &["user"], Vec::new()) }
+    }
 
     #[test]
     fn early_stopping_knows_which_way_is_up() {
@@ -135,6 +167,9 @@ mod tests {
             rmse: Some(0.5),
             mae: Some(0.5),
             loss: Some(0.5),
+            recall: Some(0.5),
+            ndcg: Some(0.5),
+            hit_rate: Some(0.5),
             ..Evaluation::default()
         };
         let call = rectool_base::PluginCall {
@@ -145,9 +180,13 @@ mod tests {
         };
         for prediction in [Logit, Value, LogRate, Score] {
             let names = metric_names(prediction, &LossSpec::Plugin(call.clone()));
-            assert!(names.contains(&StopMetric::default_for(prediction).name()));
+            assert!(names.contains(&spec(false).stop_metric(prediction).name()));
             assert!(names.iter().all(|name| full.metric(name).is_some()), "{names:?}");
         }
+        let spec = spec(true);
+        let names = spec.metric_names(Score);
+        assert!(names.contains(&spec.stop_metric(Score).name()));
+        assert!(names.iter().all(|name| full.metric(name).is_some()), "{names:?}");
         assert_eq!(Evaluation::default().summary(), "no metric is defined");
     }
 }

@@ -73,7 +73,7 @@ fn spec(golden: &Golden) -> ModelSpec {
     };
     ModelSpec {
         features: FeatureSpec {
-            label: "label".to_owned(),
+            label: Some("label".to_owned()),
             weight: None,
             negatives: None,
             dense: vec!["dense".to_owned()],
@@ -89,6 +89,7 @@ fn spec(golden: &Golden) -> ModelSpec {
         dropout: 0.0,
         embedding_optimizer: OptimizerOptions::sgd(sgd),
         loss: crate::LossSpec::Bce,
+        retrieval: None,
         dense_optimizer: DenseOptimizerOptions::Sgd {
             learning_rate: sgd,
             momentum: 0.0,

@@ -35,7 +35,7 @@ fn spec(case: &Case) -> ModelSpec {
     };
     ModelSpec {
         features: FeatureSpec {
-            label: "label".to_owned(),
+            label: Some("label".to_owned()),
             weight: None,
             negatives: None,
             dense: Vec::new(),
@@ -51,6 +51,7 @@ fn spec(case: &Case) -> ModelSpec {
         dropout: case.dropout,
         embedding_optimizer: rectool_embedding::OptimizerOptions::sgd(0.1),
         loss: crate::LossSpec::Bce,
+        retrieval: None,
         dense_optimizer: DenseOptimizerOptions::Sgd {
             learning_rate: 0.1,
             momentum: 0.0,

@@ -22,6 +22,8 @@ fn words(names: &[&str]) -> Vec<String> {
 
 /// Features `x`, `y`, `z` and a `history` of `x`; dense columns `a` and `b`.
 fn spec(architecture: Architecture) -> ModelSpec {
+    let towers = matches!(architecture, Architecture::TwoTower(_));
+    let retrieval = towers.then(|| crate::RetrievalSpec::new("x", "y"));
     let takes_history = matches!(architecture, Architecture::Din(_) | Architecture::TwoTower(_));
     let feature = |name: &&str| IdFeatureSpec {
         name: (*name).to_owned(),
@@ -46,7 +48,7 @@ fn spec(architecture: Architecture) -> ModelSpec {
     };
     ModelSpec {
         features: FeatureSpec {
-            label: "label".to_owned(),
+            label: Some("label".to_owned()),
             weight: None,
             negatives: None,
             dense: words(&["a", "b"]),
@@ -67,6 +69,7 @@ fn spec(architecture: Architecture) -> ModelSpec {
             weight_decay: 0.0,
         },
         loss: LossSpec::Bce,
+        retrieval,
         seed: 11,
     }
 }

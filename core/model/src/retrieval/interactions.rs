@@ -1,7 +1,7 @@
 //! Who interacted with what.
 
 use rectool_base::{Column, ColumnKind};
-use rectool_data::Split;
+use rectool_data::{Cells, Split};
 
 use super::{Ids, RetrievalError};
 
@@ -46,23 +46,19 @@ impl Interactions {
         Ok(Self::within(users, items, pairs).0)
     }
 
-    /// The columns `user` and `item` of a split, each of one id per row.
+    /// The columns, or members of packed ones, `user` and `item` of splits, each of one id per row. Of
+    /// rows with a `label` only those above 0.
     ///
     /// # Errors
     /// If a column is missing or holds something else, or rows cannot be read.
-    pub fn read(split: &Split, user: &str, item: &str) -> Result<Self, RetrievalError> {
-        let columns = [id_column(split, user)?, id_column(split, item)?];
-        let mut pairs = Vec::with_capacity(usize::try_from(split.rows()).unwrap_or(0));
-        let mut values = Vec::new();
-        for first in (0..split.rows()).step_by(READ_ROWS as usize) {
-            let rows: Vec<u64> = (first..split.rows().min(first + READ_ROWS)).collect();
-            split.gather_into(&rows, &columns, &mut values)?;
-            let [Column::I64 { values: users, .. }, Column::I64 { values: items, .. }] =
-                values.as_slice()
-            else {
-                unreachable!("the columns' types were checked");
-            };
-            pairs.extend(users.iter().copied().zip(items.iter().copied()));
+    pub fn read(
+        splits: &[&Split],
+        (user, item): (&str, &str),
+        label: Option<&str>,
+    ) -> Result<Self, RetrievalError> {
+        let mut pairs = Vec::new();
+        for split in splits {
+            read_pairs(split, (user, item), label, &mut pairs)?;
         }
         Self::new(pairs)
     }
@@ -144,6 +140,37 @@ impl Interactions {
         }
         counts
     }
+}
+
+/// Appends the pairs (user, item) of a split's rows.
+fn read_pairs(
+    split: &Split,
+    (user, item): (&str, &str),
+    label: Option<&str>,
+    pairs: &mut Vec<(i64, i64)>,
+) -> Result<(), RetrievalError> {
+    let (ids, floats) = (ColumnKind::I64 { width: 1 }, ColumnKind::F32 { width: 1 });
+    let find = |name, kind, option| Cells::find_one(split.schema(), name, kind, option);
+    let mut cells = vec![find(user, ids, "user")?, find(item, ids, "item")?];
+    if let Some(label) = label {
+        cells.push(find(label, floats, "label")?);
+    }
+    let columns: Vec<usize> = cells.iter().map(|cells| cells.column).collect();
+    let mut values = Vec::new();
+    for first in (0..split.rows()).step_by(READ_ROWS as usize) {
+        let rows: Vec<u64> = (first..split.rows().min(first + READ_ROWS)).collect();
+        split.gather_into(&rows, &columns, &mut values)?;
+        let id = |of: usize, row: usize| match &values[of] {
+            Column::I64 { values, .. } => values[cells[of].at(row)],
+            _ => unreachable!("the columns' types were checked"),
+        };
+        let counts = |row: &usize| match values.get(2) {
+            Some(Column::F32 { values, .. }) => values[cells[2].at(*row)] > 0.0,
+            _ => true,
+        };
+        pairs.extend((0..rows.len()).filter(counts).map(|row| (id(0, row), id(1, row))));
+    }
+    Ok(())
 }
 
 /// The position of a column of one id per row.

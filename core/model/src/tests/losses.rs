@@ -82,7 +82,7 @@ fn any_number_is_learnt_by_squared_errors() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path());
     let mut spec = model(LossSpec::Mse, "dense", &IDS, Vec::new());
-    spec.features.label = "count".to_owned();
+    spec.features.label = Some("count".to_owned());
     let how = TrainSpec { epochs: 8, ..training() };
     let (_, told, found) = train(Arc::new(Solo), &data, spec, &how).unwrap();
     let (first, best) = (&told.1[0].evaluation, found.rmse.unwrap());
@@ -100,10 +100,10 @@ fn scores_are_reported_as_the_loss_says() {
         ("grouped", "click", Prediction::Score),
     ] {
         let mut spec = model(plugin(name), "dense", &IDS, Vec::new());
-        spec.features.label = label.to_owned();
+        spec.features.label = Some(label.to_owned());
         let mut how = training();
         how.epochs = 8;
-        let metric = StopMetric::default_for(prediction);
+        let metric = spec.stop_metric(prediction);
         how.early_stop = Some(EarlyStop { metric, patience: 9 });
         let (_, told, found) = train(Arc::new(Solo), &data, spec.clone(), &how).unwrap();
         let (first, last) = (told.0.first().unwrap(), told.0.last().unwrap());
@@ -155,7 +155,7 @@ fn labels_are_those_that_the_loss_takes() {
         (plugin("rate"), "dense", "expected a number, 0 or more"),
     ] {
         let mut spec = model(loss, "dense", &IDS, Vec::new());
-        spec.features.label = label.to_owned();
+        spec.features.label = Some(label.to_owned());
         let Err(error) = train(Arc::new(Solo), &data, spec, &training()) else { panic!("{label}") };
         assert!(error.to_string().contains(part), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("importing")));

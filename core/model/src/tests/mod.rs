@@ -6,4 +6,5 @@ mod negatives;
 mod overlap;
 mod plugins;
 mod sample;
+mod towers;
 mod weights;

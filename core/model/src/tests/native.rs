@@ -343,7 +343,7 @@ pub(crate) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainS
     };
     ModelSpec {
         features: FeatureSpec {
-            label: "click".to_owned(),
+            label: Some("click".to_owned()),
             weight: None,
             negatives: None,
             dense: vec![dense.to_owned()],
@@ -370,6 +370,7 @@ pub(crate) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainS
             weight_decay: 0.0,
         },
         loss,
+        retrieval: None,
         seed: 3,
     }
 }
@@ -395,6 +396,7 @@ pub(crate) fn training() -> TrainSpec {
         schedule: Schedule::default(),
         clip_norm: 0.0,
         eval_every: 0,
+        eval_k: 20,
         early_stop: None,
         checkpoint_every: 0,
         checkpoints_kept: 2,

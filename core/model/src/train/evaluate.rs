@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use rectool_base::PluginFault;
-use rectool_comm::{Comm, CommError, Reduce, Values, agree};
+use rectool_comm::{Comm, CommError, CommExt, Reduce, Values, agree};
 use rectool_data::{OrderOptions, Shuffle, Split};
 
 use super::read::{Reading, open_loader};
-use crate::loss::Weighting;
 use crate::network::Pass;
 use crate::{Evaluation, Evaluator, ModelError, Ranker};
 
@@ -40,6 +38,8 @@ impl Ranker {
         let comm = Arc::clone(&self.comm);
         let mut evaluator = Evaluator::of(self.prediction());
         let mut own = OwnLoss::default();
+        let contrastive = self.spec.is_contrastive();
+        let judged = self.learning.is_plugin() || contrastive;
         let intake = self.intake();
         loop {
             let next = intake.take(loader.next()).and_then(|taken| {
@@ -49,20 +49,27 @@ impl Ranker {
             });
             let Some(batch) = agree(&*comm, next)? else { break };
             self.look_up_prepared()?;
-            let logits = self.network.forward(&self.parameters, Pass::Evaluate)?;
-            evaluator.add(logits, self.input.label_values(&batch));
-            if self.objective.is_plugin && own.fault.is_none() {
-                let objective = &mut self.objective;
-                match objective.evaluate(&self.input, &batch, logits, Weighting::Even) {
-                    Ok(()) => own.add(&objective.losses),
-                    Err(fault) => own.fault = Some(fault),
+            let outputs = self.network.forward(&self.parameters, Pass::Evaluate)?;
+            if let Some(scores) = self.learning.scores(outputs, batch.rows) {
+                evaluator.add(scores, self.input.label_values(&batch));
+            }
+            if judged && own.fault.is_none() {
+                match self.learning.losses(&*comm, &self.input, &batch, outputs) {
+                    Ok(losses) => own.add(losses),
+                    // Where ranks must talk for their losses, all of them failed.
+                    Err(error) if contrastive => return Err(error),
+                    Err(error) => own.fault = Some(error),
                 }
             }
             loader.recycle(batch);
         }
-        let mut evaluation = evaluator.finish(&*comm)?;
-        if self.objective.is_plugin {
-            agree(&*comm, own.fault.take().map_or(Ok(()), |fault| Err(ModelError::from(fault))))?;
+        let mut evaluation = if contrastive {
+            Evaluation { rows: comm.sum_u64(own.rows)?, ..Evaluation::default() }
+        } else {
+            evaluator.finish(&*comm)?
+        };
+        if judged {
+            agree(&*comm, own.fault.take().map_or(Ok(()), Err))?;
             evaluation.loss = own.mean(&*comm)?;
         }
         Ok(evaluation)
@@ -75,7 +82,7 @@ struct OwnLoss {
     sum: f64,
     rows: u64,
     /// Kept until every rank has read to the end, for nobody must wait for a rank that stopped.
-    fault: Option<PluginFault>,
+    fault: Option<ModelError>,
 }
 
 impl OwnLoss {

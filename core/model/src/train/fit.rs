@@ -17,7 +17,8 @@ use super::window::Window;
 use crate::checkpoint::{self, CheckpointFolder, Form, RecipeEntry};
 use crate::ranker::StepRule;
 use crate::{
-    EvaluationReport, ModelError, Observer, PhaseTimes, Ranker, StepReport, TrainSpec, metric_names,
+    Evaluation, EvaluationReport, ModelError, Observer, PhaseTimes, Ranker, RetrievalJob,
+    RetrievalOptions, StepReport, TrainSpec,
 };
 
 /// One training: options, data, and where its checkpoints go.
@@ -87,7 +88,7 @@ pub fn fit(
         return Err(ModelError::option("early_stop", "given", expected));
     }
     if let Some(stop) = &job.spec.early_stop {
-        let known = metric_names(ranker.prediction(), &ranker.spec().loss);
+        let known = ranker.spec().metric_names(ranker.prediction());
         if !known.contains(&stop.metric.name()) {
             let expected = format!("one that the model has: {}", quoted_list(known));
             return Err(ModelError::option("early_stop.metric", stop.metric.name(), expected));
@@ -246,7 +247,10 @@ impl<'a, 'b> Run<'a, 'b> {
         let Some(valid) = self.job.valid else { return Ok(false) };
         let spec = self.job.spec;
         let started = Instant::now();
-        let evaluation = self.ranker.evaluate(valid, spec.batch_size, spec.loader_threads)?;
+        let mut evaluation = self.ranker.evaluate(valid, spec.batch_size, spec.loader_threads)?;
+        if self.ranker.spec().is_contrastive() {
+            self.retrieve(valid, &mut evaluation)?;
+        }
         let best = spec.early_stop.is_some_and(|stop| {
             let old = self.state.best.as_ref().map(|best| &best.evaluation);
             stop.metric.improves(&evaluation, old)
@@ -270,6 +274,24 @@ impl<'a, 'b> Run<'a, 'b> {
             folder.save_best(self.ranker, &self.state)?;
         }
         Ok(self.stopped_early())
+    }
+
+    /// Adds how well the items of `valid` are found among those of both splits.
+    fn retrieve(&mut self, valid: &Split, evaluation: &mut Evaluation) -> Result<(), ModelError> {
+        let (spec, train) = (self.job.spec, self.job.train);
+        let job = RetrievalJob {
+            test: valid,
+            seen: &[train],
+            items: &[train, valid],
+            loader_threads: spec.loader_threads,
+        };
+        let options = RetrievalOptions { ks: vec![spec.eval_k], seed: spec.seed };
+        let found = self.ranker.evaluate_retrieval(&job, &options)?;
+        let figure = |name: &str| Some(found.metrics[&format!("{name}@{}", spec.eval_k)].mean);
+        evaluation.recall = figure("recall");
+        evaluation.ndcg = figure("ndcg");
+        evaluation.hit_rate = figure("hit_rate");
+        Ok(())
     }
 
     fn stopped_early(&self) -> bool {

@@ -148,19 +148,24 @@ fn dataset(folder: &Path) -> Dataset {
 fn columns_of_a_split_become_interactions() {
     let folder = tempfile::tempdir().unwrap();
     let split = dataset(folder.path()).split("train").unwrap();
-    let found = Interactions::read(&split, "user", "item").unwrap();
+    let found = Interactions::read(&[&split], ("user", "item"), None).unwrap();
     assert_eq!(found, Interactions::new(vec![(7, 2), (5, 1)]).unwrap());
-    let error = Interactions::read(&split, "user", "itme").unwrap_err();
-    assert!(matches!(error, RetrievalError::Schema(_)) && error.hint().is_some());
-    let error = Interactions::read(&split, "user", "rating").unwrap_err();
-    assert!(matches!(error, RetrievalError::ColumnType { .. }), "{error}");
+    let error = Interactions::read(&[&split], ("user", "itme"), None).unwrap_err();
+    assert!(matches!(error, RetrievalError::Data(_)) && error.hint().is_some());
+    let error = Interactions::read(&[&split], ("user", "rating"), None).unwrap_err();
+    assert!(error.to_string().contains("`rating`"), "{error}");
+    let twice = Interactions::read(&[&split, &split], ("user", "item"), None).unwrap();
+    assert_eq!(twice, found);
+    // The label is above 0 in one of the rows.
+    let chosen = Interactions::read(&[&split], ("user", "item"), Some("rating")).unwrap();
+    assert_eq!(chosen.pairs(), 1, "{chosen:?}");
 }
 
 #[test]
 fn listed_negatives_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let split = dataset(folder.path()).split("train").unwrap();
-    let test = Interactions::read(&split, "user", "item").unwrap();
+    let test = Interactions::read(&[&split], ("user", "item"), None).unwrap();
     let read = |catalogue: &[i64], negatives| {
         let catalogue = crate::Ids::new(catalogue.to_vec());
         let task = RetrievalTask::new(&test, &test, &catalogue);

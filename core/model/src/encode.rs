@@ -1,0 +1,223 @@
+//! Vectors of one tower, for all queries or candidates of some rows.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rectool_base::{Batch, Column};
+use rectool_comm::{Comm, CommExt, agree};
+use rectool_data::{
+    Cells, ChainSpec, FeatureChain, LastBatch, Loader, LoaderOptions, OrderOptions, Shuffle, Split,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::learning::{ids_behind, ids_of};
+use crate::train::positions;
+use crate::{Architecture, FeatureSpec, Ids, ModelError, Ranker, RetrievalSpec, TowerSpec};
+
+/// Rows that go through a tower at a time, over all ranks.
+const BATCH_ROWS: usize = 1 << 14;
+
+/// One of two towers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// What asks, such as a user.
+    Query,
+    /// What is asked for, such as an item.
+    Candidate,
+}
+
+/// What a tower made of its inputs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Vectors {
+    /// What was encoded, rising.
+    pub ids: Ids,
+    /// A vector for each: [N, E].
+    pub values: Vec<f32>,
+    /// E.
+    pub width: usize,
+}
+
+impl Vectors {
+    /// The vectors of `ids`, in their order: [N, E], zeros for one that is not here.
+    pub fn of(&self, ids: &Ids) -> Vec<f32> {
+        let mut values = vec![0.0; ids.len() * self.width];
+        for (id, into) in ids.as_slice().iter().zip(values.chunks_exact_mut(self.width.max(1))) {
+            if let Some(at) = self.ids.index(*id) {
+                let at = at as usize * self.width;
+                into.copy_from_slice(&self.values[at..at + self.width]);
+            }
+        }
+        values
+    }
+}
+
+/// What one tower reads of a split.
+struct View {
+    /// The columns to read.
+    columns: Vec<usize>,
+    chain: Arc<FeatureChain>,
+    /// Where the ids that tell rows apart stand behind the chain.
+    id: Cells,
+    /// For each column that the model's own chain makes the one that this chain makes.
+    given: Vec<Option<usize>>,
+}
+
+impl Side {
+    /// Its values among a row of two vectors of width E.
+    fn half(self, row: &[f32]) -> &[f32] {
+        let (query, candidate) = row.split_at(row.len() / 2);
+        match self {
+            Self::Query => query,
+            Self::Candidate => candidate,
+        }
+    }
+
+    /// The column that tells its inputs apart.
+    pub fn id(self, spec: &RetrievalSpec) -> &str {
+        match self {
+            Self::Query => &spec.query,
+            Self::Candidate => &spec.item,
+        }
+    }
+}
+
+impl Ranker {
+    /// The vectors of one tower for all distinct ids in the rows of `splits`, each made of the first row
+    /// that has it. Only the columns that this tower needs are read, so the rows may be those of a table
+    /// of users or items, with ids that training never saw.
+    ///
+    /// `loader_threads` as in [`crate::TrainSpec`].
+    ///
+    /// # Errors
+    /// If the model has no towers, a split lacks a column that the tower needs, or rows cannot be read.
+    ///
+    /// # Collective
+    /// Every rank, with the same splits; all get all vectors.
+    pub fn encode(
+        &mut self,
+        side: Side,
+        splits: &[&Split],
+        loader_threads: usize,
+    ) -> Result<Vectors, ModelError> {
+        let width = self.outputs() / 2;
+        let (mut seen, mut ids, mut values) = (HashSet::new(), Vec::new(), Vec::new());
+        for split in splits {
+            let view = View::new(self, side, split);
+            let view = agree(&*self.comm, view)?;
+            let mut loader = view.open(self, split, loader_threads)?;
+            loop {
+                let next = loader.next().transpose().map_err(ModelError::from);
+                let Some(batch) = agree(&*self.comm, next)? else { break };
+                let here = ids_of(&view.id, &batch);
+                let fresh: Vec<usize> =
+                    (0..batch.rows).filter(|row| seen.insert(here[*row])).collect();
+                ids.extend(fresh.iter().map(|row| here[*row]));
+                let whole = view.completed(self, &batch, &fresh);
+                let outputs = self.score(&whole)?;
+                for row in outputs.chunks_exact((2 * width).max(1)) {
+                    values.extend_from_slice(side.half(row));
+                }
+                loader.recycle(batch);
+            }
+        }
+        joined(&*self.comm, &ids, &values, width)
+    }
+}
+
+/// The vectors of all ranks, by rising ids; of those that several ranks have, the lowest rank's.
+fn joined(
+    comm: &dyn Comm,
+    own_ids: &[i64],
+    own_values: &[f32],
+    width: usize,
+) -> Result<Vectors, ModelError> {
+    let (mut all_ids, mut all_values) = (Vec::new(), Vec::new());
+    comm.all_gather(own_ids, &mut all_ids)?;
+    comm.all_gather(own_values, &mut all_values)?;
+    let mut order: Vec<usize> = (0..all_ids.len()).collect();
+    order.sort_by_key(|at| all_ids[*at]);
+    order.dedup_by_key(|at| all_ids[*at]);
+    let values = order.iter().flat_map(|at| &all_values[at * width..(at + 1) * width]);
+    let values = values.copied().collect();
+    Ok(Vectors { ids: Ids::new(all_ids), values, width })
+}
+
+impl View {
+    fn new(ranker: &Ranker, side: Side, split: &Split) -> Result<Self, ModelError> {
+        let spec = &ranker.spec;
+        let (Architecture::TwoTower(towers), Some(retrieval)) =
+            (&spec.architecture, &spec.retrieval)
+        else {
+            let expected = "two_tower, as others have no vectors to encode";
+            return Err(ModelError::option("architecture", spec.architecture.name(), expected));
+        };
+        let tower = match side {
+            Side::Query => &towers.query,
+            Side::Candidate => &towers.candidate,
+        };
+        let id = side.id(retrieval);
+        let features = needed(&spec.features, tower, &ranker.chain);
+        let schema = features.select(split.schema(), &[column_of(&ranker.chain, id)?])?;
+        let chain = FeatureChain::build(&features.chain, &schema, &*ranker.plugins)?;
+        let own = ranker.chain.schema().columns().iter();
+        let given = own.map(|wanted| chain.schema().columns().iter().position(|at| at == wanted));
+        let given: Vec<Option<usize>> = given.collect();
+        Ok(Self {
+            columns: positions(&schema, split)?,
+            id: ids_behind(&chain, id, "id")?,
+            given,
+            chain: Arc::new(chain),
+        })
+    }
+
+    fn open(&self, ranker: &Ranker, split: &Split, threads: usize) -> Result<Loader, ModelError> {
+        let rows = usize::try_from(split.rows()).unwrap_or(usize::MAX);
+        let options = LoaderOptions {
+            rank: ranker.comm.rank(),
+            ranks: ranker.comm.size(),
+            threads,
+            order: OrderOptions { seed: 0, shuffle: Shuffle::None },
+            last: LastBatch::Keep,
+            columns: self.columns.clone(),
+            chain: Some(Arc::clone(&self.chain)),
+            epochs: Some(1),
+            ..LoaderOptions::new(BATCH_ROWS.min(rows.max(1)))
+        };
+        Ok(Loader::start(split, options)?)
+    }
+
+    /// The rows at `places` as a batch of the model's columns: those that the tower does not need are
+    /// blank.
+    fn completed(&self, ranker: &Ranker, batch: &Batch, places: &[usize]) -> Batch {
+        let schema = ranker.chain.schema();
+        let columns = schema.columns().iter().zip(&self.given).map(|(column, given)| match given {
+            Some(at) => batch.columns[*at].picked(places),
+            None => Column::blank(column.kind, places.len()),
+        });
+        Batch { rows: places.len(), columns: columns.collect(), ..*batch }
+    }
+}
+
+/// The name of the column behind the chain that is called `name` or packs it.
+fn column_of(chain: &FeatureChain, name: &str) -> Result<String, ModelError> {
+    let at = Cells::find(chain.schema(), name)?.column;
+    Ok(chain.schema().columns()[at].name.clone())
+}
+
+/// The features that a tower needs.
+fn needed(all: &FeatureSpec, tower: &TowerSpec, chain: &FeatureChain) -> FeatureSpec {
+    let ids: Vec<_> =
+        all.ids.iter().filter(|feature| tower.ids.contains(&feature.name)).cloned().collect();
+    let names = ids.iter().flat_map(crate::IdFeatureSpec::columns).chain(&tower.dense);
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    let steps = chain.makers(&names).into_iter().map(|at| all.chain.steps[at].clone());
+    FeatureSpec {
+        label: None,
+        weight: None,
+        dense: tower.dense.clone(),
+        chain: ChainSpec { steps: steps.collect() },
+        negatives: None,
+        ids,
+    }
+}

@@ -1,0 +1,86 @@
+//! How well two towers retrieve.
+
+use rectool_comm::agree;
+use rectool_data::Split;
+
+use crate::{
+    Ids, Interactions, ModelError, Ranker, RetrievalEvaluation, RetrievalOptions, RetrievalTask,
+    Side, VectorScorer, Vectors, evaluate_retrieval,
+};
+
+/// What a model is to retrieve, and from what.
+#[derive(Clone, Copy, Debug)]
+pub struct RetrievalJob<'a> {
+    /// Rows with what is to be found, where there is a label those above 0; a query's inputs are those of
+    /// its first row.
+    pub test: &'a Split,
+    /// Rows with what each query has seen, whatever their label, which is not recommended to it again.
+    /// They say how popular items are.
+    pub seen: &'a [&'a Split],
+    /// Rows of what can be recommended; an item's inputs are those of its first row.
+    pub items: &'a [&'a Split],
+    /// Loader threads.
+    pub loader_threads: usize,
+}
+
+/// Queries, candidates, and what is to be found.
+#[derive(Debug)]
+pub struct Retrieval {
+    /// The test.
+    pub task: RetrievalTask,
+    /// Of the task's users, by number: [U, E].
+    pub queries: Vec<f32>,
+    /// Of the catalogue, by number.
+    pub candidates: Vectors,
+}
+
+impl Retrieval {
+    /// What ranks the catalogue.
+    pub fn scorer(&self) -> VectorScorer<'_> {
+        VectorScorer::new(&self.queries, &self.candidates.values, self.candidates.width)
+    }
+
+    /// The items by number.
+    pub fn catalogue(&self) -> &Ids {
+        &self.candidates.ids
+    }
+}
+
+impl Ranker {
+    /// Encodes both sides of `job`.
+    ///
+    /// # Errors
+    /// If the model has no towers, or rows cannot be read.
+    ///
+    /// # Collective
+    /// Every rank.
+    pub fn retrieval(&mut self, job: &RetrievalJob<'_>) -> Result<Retrieval, ModelError> {
+        let queries = self.encode(Side::Query, &[job.test], job.loader_threads)?;
+        let candidates = self.encode(Side::Candidate, job.items, job.loader_threads)?;
+        let spec = self.spec().retrieval.as_ref().expect("a model that encodes has towers");
+        let columns = (spec.query.as_str(), spec.item.as_str());
+        let label = self.spec().features.label.as_deref();
+        let test = Interactions::read(&[job.test], columns, label);
+        let seen = Interactions::read(job.seen, columns, None);
+        let (test, seen) = agree(&*self.comm, test.and_then(|test| Ok((test, seen?))))?;
+        let task = RetrievalTask::new(&seen, &test, &candidates.ids);
+        let queries = queries.of(task.users());
+        Ok(Retrieval { task, queries, candidates })
+    }
+
+    /// Figures of `job` at lists of `k` items each.
+    ///
+    /// # Errors
+    /// As [`Ranker::retrieval`] and [`evaluate_retrieval`].
+    ///
+    /// # Collective
+    /// Every rank; the figures are the same on all.
+    pub fn evaluate_retrieval(
+        &mut self,
+        job: &RetrievalJob<'_>,
+        options: &RetrievalOptions,
+    ) -> Result<RetrievalEvaluation, ModelError> {
+        let retrieval = self.retrieval(job)?;
+        Ok(evaluate_retrieval(&*self.comm, &retrieval.task, &retrieval.scorer(), options)?)
+    }
+}

@@ -1,0 +1,110 @@
+//! What `evaluate_retrieval` does in a run.
+
+use rectool_comm::Comm;
+use rectool_data::Split;
+use rectool_model::{
+    Als, AlsOptions, Ids, Interactions, ItemKnn, ItemKnnOptions, ModelError, MostPopular, Ranker,
+    Retrieval, RetrievalJob, RetrievalOptions, RetrievalTask, SampledCase, Scorer, VectorScorer,
+    draw_cases, evaluate_retrieval, evaluate_sampled, read_cases,
+};
+
+use crate::retrieval::{BaselineOutcome, CaseNegatives, RetrievalOutcome, RetrievalRequest};
+
+/// One evaluation under way.
+pub(crate) struct Retriever<'a> {
+    pub(crate) comm: &'a dyn Comm,
+    pub(crate) request: &'a RetrievalRequest,
+    /// What users have seen.
+    pub(crate) seen: Vec<&'a Split>,
+}
+
+impl Retriever<'_> {
+    /// Judges the model, and the simple methods if they are wanted.
+    ///
+    /// # Collective
+    /// Every rank.
+    pub(crate) fn judge(&self, ranker: &mut Ranker) -> Result<RetrievalOutcome, ModelError> {
+        let request = self.request;
+        let test = &request.test.rows;
+        let own = || self.seen.iter().copied().chain([test]).collect();
+        let items = request.items.as_ref();
+        let items: Vec<&Split> =
+            items.map_or_else(own, |items| items.iter().map(|split| &split.rows).collect());
+        let job = RetrievalJob { test, seen: &self.seen, items: &items, loader_threads: 1 };
+        let retrieval = ranker.retrieval(&job)?;
+        let options = RetrievalOptions { ks: request.ks.clone(), seed: request.seed };
+        let spec = ranker.spec().retrieval.as_ref().expect("a model with vectors has towers");
+        let columns = [spec.query.as_str(), spec.item.as_str()];
+        let cases = self.cases(&retrieval.task, columns)?;
+        let (full, sampled) =
+            self.figures(&retrieval.task, cases.as_deref(), &retrieval.scorer(), &options)?;
+        let mut outcome = RetrievalOutcome {
+            split: test.name().to_owned(),
+            full,
+            sampled,
+            baselines: Vec::new(),
+        };
+        if request.baselines {
+            let seen = Interactions::read(&self.seen, (columns[0], columns[1]), None)?;
+            outcome.baselines = self.baselines(&retrieval, cases.as_deref(), &seen, &options)?;
+        }
+        Ok(outcome)
+    }
+
+    fn cases(
+        &self,
+        task: &RetrievalTask,
+        [query, item]: [&str; 2],
+    ) -> Result<Option<Vec<SampledCase>>, ModelError> {
+        Ok(match &self.request.negatives {
+            None => None,
+            Some(CaseNegatives::Drawn(count)) => Some(draw_cases(task, *count, self.request.seed)),
+            Some(CaseNegatives::Column(name)) => {
+                Some(read_cases(&self.request.test.rows, [query, item, name], task)?)
+            }
+        })
+    }
+
+    fn figures(
+        &self,
+        task: &RetrievalTask,
+        cases: Option<&[SampledCase]>,
+        scorer: &dyn Scorer,
+        options: &RetrievalOptions,
+    ) -> Result<
+        (rectool_model::RetrievalEvaluation, Option<rectool_model::SampledEvaluation>),
+        ModelError,
+    > {
+        let full = evaluate_retrieval(self.comm, task, scorer, options)?;
+        let sampled = cases.map(|cases| evaluate_sampled(self.comm, task, cases, scorer, options));
+        Ok((full, sampled.transpose()?))
+    }
+
+    fn baselines(
+        &self,
+        retrieval: &Retrieval,
+        cases: Option<&[SampledCase]>,
+        seen: &Interactions,
+        options: &RetrievalOptions,
+    ) -> Result<Vec<BaselineOutcome>, ModelError> {
+        let task = &retrieval.task;
+        let catalogue: &Ids = retrieval.catalogue();
+        let (train, _) = seen.renumbered(seen.users(), catalogue);
+        let knn = ItemKnn::fit(&train, ItemKnnOptions::default());
+        let als = AlsOptions { seed: options.seed, ..AlsOptions::default() };
+        let width = als.width;
+        let als = Als::fit(&train, als)?;
+        let users = als.user_vectors(&task.seen);
+        let popular = MostPopular::new(&task.popularity);
+        let methods: [(&str, &dyn Scorer); 3] = [
+            ("popularity", &popular),
+            ("item kNN", &knn.scorer(&task.seen)),
+            ("implicit ALS", &VectorScorer::new(&users, als.item_vectors(), width)),
+        ];
+        let judged = methods.into_iter().map(|(name, scorer)| {
+            let (full, sampled) = self.figures(task, cases, scorer, options)?;
+            Ok(BaselineOutcome { name: name.to_owned(), full, sampled })
+        });
+        judged.collect()
+    }
+}
