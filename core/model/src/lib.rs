@@ -65,7 +65,7 @@ pub use retrieval::{
     ItemKnnScorer, LeakReport, MostPopular, Popularity, Recommended, RetrievalError,
     RetrievalEvaluation, RetrievalOptions, RetrievalTask, SampledCase, SampledEvaluation, Scorer,
     SegmentFigures, TimeLeaks, Timeline, VectorScorer, draw_cases, evaluate_retrieval,
-    evaluate_sampled, figures, gauc, read_cases,
+    evaluate_sampled, figures, gauc, principal_plane, read_cases,
 };
 pub use sample::{SAMPLE_ROWS, TableSample, sample_tables};
 pub use schedule::{DecayShape, Schedule};

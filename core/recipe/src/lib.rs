@@ -12,6 +12,7 @@ mod dataset;
 mod decode;
 mod engine;
 mod error;
+mod examples;
 mod executor;
 mod features;
 mod functions;
@@ -48,6 +49,7 @@ mod wishes;
 
 pub use calibrated::Calibrate;
 pub use error::{Cause, Place, RecipeError};
+pub use examples::{Example, MapPoint};
 pub use params::Parameter;
 pub use placement::Placement;
 pub use plan::{Plan, PluginPlan, TablePlan, TrainingPlan};

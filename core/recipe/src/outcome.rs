@@ -88,8 +88,8 @@ fn result(session: &Session, record: &Record, data: &ReportData) -> Value {
     if let Some(placed) = &data.placement {
         result["embedding_plan"] = json!(placed);
     }
-    if !record.retrieved.is_empty() {
-        result["retrieval"] = json!(record.retrieved);
+    if !data.retrieved.is_empty() {
+        result["retrieval"] = json!(data.retrieved);
     }
     let plugins = session.plugins();
     if !plugins.is_empty() {
@@ -123,6 +123,7 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
                 logloss: report.evaluation.logloss,
                 rmse: report.evaluation.rmse,
                 loss: report.evaluation.loss,
+                recall: report.evaluation.recall,
                 best: report.best,
             }),
         }
@@ -134,6 +135,7 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
         count: bin.rows,
     };
     let phases = record.phases.named();
+    let last_shown = record.retrieved.last();
     let threads = record.threads;
     let plural = if threads == 1 { "" } else { "s" };
     ReportData {
@@ -150,6 +152,9 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
         losses,
         evaluations,
         calibration: curve.unwrap_or_default().iter().map(bin).collect(),
+        retrieved: record.retrieved.iter().map(|it| it.outcome.clone()).collect(),
+        examples: last_shown.map(|it| it.examples.clone()).unwrap_or_default(),
+        map: last_shown.map(|it| it.map.clone()).unwrap_or_default(),
         phases: phases.map(|(name, ms)| PhaseTime { name: name.to_owned(), ms }).to_vec(),
         limit: record.limit,
         tables: record.tables.clone(),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::placement::Placement;
 use crate::report::{SpeedLimit, TableSize};
-use crate::retrieval::RetrievalOutcome;
+use crate::retriever::Retrieved;
 
 /// Shows a run while it goes on. Only rank 0's is told anything.
 ///
@@ -78,7 +78,7 @@ pub(crate) struct Record {
     /// Of the last split evaluated.
     pub(crate) evaluated: Option<Evaluation>,
     /// What `evaluate_retrieval` found, in order.
-    pub(crate) retrieved: Vec<RetrievalOutcome>,
+    pub(crate) retrieved: Vec<Retrieved>,
     pub(crate) samples_per_s: f64,
     pub(crate) limit: Option<SpeedLimit>,
     pub(crate) tables: Vec<TableSize>,

@@ -28,6 +28,8 @@ pub(crate) struct RetrievalRequest {
     pub(crate) baselines: bool,
     /// Ranks positives among negatives besides.
     pub(crate) negatives: Option<CaseNegatives>,
+    /// Text column of `items` with what the report calls them.
+    pub(crate) names: Option<String>,
     pub(crate) seed: u64,
 }
 
@@ -85,6 +87,7 @@ struct Plain {
     k: Vec<usize>,
     #[serde(default)]
     baselines: bool,
+    names: Option<String>,
     #[serde(default)]
     seed: u64,
 }
@@ -114,7 +117,7 @@ impl RetrievalRequest {
         let expected = "a number, or the name of a column with lists of items";
         let negatives = options.noun::<Dynamic>("negatives", expected)?;
         let negatives = negatives.map(|value| case_negatives(&options, &value)).transpose()?;
-        let Plain { k: ks, baselines, seed } = options.rest()?;
+        let Plain { k: ks, baselines, names, seed } = options.rest()?;
         if ks.is_empty() {
             return Err(options.refuse("k", "is empty, expected lengths such as [10, 20]", None));
         }
@@ -123,7 +126,7 @@ impl RetrievalRequest {
             let message = format!("{}: split '{}' has no rows", call.function, test.rows.name());
             return Err(call.error(message, None));
         }
-        Ok(Self { test, seen, items, ks, baselines, negatives, seed })
+        Ok(Self { test, seen, items, ks, baselines, negatives, names, seed })
     }
 
     /// Metrics that scripts may read where nothing is computed.

@@ -8,7 +8,16 @@ use rectool_model::{
     draw_cases, evaluate_retrieval, evaluate_sampled, read_cases,
 };
 
+use crate::examples::{Example, MapPoint, Names, examples, map};
 use crate::retrieval::{BaselineOutcome, CaseNegatives, RetrievalOutcome, RetrievalRequest};
+
+/// What `evaluate_retrieval` found, and what the report shows of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Retrieved {
+    pub(crate) outcome: RetrievalOutcome,
+    pub(crate) examples: Vec<Example>,
+    pub(crate) map: Vec<MapPoint>,
+}
 
 /// One evaluation under way.
 pub(crate) struct Retriever<'a> {
@@ -23,7 +32,7 @@ impl Retriever<'_> {
     ///
     /// # Collective
     /// Every rank.
-    pub(crate) fn judge(&self, ranker: &mut Ranker) -> Result<RetrievalOutcome, ModelError> {
+    pub(crate) fn judge(&self, ranker: &mut Ranker) -> Result<Retrieved, ModelError> {
         let request = self.request;
         let test = &request.test.rows;
         let own = || self.seen.iter().copied().chain([test]).collect();
@@ -48,7 +57,12 @@ impl Retriever<'_> {
             let seen = Interactions::read(&self.seen, (columns[0], columns[1]), None)?;
             outcome.baselines = self.baselines(&retrieval, cases.as_deref(), &seen, &options)?;
         }
-        Ok(outcome)
+        let names = match &request.names {
+            Some(name) => Names::read(&items, columns[1], name)?,
+            None => Names::default(),
+        };
+        let (examples, map) = (examples(&retrieval, &names), map(&retrieval, &names)?);
+        Ok(Retrieved { outcome, examples, map })
     }
 
     fn cases(

@@ -323,10 +323,11 @@ impl Executor for Runner {
             None => trained_on.iter().collect(),
         };
         let retriever = Retriever { comm: &*self.comm, request, seen };
-        let outcome = retriever.judge(ranker);
-        let outcome = outcome.map_err(|error| RecipeError::failed(&call.place, error))?;
-        let metrics = outcome.metrics();
-        self.record.lock().expect(FREE).retrieved.push(outcome);
+        // What one rank cannot read the others can: all of them fail.
+        let judged = agree(&*self.comm, retriever.judge(ranker));
+        let judged = judged.map_err(|error| RecipeError::failed(&call.place, error))?;
+        let metrics = judged.outcome.metrics();
+        self.record.lock().expect(FREE).retrieved.push(judged);
         Ok(metrics)
     }
 }

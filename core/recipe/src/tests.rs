@@ -12,3 +12,4 @@ mod plugins;
 mod pooling;
 mod rankers;
 mod running;
+mod towers;

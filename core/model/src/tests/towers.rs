@@ -145,8 +145,10 @@ fn ranks_share_their_candidates_and_learn_as_one() {
             });
             for (vectors, told) in &found {
                 assert_eq!(*vectors, found[0].0);
-                for (one, many) in alone.1.0.iter().zip(&told.0) {
-                    assert!((one - many).abs() < 1e-5 * one, "{ranks} ranks: {many}, not {one}");
+                // Sums of another order move the weights apart as training goes on.
+                for (step, (one, many)) in alone.1.0.iter().zip(&told.0).enumerate() {
+                    let near = if step < 10 { 1e-5 } else { 1e-4 };
+                    assert!((one - many).abs() < near, "{ranks} ranks, {step}: {many}, not {one}");
                 }
                 let last = |told: &Told| told.1.last().unwrap().evaluation.clone();
                 let (one, many) = (last(&alone.1), last(told));
@@ -230,7 +232,7 @@ fn a_tower_encodes_what_it_needs_and_items_it_never_saw() {
     assert_eq!(both.ids.len(), 11);
 
     let error = ranker.encode(Side::Query, &[&all], 0).unwrap_err();
-    assert!(error.to_string().contains("user"), "{error}");
+    assert!(error.to_string().contains("no column `dense`"), "{error}");
     let mut other = model(LossSpec::Bce, "dense", &NAMES, Vec::new());
     other.seed = 4;
     let mut other = Ranker::new(other, data.schema(), environment(Arc::new(Solo))).unwrap();

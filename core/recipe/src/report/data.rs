@@ -4,7 +4,9 @@ use rectool_embedding::{PageFaults, RowCounts};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::examples::{Example, MapPoint};
 use crate::params::Parameter;
+use crate::retrieval::RetrievalOutcome;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +67,12 @@ pub struct ReportData {
     pub evaluations: Vec<EvaluationPoint>,
     /// Calibration on the last split evaluated, by rising prediction.
     pub calibration: Vec<CalibrationBin>,
+    /// What `evaluate_retrieval` found, in order.
+    pub retrieved: Vec<RetrievalOutcome>,
+    /// Recommendations to some users, of the last of these.
+    pub examples: Vec<Example>,
+    /// Its items on a plane.
+    pub map: Vec<MapPoint>,
     /// Where the training time went, in the order of a step.
     pub phases: Vec<PhaseTime>,
     /// How near the training came to what the machine can do; `None` on other devices than the CPU.
@@ -103,6 +111,8 @@ pub struct EvaluationPoint {
     pub rmse: Option<f64>,
     /// Mean of the model's own loss.
     pub loss: Option<f64>,
+    /// Share of the items to be found that towers recommend.
+    pub recall: Option<f64>,
     /// Whether it was the best so far.
     pub best: bool,
 }

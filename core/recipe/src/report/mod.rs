@@ -4,6 +4,7 @@ mod chart;
 mod data;
 mod page;
 mod placed;
+mod retrieved;
 mod scale;
 mod text;
 

@@ -6,14 +6,16 @@ use serde_json::Value;
 
 use super::chart::{self, Labels, Point};
 use super::data::{EvaluationPoint, ReportData, RunStatus, TableSize};
-use super::placed;
 use super::text::{duration, escaped, short};
+use super::{placed, retrieved};
 use crate::plan::{bytes_text, grouped};
 
 const STYLE: &str = include_str!("page.css");
 
 /// Tiles at the top, at most: metric names in order of interest.
-const HEADLINES: [(&str, &str); 14] = [
+const HEADLINES: [(&str, &str); 18] = [
+    ("test_recall@20", "test recall in 20"),
+    ("test_ndcg@20", "test NDCG in 20"),
     ("test_auc", "test AUC"),
     ("test_logloss", "test log loss"),
     ("test_ne", "test normalised entropy"),
@@ -21,6 +23,8 @@ const HEADLINES: [(&str, &str); 14] = [
     ("test_rmse", "test RMSE"),
     ("test_mae", "test MAE"),
     ("test_loss", "test loss"),
+    ("valid_recall", "valid recall"),
+    ("valid_ndcg", "valid NDCG"),
     ("valid_auc", "valid AUC"),
     ("valid_logloss", "valid log loss"),
     ("valid_ne", "valid normalised entropy"),
@@ -33,7 +37,8 @@ const HEADLINES_MAX: usize = 4;
 
 /// Title, name and value of the validation curve: the first metric that the model has.
 type Watched = (&'static str, &'static str, fn(&EvaluationPoint) -> Option<f64>);
-const VALIDATION: [Watched; 3] = [
+const VALIDATION: [Watched; 4] = [
+    ("Validation recall", "Validation recall by step", |point| point.recall),
     ("Validation AUC", "Validation AUC by step", |point| point.auc),
     ("Validation RMSE", "Validation RMSE by step", |point| point.rmse),
     ("Validation loss", "Validation loss by step", |point| point.loss),
@@ -60,6 +65,7 @@ pub fn render(data: &ReportData) -> String {
     curves(&mut page, data);
     metrics(&mut page, data);
     page.push_str("</div>\n");
+    retrieved::sections(&mut page, data);
     time_split(&mut page, data);
     placed::section(&mut page, data);
     page.push_str("<div class=\"row\">\n");

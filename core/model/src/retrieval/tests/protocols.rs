@@ -133,7 +133,7 @@ fn dataset(folder: &Path) -> Dataset {
     let path = folder.join("data");
     let mut writer = DatasetWriter::create(&path, schema, WriterOptions::default()).unwrap();
     let ids = |values: &[i64]| Column::I64 { width: 1, values: values.to_vec() };
-    let ratings = Column::F32 { width: 1, values: vec![5.0; 3] };
+    let ratings = Column::F32 { width: 1, values: vec![5.0, 0.0, 5.0] };
     let mut lists = Jagged::new();
     for list in [&[1, 3][..], &[], &[2]] {
         lists.push_row(list);
@@ -156,7 +156,7 @@ fn columns_of_a_split_become_interactions() {
     assert!(error.to_string().contains("`rating`"), "{error}");
     let twice = Interactions::read(&[&split, &split], ("user", "item"), None).unwrap();
     assert_eq!(twice, found);
-    // The label is above 0 in one of the rows.
+    // The label of one pair's row is 0.
     let chosen = Interactions::read(&[&split], ("user", "item"), Some("rating")).unwrap();
     assert_eq!(chosen.pairs(), 1, "{chosen:?}");
 }
