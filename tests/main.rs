@@ -22,3 +22,4 @@ mod readme;
 mod recipes;
 mod sdk;
 mod tidy;
+mod towers;

@@ -21,3 +21,18 @@ fn movielens_ranking_reaches_published_auc() {
     let auc = dir.result("out")["metrics"]["test_auc"].as_f64().unwrap();
     assert!(auc >= 0.893, "test AUC {auc}");
 }
+
+/// Last.fm in the split of Neural Collaborative Filtering: a hit rate of 0.885 among 10 of 100 is
+/// published.
+#[test]
+fn lastfm_retrieval_reaches_published_hit_rate() {
+    let Some(data) = real_data("ncf-lastfm") else { return };
+    let dir = Dir::new();
+    let folder = data.display().to_string();
+    dir.rectool(&["data", "import", "ncf", &folder, "--out", "lastfm"]).expect_success();
+    let script = Dir::script("two_tower.rhai");
+    let run = ["run", &script, "--set", "data=lastfm", "--set", "negatives=negatives"];
+    dir.rectool(&[&run[..], &["--run-dir", "out"]].concat()).expect_success();
+    let hit_rate = dir.result("out")["metrics"]["test_sampled_hit_rate@10"].as_f64().unwrap();
+    assert!(hit_rate >= 0.885, "hit rate {hit_rate}");
+}

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use rectool_comm::Launched;
 
 use crate::failure::{Exit, Failure};
-use crate::{check, ckpt, data, doctor, output, plugin, run};
+use crate::{check, ckpt, data, doctor, infer, output, plugin, run};
 
 /// Trains, indexes and serves recommenders
 #[derive(Debug, Parser)]
@@ -27,6 +27,12 @@ pub(crate) enum Command {
     Data(data::DataArgs),
     /// Look into checkpoints
     Ckpt(ckpt::CkptArgs),
+    /// Write the vectors that a model of two towers makes of users or items
+    Embed(infer::EmbedArgs),
+    /// Write the best items for each user, by a model of two towers
+    Recommend(infer::RecommendArgs),
+    /// Write what a ranking model says of each row of a split
+    Score(infer::ScoreArgs),
     /// Make, build, check, measure and try plugins
     Plugin(plugin::PluginArgs),
     /// Say what this machine has, what is wrong with it, and how to mend it
@@ -44,6 +50,9 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Data(args) => data::run(&args),
             Self::Ckpt(args) => ckpt::run(&args),
+            Self::Embed(args) => infer::embed(&args),
+            Self::Recommend(args) => infer::recommend(&args),
+            Self::Score(args) => infer::score(&args),
             Self::Plugin(args) => plugin::run(&args),
             Self::Doctor(args) => doctor::run(&args),
         }

@@ -7,6 +7,7 @@ mod ckpt;
 mod data;
 mod doctor;
 mod failure;
+mod infer;
 mod logging;
 mod output;
 mod plugin;

@@ -160,7 +160,9 @@ fn picked<T: Copy>(values: &[T], width: usize, rows: &[usize]) -> Vec<T> {
 impl<T: Copy> Jagged<T> {
     fn picked(&self, rows: &[usize]) -> Self {
         let mut picked = Self::new();
-        rows.iter().for_each(|row| picked.push_row(self.row(*row)));
+        for row in rows {
+            picked.push_row(self.row(*row));
+        }
         picked
     }
 }
@@ -247,7 +249,9 @@ mod tests {
     #[test]
     fn picked_rows_are_those_asked_for() {
         let mut list = Jagged::new();
-        [&[1, 2][..], &[], &[3]].iter().for_each(|row| list.push_row(row));
+        for row in [&[1, 2][..], &[], &[3]] {
+            list.push_row(row);
+        }
         let texts: Texts = [Some("a"), Some("b"), None, Some("d")].into_iter().collect();
         let columns = [
             Column::F32 { width: 2, values: vec![0.0, 1.0, 2.0, 3.0, 4.0, 5.0] },
@@ -258,7 +262,9 @@ mod tests {
         ];
         let found: Vec<Column> = columns.iter().map(|column| column.picked(&[2, 0])).collect();
         let mut list = Jagged::new();
-        [&[3][..], &[1, 2]].iter().for_each(|row| list.push_row(row));
+        for row in [&[3][..], &[1, 2]] {
+            list.push_row(row);
+        }
         let texts: Texts = [None, Some("d"), Some("a"), Some("b")].into_iter().collect();
         let expected = [
             Column::F32 { width: 2, values: vec![4.0, 5.0, 0.0, 1.0] },

@@ -52,13 +52,11 @@ impl Vectors {
     }
 }
 
-/// What one tower reads of a split.
-struct View {
+/// What a part of a model reads of a split.
+pub(crate) struct View {
     /// The columns to read.
     columns: Vec<usize>,
     chain: Arc<FeatureChain>,
-    /// Where the ids that tell rows apart stand behind the chain.
-    id: Cells,
     /// For each column that the model's own chain makes the one that this chain makes.
     given: Vec<Option<usize>>,
 }
@@ -83,6 +81,14 @@ impl Side {
 }
 
 impl Ranker {
+    /// How the towers learn, if it has any.
+    pub(crate) fn towers(&self) -> Result<&RetrievalSpec, ModelError> {
+        self.spec.retrieval.as_ref().ok_or_else(|| {
+            let expected = "two_tower, as others have no vectors to encode";
+            ModelError::option("architecture", self.spec.architecture.name(), expected)
+        })
+    }
+
     /// The vectors of one tower for all distinct ids in the rows of `splits`, each made of the first row
     /// that has it. Only the columns that this tower needs are read, so the rows may be those of a table
     /// of users or items, with ids that training never saw.
@@ -103,13 +109,13 @@ impl Ranker {
         let width = self.outputs() / 2;
         let (mut seen, mut ids, mut values) = (HashSet::new(), Vec::new(), Vec::new());
         for split in splits {
-            let view = View::new(self, side, split);
-            let view = agree(&*self.comm, view)?;
+            let view = agree(&*self.comm, self.side_view(side, split))?;
+            let (view, id) = view;
             let mut loader = view.open(self, split, loader_threads)?;
             loop {
                 let next = loader.next().transpose().map_err(ModelError::from);
                 let Some(batch) = agree(&*self.comm, next)? else { break };
-                let here = ids_of(&view.id, &batch);
+                let here = ids_of(&id, &batch);
                 let fresh: Vec<usize> =
                     (0..batch.rows).filter(|row| seen.insert(here[*row])).collect();
                 ids.extend(fresh.iter().map(|row| here[*row]));
@@ -143,35 +149,47 @@ fn joined(
     Ok(Vectors { ids: Ids::new(all_ids), values, width })
 }
 
-impl View {
-    fn new(ranker: &Ranker, side: Side, split: &Split) -> Result<Self, ModelError> {
-        let spec = &ranker.spec;
-        let (Architecture::TwoTower(towers), Some(retrieval)) =
-            (&spec.architecture, &spec.retrieval)
-        else {
-            let expected = "two_tower, as others have no vectors to encode";
-            return Err(ModelError::option("architecture", spec.architecture.name(), expected));
+impl Ranker {
+    /// What a tower reads of a split, and where the ids that tell rows apart stand behind its chain.
+    fn side_view(&self, side: Side, split: &Split) -> Result<(View, Cells), ModelError> {
+        let (spec, retrieval) = (&self.spec, self.towers()?);
+        let Architecture::TwoTower(towers) = &spec.architecture else {
+            unreachable!("`ModelSpec::check` lets towers alone have such options");
         };
         let tower = match side {
             Side::Query => &towers.query,
             Side::Candidate => &towers.candidate,
         };
         let id = side.id(retrieval);
-        let features = needed(&spec.features, tower, &ranker.chain);
-        let schema = features.select(split.schema(), &[column_of(&ranker.chain, id)?])?;
+        let features = needed(&spec.features, tower, &self.chain);
+        let view = View::new(self, &features, split, &[column_of(&self.chain, id)?])?;
+        let id = ids_behind(&view.chain, id, "id")?;
+        Ok((view, id))
+    }
+}
+
+impl View {
+    /// Of the part of the model that needs `features`; `besides` are columns that are read as well.
+    pub(crate) fn new(
+        ranker: &Ranker,
+        features: &FeatureSpec,
+        split: &Split,
+        besides: &[String],
+    ) -> Result<Self, ModelError> {
+        let schema = features.select(split.schema(), besides)?;
         let chain = FeatureChain::build(&features.chain, &schema, &*ranker.plugins)?;
         let own = ranker.chain.schema().columns().iter();
         let given = own.map(|wanted| chain.schema().columns().iter().position(|at| at == wanted));
         let given: Vec<Option<usize>> = given.collect();
-        Ok(Self {
-            columns: positions(&schema, split)?,
-            id: ids_behind(&chain, id, "id")?,
-            given,
-            chain: Arc::new(chain),
-        })
+        Ok(Self { columns: positions(&schema, split)?, given, chain: Arc::new(chain) })
     }
 
-    fn open(&self, ranker: &Ranker, split: &Split, threads: usize) -> Result<Loader, ModelError> {
+    pub(crate) fn open(
+        &self,
+        ranker: &Ranker,
+        split: &Split,
+        threads: usize,
+    ) -> Result<Loader, ModelError> {
         let rows = usize::try_from(split.rows()).unwrap_or(usize::MAX);
         let options = LoaderOptions {
             rank: ranker.comm.rank(),
@@ -187,9 +205,9 @@ impl View {
         Ok(Loader::start(split, options)?)
     }
 
-    /// The rows at `places` as a batch of the model's columns: those that the tower does not need are
+    /// The rows at `places` as a batch of the model's columns: those that this part does not need are
     /// blank.
-    fn completed(&self, ranker: &Ranker, batch: &Batch, places: &[usize]) -> Batch {
+    pub(crate) fn completed(&self, ranker: &Ranker, batch: &Batch, places: &[usize]) -> Batch {
         let schema = ranker.chain.schema();
         let columns = schema.columns().iter().zip(&self.given).map(|(column, given)| match given {
             Some(at) => batch.columns[*at].picked(places),

@@ -57,7 +57,7 @@ impl Ranker {
     pub fn retrieval(&mut self, job: &RetrievalJob<'_>) -> Result<Retrieval, ModelError> {
         let queries = self.encode(Side::Query, &[job.test], job.loader_threads)?;
         let candidates = self.encode(Side::Candidate, job.items, job.loader_threads)?;
-        let spec = self.spec().retrieval.as_ref().expect("a model that encodes has towers");
+        let spec = self.towers()?;
         let columns = (spec.query.as_str(), spec.item.as_str());
         let label = self.spec().features.label.as_deref();
         let test = Interactions::read(&[job.test], columns, label);

@@ -15,6 +15,15 @@ pub(crate) struct Learning {
     towers: Option<Towers>,
 }
 
+/// A batch that went through the model.
+#[derive(Clone, Copy)]
+pub(crate) struct Outcome<'a> {
+    pub(crate) input: &'a InputPlan,
+    pub(crate) batch: &'a Batch,
+    /// [B, O].
+    pub(crate) outputs: &'a [f32],
+}
+
 /// What two towers need besides.
 struct Towers {
     spec: RetrievalSpec,
@@ -81,22 +90,18 @@ impl Learning {
 
     /// Computes losses and gradients of a batch, and takes the losses into `running`.
     ///
-    /// Shapes: `outputs` [B, O].
-    ///
     /// # Collective
     /// Every rank.
     pub(crate) fn learn(
         &mut self,
         comm: &dyn Comm,
-        input: &InputPlan,
-        batch: &Batch,
-        outputs: &[f32],
+        outcome: Outcome<'_>,
         running: &mut Running,
     ) -> Result<(), ModelError> {
+        let Outcome { input, batch, outputs } = outcome;
         if let Some(towers) = &mut self.towers {
             if towers.spec.objective.is_contrastive() {
-                let weights = input.weight_values(batch);
-                towers.contrast(comm, input, batch, (outputs, weights), true)?;
+                towers.contrast(comm, outcome, true)?;
                 running.add_losses(&towers.contrast.losses);
                 return Ok(());
             }
@@ -152,14 +157,13 @@ impl Learning {
     pub(crate) fn losses(
         &mut self,
         comm: &dyn Comm,
-        input: &InputPlan,
-        batch: &Batch,
-        outputs: &[f32],
+        outcome: Outcome<'_>,
     ) -> Result<&[f32], ModelError> {
+        let Outcome { input, batch, outputs } = outcome;
         let contrastive = self.contrast().is_some();
         let logits = match &mut self.towers {
             Some(towers) if contrastive => {
-                towers.contrast(comm, input, batch, (outputs, &[]), false)?;
+                towers.contrast(comm, outcome, false)?;
                 &[]
             }
             Some(towers) => towers.scores.as_slice(),
@@ -173,12 +177,11 @@ impl Learning {
 }
 
 impl Towers {
+    /// In training queries count by their weights, else all the same.
     fn contrast(
         &mut self,
         comm: &dyn Comm,
-        input: &InputPlan,
-        batch: &Batch,
-        (vectors, weights): (&[f32], &[f32]),
+        Outcome { input, batch, outputs: vectors }: Outcome<'_>,
         training: bool,
     ) -> Result<(), ModelError> {
         let pairs = Pairs {
@@ -186,7 +189,7 @@ impl Towers {
             ids: &ids_of(&self.item, batch),
             labels: input.label_values(batch),
             group: self.group,
-            weights,
+            weights: if training { input.weight_values(batch) } else { &[] },
             log_q: input.log_q_values(batch),
         };
         Ok(self.contrast.evaluate(comm, &pairs, training)?)

@@ -21,7 +21,9 @@ mod negatives;
 mod network;
 mod observer;
 mod optim;
+mod output;
 mod parameters;
+mod predict;
 mod ranker;
 mod retrieval;
 mod sample;
@@ -59,6 +61,7 @@ pub use optim::{
     DenseOptimizer, DenseOptimizerOptions, ParameterError, StateError, clip_by_global_norm,
     norm_squared,
 };
+pub use output::{OutputColumn, check_output, write_columns};
 pub use ranker::{Environment, Ranker};
 pub use retrieval::{
     Als, AlsOptions, Candidates, Figure, Gauc, Ids, Interactions, ItemKnn, ItemKnnOptions,

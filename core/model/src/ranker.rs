@@ -14,7 +14,7 @@ use rectool_embedding::{
 use crate::checkpoint::Saved;
 use crate::input::InputPlan;
 use crate::kernel::RowWork;
-use crate::learning::Learning;
+use crate::learning::{Learning, Outcome};
 use crate::loss::Objective;
 use crate::negatives::Items;
 use crate::network::{Network, Pass, Shape};
@@ -338,7 +338,8 @@ impl Ranker {
         phases.forward_ms += milliseconds(started);
 
         let started = Instant::now();
-        self.learning.learn(&*self.comm, &self.input, batch, outputs, &mut window.running)?;
+        let outcome = Outcome { input: &self.input, batch, outputs };
+        self.learning.learn(&*self.comm, outcome, &mut window.running)?;
         phases.loss_ms += milliseconds(started);
 
         let started = Instant::now();

@@ -56,7 +56,7 @@ pub(crate) struct Trained {
     ranker: Ranker,
     batch_size: usize,
     /// The split it was last trained on.
-    trained_on: Option<rectool_data::Split>,
+    last_train: Option<rectool_data::Split>,
     /// Where its tables live; `None`: row-wise, as it was evaluated before it was trained.
     placement: Option<Placement>,
 }
@@ -112,8 +112,8 @@ impl Runner {
         let made = made.map_err(|error| RecipeError::refused(&network.call.place, error));
         let ranker = agree(&*self.comm, made)?;
         tracing::debug!("{}: {} dense weights", call.place, ranker.dense_parameters());
-        let (batch_size, trained_on) = (EVALUATION_BATCH, None);
-        self.models.push(Trained { network, ranker, batch_size, trained_on, placement });
+        let (batch_size, last_train) = (EVALUATION_BATCH, None);
+        self.models.push(Trained { network, ranker, batch_size, last_train, placement });
         Ok(self.models.len() - 1)
     }
 
@@ -256,7 +256,7 @@ impl Executor for Runner {
         };
         let trained = &mut self.models[position];
         trained.batch_size = job.spec.batch_size;
-        trained.trained_on = Some(job.train.rows.clone());
+        trained.last_train = Some(job.train.rows.clone());
         let faults = PageFaults::of_process();
         let summary = fit(&mut trained.ranker, &fitted, &mut recorder);
         if first {
@@ -317,10 +317,10 @@ impl Executor for Runner {
     ) -> Result<Vec<(String, f64)>, RecipeError> {
         self.folder()?;
         let position = self.position(call, model, None)?;
-        let Trained { ranker, trained_on, .. } = &mut self.models[position];
+        let Trained { ranker, last_train, .. } = &mut self.models[position];
         let seen = match &request.seen {
             Some(seen) => seen.iter().map(|split| &split.rows).collect(),
-            None => trained_on.iter().collect(),
+            None => last_train.iter().collect(),
         };
         let retriever = Retriever { comm: &*self.comm, request, seen };
         // What one rank cannot read the others can: all of them fail.

@@ -16,6 +16,7 @@ use crate::values::described;
 
 /// The plain options of `two_tower`.
 #[derive(Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a recipe, each by itself")]
 struct Plain {
     embedding_dim: usize,
     #[serde(default = "yes")]

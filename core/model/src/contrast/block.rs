@@ -70,8 +70,7 @@ impl Scratch {
 /// replaced or added to.
 pub(super) fn contrast(
     objective: RetrievalObjective,
-    queries: &[Query<'_>],
-    candidates: &Packed,
+    (queries, candidates): (&[Query<'_>], &Packed),
     scratch: &mut Scratch,
     (losses, gradients): (&mut [f32], &mut [f32]),
     (sums, write): (&mut Panels, Write),
@@ -256,7 +255,6 @@ fn own_scores(queries: &[Query<'_>], scratch: &Scratch) -> Vec<f32> {
 }
 
 /// e to the power of `x`, which is 0 or less, to 2 units in the last place; 0 below -87. NaN stays NaN.
-#[expect(clippy::inline_always, reason = "must take its caller's instructions")]
 #[inline(always)]
 fn exponential(x: f32) -> f32 {
     // x = n ln 2 + r with |r| <= ln 2 / 2; adding and subtracting 1.5 * 2^23 rounds to a whole n.

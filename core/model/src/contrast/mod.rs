@@ -194,7 +194,9 @@ impl Contrast {
             }
         }
         // The queries were divided by the temperature already.
-        sum.iter_mut().for_each(|value| *value *= scale);
+        for value in &mut sum {
+            *value *= scale;
+        }
         sum
     }
 
@@ -251,7 +253,8 @@ fn over_blocks(
                 let outputs =
                     losses.chunks_mut(block_rows).zip(gradients.chunks_mut(block_rows * width));
                 for (queries, outputs) in queries.chunks(block_rows).zip(outputs) {
-                    contrast(objective, queries, packed, scratch, outputs, (&mut sum, write));
+                    let given = (queries, packed);
+                    contrast(objective, given, scratch, outputs, (&mut sum, write));
                     write = Write::Add;
                 }
                 sum

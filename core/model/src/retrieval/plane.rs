@@ -40,7 +40,9 @@ pub fn principal_plane(vectors: &[f32], width: usize) -> Result<Vec<[f32; 2]>, M
     for axis in 0..2 {
         let along = |fold: fn(f32, f32) -> f32| points.iter().map(|at| at[axis]).fold(0.0, fold);
         if -along(f32::min) > along(f32::max) {
-            points.iter_mut().for_each(|at| at[axis] = -at[axis]);
+            for at in &mut points {
+                at[axis] = -at[axis];
+            }
         }
     }
     Ok(points)

@@ -6,6 +6,7 @@ use rectool_comm::{Comm, CommError, CommExt, Reduce, Values, agree};
 use rectool_data::{OrderOptions, Shuffle, Split};
 
 use super::read::{Reading, open_loader};
+use crate::learning::Outcome;
 use crate::network::Pass;
 use crate::{Evaluation, Evaluator, ModelError, Ranker};
 
@@ -54,7 +55,8 @@ impl Ranker {
                 evaluator.add(scores, self.input.label_values(&batch));
             }
             if judged && own.fault.is_none() {
-                match self.learning.losses(&*comm, &self.input, &batch, outputs) {
+                let outcome = Outcome { input: &self.input, batch: &batch, outputs };
+                match self.learning.losses(&*comm, outcome) {
                     Ok(losses) => own.add(losses),
                     // Where ranks must talk for their losses, all of them failed.
                     Err(error) if contrastive => return Err(error),

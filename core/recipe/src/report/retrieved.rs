@@ -192,9 +192,9 @@ fn map(page: &mut String, points: &[MapPoint]) {
         let _ = write!(page, "<span class=\"swatch {segment}\"></span>{segment} ");
     }
     let count = points.len();
-    let _ = write!(
+    let _ = writeln!(
         page,
         "items by popularity; {count} of them along the two directions in which their vectors vary \
-         most</p></section>\n"
+         most</p></section>"
     );
 }

@@ -39,7 +39,9 @@ fn script(fixture: &Fixture, options: &str, judged: &str) -> String {
             let item: Vec<i64> = user.iter().map(near).collect();
             let kind = item.iter().map(|item| item % 4).collect();
             let mut others = Jagged::new();
-            item.iter().for_each(|item| others.push_row(&[(item + 5) % 12, (item + 6) % 12]));
+            for item in &item {
+                others.push_row(&[(item + 5) % 12, (item + 6) % 12]);
+            }
             let i64 = |values| Column::I64 { width: 1, values };
             let columns = vec![i64(user), i64(item), i64(kind), Column::I64List(others)];
             writer.write(split, columns).unwrap();

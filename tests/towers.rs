@@ -1,0 +1,143 @@
+//! Two towers: a recipe, its ranks, and what is made of its checkpoint.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, Int64Type, UInt32Type};
+use arrow_ipc::reader::FileReader;
+
+use crate::harness::Dir;
+
+/// Forty users take items that are near them; nobody takes one twice.
+fn interactions(dir: &Dir) {
+    let line = |user: usize, from: usize, count: usize| {
+        let items = (from..from + count).map(|step| ((user * 3 + step * 7 % 24) % 60).to_string());
+        format!("{user} {}\n", items.collect::<Vec<_>>().join(" "))
+    };
+    let lines = |from, count| (0..40).map(|user| line(user, from, count)).collect::<String>();
+    dir.write("train.txt", &lines(0, 16));
+    dir.write("valid.txt", &lines(16, 2));
+    dir.write("test.txt", &lines(18, 4));
+    let splits = ["--split", "train=train.txt", "--split", "valid=valid.txt"];
+    let words = [&["data", "import", "lists", "--out", "log"][..], &splits].concat();
+    dir.rectool(&[&words[..], &["--split", "test=test.txt"]].concat()).expect_success();
+}
+
+fn arguments<'a>(script: &'a str, out: &'a str) -> Vec<&'a str> {
+    let run = ["run", script, "--set", "data=log", "--set", "embedding_dim=16", "--run-dir", out];
+    let how = ["--set", "batch_size=64", "--set", "epochs=12", "--set", "k=[5, 10]"];
+    [&run[..], &how].concat()
+}
+
+#[test]
+fn towers_find_embed_and_recommend() {
+    let dir = Dir::new();
+    interactions(&dir);
+    let script = Dir::script("two_tower.rhai");
+    let ran = dir.rectool(&arguments(&script, "out")).expect_success();
+    assert!(ran.stdout.contains("test_recall@10"), "{}", ran.stdout);
+    let result = dir.result("out");
+    let recall = |result: &serde_json::Value| result["metrics"]["test_recall@10"].as_f64().unwrap();
+    let popular = &result["retrieval"][0]["baselines"][0]["full"]["metrics"]["recall@10"]["mean"];
+    assert!(recall(&result) > 0.4, "{}", recall(&result));
+    assert!(recall(&result) > popular.as_f64().unwrap() + 0.1);
+    let page = std::fs::read_to_string(dir.join("out/report.html")).unwrap();
+    for part in ["What is found of", "Some recommendations", "Item vectors", "Validation recall"] {
+        assert!(page.contains(part), "{part}");
+    }
+    dir.rectool(&["ckpt", "verify", "out"]).expect_success();
+
+    let embed = ["embed", "out", "--data", "log", "--side", "candidate", "--out", "items.arrow"];
+    let ran = dir.rectool(&embed).expect_success();
+    assert!(ran.stdout.contains("60 vectors of width 16"), "{}", ran.stdout);
+    let file = File::open(dir.join("items.arrow")).unwrap();
+    let batch = FileReader::try_new(file, None).unwrap().next().unwrap().unwrap();
+    let ids = batch.column(0).as_primitive::<Int64Type>();
+    assert!(ids.values().iter().copied().eq(0..60));
+    let first = batch.column(1).as_fixed_size_list().value(0);
+    let length: f32 = first.as_primitive::<Float32Type>().values().iter().map(|x| x * x).sum();
+    assert!((length - 1.0).abs() < 1e-5);
+
+    let recommend = ["recommend", "out", "--data", "log", "--users", "test", "--items", "train"];
+    let more = ["--seen", "train", "--seen", "valid", "-k", "7", "--out", "best.arrow"];
+    dir.rectool(&[&recommend[..], &more].concat()).expect_success();
+    let lists = lists(&dir, "best.arrow");
+    assert_eq!(lists.len(), 40);
+    for (user, list) in &lists {
+        assert_eq!(list.len(), 7);
+        for item in list {
+            let had =
+                (0..18).any(|step| (*user as usize * 3 + step * 7 % 24) % 60 == *item as usize);
+            assert!(!had, "user {user} has seen {item}");
+        }
+    }
+}
+
+/// The recommended items of each user, best first.
+fn lists(dir: &Dir, name: &str) -> BTreeMap<i64, Vec<i64>> {
+    let file = File::open(dir.join(name)).unwrap();
+    let batch = FileReader::try_new(file, None).unwrap().next().unwrap().unwrap();
+    let ids = |at: usize| batch.column(at).as_primitive::<Int64Type>();
+    let ranks = batch.column(2).as_primitive::<UInt32Type>();
+    let mut lists: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    for row in 0..batch.num_rows() {
+        let list = lists.entry(ids(0).value(row)).or_default();
+        assert_eq!(ranks.value(row) as usize, list.len() + 1);
+        list.push(ids(1).value(row));
+    }
+    lists
+}
+
+#[test]
+fn ranks_agree_on_what_is_found() {
+    let dir = Dir::new();
+    interactions(&dir);
+    let script = Dir::script("two_tower.rhai");
+    dir.rectool(&arguments(&script, "one")).expect_success();
+    let recall = |out: &str| dir.result(out)["metrics"]["test_recall@10"].as_f64().unwrap();
+    let Some(ran) = dir.mpirun(2, &arguments(&script, "two")) else { return };
+    ran.expect_success();
+    assert!((recall("one") - recall("two")).abs() < 0.05, "{} {}", recall("one"), recall("two"));
+    let recommend = |out: &'static str| {
+        let words = ["recommend", "two", "--data", "log", "--users", "test", "--items", "train"];
+        [&words[..], &["--out", out]].concat()
+    };
+    dir.rectool(&recommend("one.arrow")).expect_success();
+    dir.mpirun(2, &recommend("two.arrow")).unwrap().expect_success();
+    assert_eq!(lists(&dir, "one.arrow"), lists(&dir, "two.arrow"));
+}
+
+#[test]
+fn mistakes_of_those_who_apply_a_model_are_told() {
+    let dir = Dir::new();
+    interactions(&dir);
+    let script = Dir::script("two_tower.rhai");
+    let words = [&arguments(&script, "out")[..], &["--set", "baselines=false"]].concat();
+    dir.rectool(&words).expect_success();
+    dir.synth("clicks", 2_000);
+    let script = Dir::script("dlrm.rhai");
+    let words = ["run", &script, "--set", "data=clicks", "--set", "batch_size=256"];
+    dir.rectool(&[&words[..], &["--run-dir", "dlrm"]].concat()).expect_success();
+    let score = ["score", "dlrm", "--data", "clicks", "--split", "test", "--out", "s.parquet"];
+    let ran = dir.rectool(&score).expect_success();
+    assert!(ran.stdout.contains("scores"), "{}", ran.stdout);
+    let refuse = |words: &[&str], parts: &[&str]| {
+        dir.rectool(words).expect_code(1).expect_stderr(parts);
+    };
+    refuse(&score, &["s.parquet", "hint:"]);
+    let out = ["--out", "x.arrow"];
+    let embed = ["embed", "dlrm", "--data", "clicks", "--side", "query"];
+    refuse(&[&embed[..], &out].concat(), &["two_tower"]);
+    let score = ["score", "out", "--data", "log", "--split", "test"];
+    refuse(&[&score[..], &out].concat(), &["one that scores rows"]);
+    let embed = ["embed", "out", "--side", "query"];
+    refuse(&[&embed[..], &["--data", "clicks"], &out].concat(), &["`user`"]);
+    refuse(&[&embed[..], &["--data", "log", "--split", "tset"], &out].concat(), &["tset", "test"]);
+    refuse(&[&embed[..], &["--data", "log", "--out", "x.csv"]].concat(), &[".parquet"]);
+    let none = ["embed", "none", "--side", "query", "--data", "log"];
+    refuse(&[&none[..], &out].concat(), &["none"]);
+    let words = ["recommend", "out", "--data", "log", "--users", "test", "--items", "train"];
+    dir.rectool(&[&words[..], &["-k", "0"], &out].concat()).expect_code(2);
+    assert!(!dir.join("x.arrow").exists());
+}
