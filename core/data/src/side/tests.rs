@@ -296,7 +296,7 @@ fn a_drawn_item_brings_its_own_columns() {
     let data = clicks(&folder, &[9, 8, 7, 6], &[0, 1, 2, 5]).join(movies).unwrap();
     let split: Split = data.split("train").unwrap();
     let items: ItemStatistics = split.item_statistics("item", None).unwrap();
-    let negatives = Negatives::new(Arc::new(Three), Arc::new(items), ("item", "clicked"), 3);
+    let negatives = Negatives::new(Arc::new(Three), Arc::new(items), ("item", Some("clicked")), 3);
     let options = LoaderOptions { negatives: Some(negatives), ..LoaderOptions::new(4) };
     let batch = Loader::start(&split, options).unwrap().next().unwrap().unwrap();
     let Column::I64 { values: pairs, .. } = &batch.columns[0] else { panic!("{batch:?}") };
