@@ -27,13 +27,14 @@ Examples:
 
 A user with too few rows for leave-one-out (3 for valid and test) keeps all of them in train. Rows are in
 order of time, and of the input where times are equal or --time is left out. The history of a training
-row holds items of training rows before it, that of another row items of earlier splits only.
+row holds items of training rows before it, that of another row items of earlier splits only; a user's
+first row has an empty one. A row without user, item or time is an error.
 
 What training gives away of the other splits is told at the end: test pairs of user and item that are in
 training too, users and items that training lacks, test rows that are earlier than their user's training
 rows, and with --by time or keep than anybody's.
 
-Memory: at its peak about 80 bytes per row, all splits together; 20 million rows take 1.6 GB.";
+Memory: at its peak about 100 bytes per row, all splits together; 20 million rows take 2 GB.";
 
 /// What rows are held out by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
