@@ -177,7 +177,7 @@ impl ForK100 for Effort {
             Self::Fixed { leaves, candidates } => {
                 Self::Fixed { leaves: leaves * 2, candidates: candidates * 5 }
             }
-            Self::Recall(_) => self,
+            Self::Recall(_) | Self::Exact => self,
         }
     }
 }

@@ -12,6 +12,8 @@ mod ckpt;
 mod cli;
 mod data;
 mod failures;
+mod index;
+mod index_kill;
 mod kill;
 mod mpi;
 mod planner;

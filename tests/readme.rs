@@ -40,7 +40,7 @@ fn every_command_in_the_readme_exists() {
         let Some(at) = words.iter().position(|word| word.ends_with("rectool")) else { continue };
         let Some(command) = words.get(at + 1) else { continue };
         let mut arguments = vec![*command];
-        if ["data", "ckpt", "plugin"].contains(command) {
+        if ["data", "ckpt", "index", "plugin"].contains(command) {
             arguments.push(words[at + 2]);
         }
         arguments.push("--help");

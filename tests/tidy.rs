@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("embedding", &["base", "comm"]),
     ("model", &["base", "comm", "data", "embedding"]),
     ("plugin", &["base"]),
-    ("recipe", &["base", "comm", "data", "embedding", "model", "plugin"]),
+    ("recipe", &["ann", "base", "comm", "data", "embedding", "model", "plugin"]),
     ("rectool", &["ann", "base", "comm", "data", "embedding", "model", "plugin", "recipe"]),
 ];
 

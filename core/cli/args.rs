@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use rectool_comm::Launched;
 
 use crate::failure::{Exit, Failure};
-use crate::{check, ckpt, data, doctor, infer, output, plugin, run};
+use crate::{check, ckpt, data, doctor, index, infer, output, plugin, run};
 
 /// Trains, indexes and serves recommenders
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Recommend(infer::RecommendArgs),
     /// Write what a ranking model says of each row of a split
     Score(infer::ScoreArgs),
+    /// Build, search, change and measure indexes of vectors
+    Index(index::IndexArgs),
     /// Make, build, check, measure and try plugins
     Plugin(plugin::PluginArgs),
     /// Say what this machine has, what is wrong with it, and how to mend it
@@ -53,6 +55,7 @@ impl Command {
             Self::Embed(args) => infer::embed(&args),
             Self::Recommend(args) => infer::recommend(&args),
             Self::Score(args) => infer::score(&args),
+            Self::Index(args) => index::run(&args),
             Self::Plugin(args) => plugin::run(&args),
             Self::Doctor(args) => doctor::run(&args),
         }

@@ -7,6 +7,7 @@ mod ckpt;
 mod data;
 mod doctor;
 mod failure;
+mod index;
 mod infer;
 mod logging;
 mod output;

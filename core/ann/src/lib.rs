@@ -32,7 +32,7 @@ pub use file::{IndexKind, OperatingPoint};
 pub use filter::{Attributes, Comparison, Filter, ItemAttributes, NumberRule, TokenRule};
 pub use import::{VectorFile, read_attributes, read_ids};
 pub use live::{Index, IndexStats, Item, Maintenance, PartStats, Rebuild, build_part, publish};
-pub use measure::{MeasureOptions, Measured, chart, measure};
+pub use measure::{MeasureOptions, Measured, chart, chart_svg, measure};
 pub use metric::Metric;
 pub use part::Part;
 pub use search::{Crowding, Effort, Hit, Scratch, SearchOptions};

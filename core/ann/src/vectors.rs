@@ -62,6 +62,11 @@ impl<'a> Vectors<'a> {
         self.starts[self.starts.len() - 1]
     }
 
+    /// The pieces that they lie in, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &'a [f32]> {
+        self.pieces.iter().copied()
+    }
+
     /// One vector \[D\].
     ///
     /// # Panics

@@ -27,16 +27,16 @@ pub(crate) struct Block {
     pub(crate) columns: Vec<Values>,
 }
 
-/// Why a file is no shard: the place, what was expected there, what was found.
-struct Broken {
-    what: String,
-    expected: String,
-    found: String,
+/// Why a file is not what it should be: the place, what was expected there, what was found.
+pub(crate) struct Broken {
+    pub(crate) what: String,
+    pub(crate) expected: String,
+    pub(crate) found: String,
 }
 
 impl Broken {
     #[expect(clippy::needless_pass_by_value, reason = "texts, numbers and errors alike, once")]
-    fn new(what: &str, expected: impl ToString, found: impl ToString) -> Self {
+    pub(crate) fn new(what: &str, expected: impl ToString, found: impl ToString) -> Self {
         Self { what: what.into(), expected: expected.to_string(), found: found.to_string() }
     }
 }
@@ -94,7 +94,8 @@ pub(crate) fn decode_shard(
     decode_blocks(bytes, footer, &arrow, schema, rows).map_err(broken)
 }
 
-fn footer_bytes(bytes: &[u8]) -> Result<&[u8], Broken> {
+/// The bytes of an Arrow file's footer, not aligned.
+pub(crate) fn footer_bytes(bytes: &[u8]) -> Result<&[u8], Broken> {
     if bytes.len() < FILE_BYTES_MIN || &bytes[..6] != MAGIC {
         let found = format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(6)]));
         return Err(Broken::new("start of file", "`ARROW1`", found));
@@ -117,6 +118,31 @@ fn decode_blocks(
     schema: &Schema,
     rows: u64,
 ) -> Result<Vec<Block>, Broken> {
+    let mut blocks = Vec::new();
+    let mut first = 0;
+    each_batch(bytes, footer, arrow, rows, &mut |batch| {
+        let columns = take_columns(&batch, schema)?;
+        let batch_rows = batch.num_rows() as u64;
+        if batch_rows > 0 {
+            blocks.push(Block { first, rows: batch_rows, columns });
+        }
+        first += batch_rows;
+        Ok(())
+    })?;
+    if first != rows {
+        return Err(Broken::new("rows", rows, first));
+    }
+    Ok(blocks)
+}
+
+/// Hands every record batch of a file to `take`; together they have at most `rows_max` rows.
+pub(crate) fn each_batch(
+    bytes: &Buffer,
+    footer: Footer<'_>,
+    arrow: &Arc<ArrowSchema>,
+    rows_max: u64,
+    take: &mut dyn FnMut(RecordBatch) -> Result<(), Broken>,
+) -> Result<(), Broken> {
     if footer.dictionaries().is_some_and(|blocks| !blocks.is_empty()) {
         return Err(Broken::new("footer", "no dictionaries", "some"));
     }
@@ -125,25 +151,17 @@ fn decode_blocks(
         return Err(Broken::new("footer", "Arrow metadata V4 or V5", format!("{version:?}")));
     }
     let decoder = FileDecoder::new(Arc::clone(arrow), version);
-    let mut blocks = Vec::new();
-    let mut first = 0;
+    let mut rows_left = rows_max;
     for (at, block) in footer.recordBatches().into_iter().flatten().enumerate() {
-        let batch = decode_batch(bytes, block, &decoder, arrow, rows - first);
+        let batch = decode_batch(bytes, block, &decoder, arrow, rows_left);
         let batch = batch.map_err(|broken| Broken {
             what: format!("record batch {at}: {}", broken.what),
             ..broken
         })?;
-        let columns = take_columns(&batch, schema)?;
-        let batch_rows = batch.num_rows() as u64;
-        if batch_rows > 0 {
-            blocks.push(Block { first, rows: batch_rows, columns });
-        }
-        first += batch_rows;
+        rows_left -= batch.num_rows() as u64;
+        take(batch)?;
     }
-    if first != rows {
-        return Err(Broken::new("rows", rows, first));
-    }
-    Ok(blocks)
+    Ok(())
 }
 
 fn take_columns(batch: &RecordBatch, schema: &Schema) -> Result<Vec<Values>, Broken> {
@@ -240,7 +258,10 @@ fn layout(data_type: &DataType) -> Vec<&'static [Item]> {
         DataType::LargeList(item) => (&[Bits, Sized(8)], Some(item)),
         DataType::Utf8 => (&[Bits, Sized(4), Bytes], None),
         DataType::LargeUtf8 => (&[Bits, Sized(8), Bytes], None),
-        DataType::Float32 => (&[Bits, Sized(4)], None),
+        DataType::Boolean => (&[Bits, Bits], None),
+        DataType::Int8 | DataType::UInt8 => (&[Bits, Sized(1)], None),
+        DataType::Int16 | DataType::UInt16 | DataType::Float16 => (&[Bits, Sized(2)], None),
+        DataType::Int32 | DataType::UInt32 | DataType::Float32 => (&[Bits, Sized(4)], None),
         _ => (&[Bits, Sized(8)], None),
     };
     let mut levels = vec![own];

@@ -98,6 +98,29 @@ pub enum DataError {
         /// What there is.
         known: Vec<String>,
     },
+    /// A file of vectors is not what it should be.
+    #[error("`{}`: {what}: expected {expected}, found {found}", path.display())]
+    Vectors {
+        /// The file.
+        path: PathBuf,
+        /// What was compared, or where in the file it is broken.
+        what: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A file of vectors has no such column.
+    #[error("`{}`: no column `{name}`; there are {}", path.display(),
+             quoted_list(known.iter().map(String::as_str)))]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// A row or column number beyond the end.
     #[error("split `{split}`: {what} {found}, expected below {expected}")]
     OutOfRange {
@@ -322,7 +345,7 @@ impl Hint for DataError {
                 "the shard was damaged or replaced; copy or import the data again; \
                  `rectool data verify` lists every bad shard"
             }
-            Self::UnknownSplit { name, known, .. } => {
+            Self::UnknownSplit { name, known, .. } | Self::NoColumn { name, known, .. } => {
                 let near = nearest_name(name, known.iter().map(String::as_str))?;
                 return Some(format!("did you mean `{near}`?"));
             }
@@ -358,6 +381,7 @@ impl Hint for DataError {
             },
             Self::OutOfRange { .. }
             | Self::Row { .. }
+            | Self::Vectors { .. }
             | Self::Option { .. }
             | Self::Panicked { .. }
             | Self::Output { .. }

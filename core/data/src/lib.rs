@@ -26,6 +26,7 @@ mod shard_schema;
 mod side;
 mod split;
 mod values;
+mod vectors;
 
 pub use cells::Cells;
 pub use chain::{ChainOp, ChainSpec, ChainStep, FeatureChain, Keep};
@@ -39,6 +40,9 @@ pub use manifest::{
 pub use order::{Order, OrderOptions, Shuffle};
 pub use side::{AbsentKey, SideOptions, SideTable};
 pub use split::Split;
+pub use vectors::{
+    AttributeColumn, AttributeValues, HitRow, VectorColumns, VectorTable, is_table, write_hits,
+};
 
 // Writing side.
 pub mod divide;

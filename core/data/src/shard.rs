@@ -100,7 +100,7 @@ fn same_size(path: &Path, manifest: &ShardManifest, found: u64) -> Result<(), Da
 }
 
 /// The mapped file as an arrow buffer, which keeps it mapped.
-fn mapped_buffer(file: MappedFile) -> Buffer {
+pub(crate) fn mapped_buffer(file: MappedFile) -> Buffer {
     let file = Arc::new(file);
     let start = NonNull::from(file.bytes()).cast::<u8>();
     let length = file.bytes().len();

@@ -1,8 +1,9 @@
-//! What happens when a script says `train` or `evaluate`: it is done, or only planned.
+//! What happens when a script says `train`, `evaluate`, `index` or `search`: it is done, or only planned.
 
 use crate::call::Call;
 use crate::dataset::Split;
 use crate::error::RecipeError;
+use crate::index::{BuiltByScript, IndexJob, SearchJob, Searched};
 use crate::job::TrainJob;
 use crate::network::Model;
 use crate::retrieval::RetrievalRequest;
@@ -38,6 +39,17 @@ pub(crate) trait Executor: Send {
         model: &Model,
         request: &RetrievalRequest,
     ) -> Result<Vec<(String, f64)>, RecipeError>;
+
+    /// Builds an index.
+    fn index(&mut self, call: &Call, job: &IndexJob) -> Result<BuiltByScript, RecipeError>;
+
+    /// Searches an index that was built.
+    fn search(
+        &mut self,
+        call: &Call,
+        index: &BuiltByScript,
+        job: &SearchJob,
+    ) -> Result<Searched, RecipeError>;
 }
 
 /// What `train` returns to the script.

@@ -62,6 +62,11 @@ pub(crate) const SIGNATURES: &[(&str, &str)] = &[
     ("train", "train(model, #{train: data.train, batch_size: 2048, …})"),
     ("evaluate", "evaluate(model, data.test)"),
     ("evaluate_retrieval", "evaluate_retrieval(model, data.test, #{k: [10, 20]})"),
+    (
+        "index",
+        "index(#{vectors: \"items.arrow\", metric: \"inner_product\", recall_target: 0.95, …})",
+    ),
+    ("search", "search(index, #{queries: \"users.arrow\", k: 10, …})"),
     ("report", "report(#{name: value})"),
     ("rank", "rank()"),
     ("ranks", "ranks()"),
@@ -89,6 +94,7 @@ pub(crate) fn register(engine: &mut Engine, session: &Arc<Session>) {
     register_chain(engine, session);
     register_options(engine, session);
     register_actions(engine, session);
+    crate::index::register(engine, session);
     register_absent(engine, session);
 }
 

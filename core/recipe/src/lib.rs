@@ -18,6 +18,7 @@ mod features;
 mod functions;
 mod id_features;
 mod imports;
+pub mod index;
 mod job;
 mod join;
 mod library;
@@ -52,7 +53,7 @@ pub use error::{Cause, Place, RecipeError};
 pub use examples::{Example, MapPoint};
 pub use params::Parameter;
 pub use placement::Placement;
-pub use plan::{Plan, PluginPlan, TablePlan, TrainingPlan};
+pub use plan::{IndexPlan, Plan, PluginPlan, TablePlan, TrainingPlan};
 pub use record::{Progress, Silent};
 pub use report::{
     CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, PlacedTableRow, PlacementReport,

@@ -1,6 +1,7 @@
 //! `rectool check`: what a recipe would build and train, without training.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use rectool_base::PluginCall;
@@ -11,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::dataset::Split;
-use crate::error::RecipeError;
+use crate::error::{Cause, RecipeError};
 use crate::executor::{Executor, Metrics, TrainResult};
 use crate::features::FeatureSet;
+use crate::index::{BuiltByScript, IndexJob, SearchJob, Searched, VectorInput};
 use crate::job::TrainJob;
 use crate::library::Found;
 use crate::network::{Model, Network};
@@ -63,6 +65,22 @@ pub struct Plan {
     pub trainings: Vec<TrainingPlan>,
     /// Splits the script evaluates on after training.
     pub evaluations: Vec<String>,
+    /// Indexes that the script builds, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indexes: Vec<IndexPlan>,
+}
+
+/// One index of a plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexPlan {
+    /// Where it goes; `None`: into the run's folder.
+    pub path: Option<String>,
+    /// Files of its vectors.
+    pub vectors: Vec<String>,
+    /// `inner_product`, `cosine` or `l2`.
+    pub metric: String,
+    /// Vectors and their width; `None` where a file is not there yet.
+    pub shape: Option<(usize, usize)>,
 }
 
 /// One training of a plan.
@@ -243,6 +261,36 @@ impl Executor for Planner {
         self.plan.lock().expect(FREE).evaluations.push(request.test.rows.name().to_owned());
         Ok(request.placeholders())
     }
+
+    fn index(&mut self, call: &Call, job: &IndexJob) -> Result<BuiltByScript, RecipeError> {
+        // What an earlier step of the script makes cannot be there yet.
+        let shape = if job.inputs.iter().all(|input| input.exists()) {
+            let input = VectorInput::open(&job.inputs, &job.columns).map_err(|error| {
+                RecipeError::Refused { place: call.place.clone(), cause: Cause::new(error) }
+            })?;
+            Some((input.rows(), input.dim()))
+        } else {
+            None
+        };
+        let text = |path: &PathBuf| path.display().to_string();
+        self.plan.lock().expect(FREE).indexes.push(IndexPlan {
+            path: job.path.as_ref().map(text),
+            vectors: job.inputs.iter().map(text).collect(),
+            metric: job.options.metric.name().to_owned(),
+            shape,
+        });
+        let path = job.path.clone().unwrap_or_else(|| "index".into());
+        Ok(BuiltByScript { path, rows: shape.map_or(0, |(rows, _)| rows) })
+    }
+
+    fn search(
+        &mut self,
+        _call: &Call,
+        _index: &BuiltByScript,
+        _job: &SearchJob,
+    ) -> Result<Searched, RecipeError> {
+        Ok(Searched::default())
+    }
 }
 
 impl Plan {
@@ -273,8 +321,16 @@ impl Plan {
         for training in &self.trainings {
             training.write(out)?;
         }
-        if self.trainings.is_empty() {
+        if self.trainings.is_empty() && self.indexes.is_empty() {
             writeln!(out, "\nthe script trains nothing")?;
+        }
+        for IndexPlan { path, vectors, metric, shape } in &self.indexes {
+            let path = path.as_deref().unwrap_or("in the run's folder");
+            let shape = match shape {
+                Some((rows, dim)) => format!("{} vectors of width {dim}", grouped(*rows as u64)),
+                None => "vectors that are not there yet".to_owned(),
+            };
+            writeln!(out, "\nindex {path}: {shape}, {metric}, from {}", vectors.join(", "))?;
         }
         if !self.evaluations.is_empty() {
             writeln!(out, "\nevaluates on {}", self.evaluations.join(", "))?;

@@ -147,6 +147,7 @@ pub(crate) fn run_with(
         folder: None,
         models: Vec::new(),
         trainings: 0,
+        indexes: 0,
     };
     let name = path.display().to_string();
     let ranks = comm.size();

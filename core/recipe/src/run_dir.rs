@@ -69,6 +69,12 @@ impl RunDir {
         }
     }
 
+    /// Where the index `number` of the run, counted from 1, goes.
+    pub(crate) fn index(&self, number: usize) -> PathBuf {
+        let name = if number == 1 { "index".to_owned() } else { format!("index-{number}") };
+        self.path.join(name)
+    }
+
     /// Writes a file whole or not at all.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), RecipeError> {
         let path = self.path.join(name);

@@ -14,8 +14,12 @@ use rectool_model::{
 
 use crate::call::Call;
 use crate::dataset::Split;
-use crate::error::{Place, RecipeError};
+use crate::error::{Cause, Place, RecipeError};
 use crate::executor::{Executor, Metrics, TrainResult};
+use crate::index::{
+    BuildIndex, BuiltByScript, Existing, IndexError, IndexJob, InputColumns, SearchJob, Searched,
+    VectorInput, build_index, search,
+};
 use crate::job::TrainJob;
 use crate::network::{Model, Network};
 use crate::placement::{Placement, Planning};
@@ -48,6 +52,7 @@ pub(crate) struct Runner {
     pub(crate) folder: Option<RunDir>,
     pub(crate) models: Vec<Trained>,
     pub(crate) trainings: usize,
+    pub(crate) indexes: usize,
 }
 
 /// A model with its weights.
@@ -329,6 +334,53 @@ impl Executor for Runner {
         let metrics = judged.outcome.metrics();
         self.record.lock().expect(FREE).retrieved.push(judged);
         Ok(metrics)
+    }
+
+    fn index(&mut self, call: &Call, job: &IndexJob) -> Result<BuiltByScript, RecipeError> {
+        let folder = self.folder()?;
+        self.indexes += 1;
+        let path = job.path.clone().unwrap_or_else(|| folder.index(self.indexes));
+        let open = || -> Result<_, IndexError> {
+            let input = VectorInput::open(&job.inputs, &job.columns)?;
+            let columns = InputColumns::of_queries();
+            let queries = job.queries.as_ref();
+            let queries =
+                queries.map(|path| VectorInput::open(std::slice::from_ref(path), &columns));
+            Ok((input, queries.transpose()?))
+        };
+        let failed = |error| index_failed(&call.place, error);
+        let (input, queries) = agree(&*self.comm, open()).map_err(failed)?;
+        let build = BuildIndex {
+            out: &path,
+            input: &input,
+            queries: queries.as_ref(),
+            options: &job.options,
+            parts: job.parts.unwrap_or(self.comm.size()),
+            existing: Existing::Replace,
+        };
+        let built = build_index(&build, &*self.comm, &()).map_err(failed)?;
+        if self.comm.rank() == 0 {
+            let (path, seconds) = (path.display(), built.seconds);
+            tracing::info!("index {path}: {} vectors, {seconds:.1} s", built.stats.vectors);
+        }
+        Ok(BuiltByScript { path, rows: built.stats.vectors })
+    }
+
+    fn search(
+        &mut self,
+        call: &Call,
+        index: &BuiltByScript,
+        job: &SearchJob,
+    ) -> Result<Searched, RecipeError> {
+        search(&index.path, job, &*self.comm).map_err(|error| index_failed(&call.place, error))
+    }
+}
+
+/// A failure around an index at `place`.
+fn index_failed(place: &Place, error: IndexError) -> RecipeError {
+    match error {
+        IndexError::Comm(error) => RecipeError::Ranks(error),
+        error => RecipeError::Failed { place: place.clone(), cause: Cause::new(error) },
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod data;
 mod errors;
+mod indexing;
 mod joining;
 mod keeping;
 mod native;

@@ -64,6 +64,8 @@ pub struct BuildOptions {
     pub train_rows: usize,
     /// Whether efforts are measured.
     pub tuning: Tuning,
+    /// Recall@10 of searches that ask for no other ([`crate::Index::search_options`]).
+    pub recall_target: f64,
     /// Seed of all random choices.
     pub seed: u64,
 }
@@ -79,6 +81,7 @@ impl Default for BuildOptions {
             threshold: 0.2,
             train_rows: 64,
             tuning: Tuning::default(),
+            recall_target: 0.95,
             seed: 1,
         }
     }
@@ -98,6 +101,9 @@ impl BuildOptions {
         }
         if !(1..=100_000).contains(&self.train_rows) {
             return Err(AnnError::option("train_rows", self.train_rows, "1 to 100000"));
+        }
+        if !(0.1..=1.0).contains(&self.recall_target) {
+            return Err(AnnError::option("recall_target", self.recall_target, "0.1 to 1"));
         }
         Ok(())
     }
@@ -122,7 +128,13 @@ impl BuildOptions {
         if self.metric == Metric::L2 { 0.0 } else { Encoder::weight(dim, self.threshold) }
     }
 
-    pub(super) fn tune_options(&self) -> TuneOptions {
-        TuneOptions { seed: self.seed, ..TuneOptions::default() }
+    /// How a build measures efforts: for the usual recalls and the target.
+    pub fn tune_options(&self) -> TuneOptions {
+        let mut options = TuneOptions { seed: self.seed, ..TuneOptions::default() };
+        if !options.targets.contains(&self.recall_target) {
+            options.targets.push(self.recall_target);
+            options.targets.sort_by(f64::total_cmp);
+        }
+        options
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::error::AnnError;
 
@@ -38,6 +39,27 @@ impl ItemAttributes {
             self.numbers.insert(name.to_owned(), value.clamp(f64::MIN, f64::MAX));
         }
         self
+    }
+
+    /// Reads `{"color": "red", "tags": ["a", "b"], "price": 3.5}`: texts and lists of texts are tokens of a
+    /// namespace, numbers are numbers, null stands for none. `None` if the text is something else.
+    pub fn from_json(text: &str) -> Option<Self> {
+        let Ok(Value::Object(fields)) = serde_json::from_str(text) else { return None };
+        let mut item = Self::default();
+        for (name, value) in &fields {
+            match value {
+                Value::Null => {}
+                Value::String(token) => item = item.with_token(name, token),
+                Value::Number(number) => item = item.with_number(name, number.as_f64()?),
+                Value::Array(tokens) => {
+                    for token in tokens {
+                        item = item.with_token(name, token.as_str()?);
+                    }
+                }
+                Value::Bool(_) | Value::Object(_) => return None,
+            }
+        }
+        Some(item)
     }
 
     /// Tokens of a namespace, rising.
@@ -109,15 +131,15 @@ impl Attributes {
     ///
     /// # Errors
     /// If the number of vectors differs, the name is taken, or there are 2³² tokens.
-    pub fn add_tokens<T: AsRef<str>>(
+    pub fn add_tokens<T: AsRef<str>, L: AsRef<[T]>>(
         &mut self,
         name: &str,
-        tokens: &[Vec<T>],
+        tokens: &[L],
     ) -> Result<(), AnnError> {
         let known = self.namespaces.iter().any(|namespace| namespace.name == name);
         self.check(name, known, tokens.len())?;
         let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
-        for token in tokens.iter().flatten() {
+        for token in tokens.iter().flat_map(AsRef::as_ref) {
             numbers.insert(token.as_ref(), 0);
         }
         numbers.values_mut().enumerate().for_each(|(at, number)| *number = at as u32);
@@ -128,6 +150,7 @@ impl Attributes {
             tokens: Vec::new(),
         };
         for tokens in tokens {
+            let tokens: &[T] = tokens.as_ref();
             let mut own: Vec<u32> = tokens.iter().map(|token| numbers[token.as_ref()]).collect();
             own.sort_unstable();
             own.dedup();
@@ -152,6 +175,23 @@ impl Attributes {
         self.check(name, known, values.len())?;
         self.numbers.push((name.to_owned(), values));
         Ok(())
+    }
+
+    /// Attributes of one vector.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn item(&self, row: usize) -> ItemAttributes {
+        let mut item = ItemAttributes::default();
+        for namespace in &self.namespaces {
+            for token in namespace.of(row) {
+                item = item.with_token(&namespace.name, &namespace.names[*token as usize]);
+            }
+        }
+        for (name, values) in &self.numbers {
+            item = item.with_number(name, values[row]);
+        }
+        item
     }
 
     fn check(&self, name: &str, known: bool, found: usize) -> Result<(), AnnError> {

@@ -13,7 +13,8 @@ use crate::error::AnnError;
 ///
 /// As text, rules are joined by `,`: `color=red|blue` (one of these tokens), `color!=green` (none of
 /// these), `price<20`, `price>=5`, `year=2024`. A name with a token beside `=` is a namespace, one
-/// with a number a number; quotes make a token of anything: `color="12"`.
+/// with a number a number; quotes make a token of anything: `color="12"`. The same in words:
+/// `color in ["red", "blue"] and color not in [green] and price < 20`.
 ///
 /// ```
 /// use rectool_ann::Filter;

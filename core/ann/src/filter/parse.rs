@@ -33,8 +33,8 @@ pub(super) fn filter(text: &str) -> Result<Filter, AnnError> {
     while !parser.rest().is_empty() {
         parser.rule(&mut filter)?;
         parser.skip_space();
-        if !parser.rest().is_empty() && !parser.take(",") {
-            return Err(parser.fault("expected `,` between rules"));
+        if !parser.rest().is_empty() && !parser.take(",") && !parser.take_word("and") {
+            return Err(parser.fault("expected `,` or `and` between rules"));
         }
         parser.skip_space();
     }
@@ -56,6 +56,14 @@ impl<'a> Parser<'a> {
         found
     }
 
+    /// Takes a word that ends there.
+    fn take_word(&mut self, word: &str) -> bool {
+        let after = self.rest().strip_prefix(word);
+        let ends = |letter: char| letter.is_whitespace() || letter == '[';
+        let found = after.is_some_and(|after| after.starts_with(ends));
+        found && self.take(word)
+    }
+
     fn fault(&self, what: impl Into<String>) -> AnnError {
         let at = self.text[..self.at].chars().count() + 1;
         AnnError::Filter { text: self.text.to_owned(), at, what: what.into() }
@@ -64,8 +72,22 @@ impl<'a> Parser<'a> {
     fn rule(&mut self, filter: &mut Filter) -> Result<(), AnnError> {
         let name = self.word()?;
         self.skip_space();
+        if self.take_word("in") {
+            let allow = self.tokens()?;
+            filter.tokens.push(TokenRule { namespace: name, allow, deny: Vec::new() });
+            return Ok(());
+        }
+        if self.take_word("not") {
+            self.skip_space();
+            if !self.take_word("in") {
+                return Err(self.fault("expected `in` after `not`"));
+            }
+            let deny = self.tokens()?;
+            filter.tokens.push(TokenRule { namespace: name, allow: Vec::new(), deny });
+            return Ok(());
+        }
         let Some((_, comparison)) = SIGNS.iter().find(|(sign, _)| self.take(sign)) else {
-            return Err(self.fault("expected one of `=` `!=` `<` `<=` `>` `>=`"));
+            return Err(self.fault("expected one of `=` `!=` `<` `<=` `>` `>=` `in` `not in`"));
         };
         self.skip_space();
         let start = self.at;
@@ -97,9 +119,32 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
+    /// `["a", b]`, with one token or more.
+    fn tokens(&mut self) -> Result<Vec<String>, AnnError> {
+        self.skip_space();
+        if !self.take("[") {
+            return Err(self.fault("expected `[` after `in`"));
+        }
+        let mut tokens = Vec::new();
+        loop {
+            self.skip_space();
+            tokens.push(match self.operand()? {
+                Operand::Number(value) => value.to_string(),
+                Operand::Token(token) => token,
+            });
+            self.skip_space();
+            if self.take("]") {
+                return Ok(tokens);
+            }
+            if !self.take(",") {
+                return Err(self.fault("expected `,` or `]`"));
+            }
+        }
+    }
+
     /// A name or token without quotes.
     fn word(&mut self) -> Result<String, AnnError> {
-        let ends = |letter: char| letter.is_whitespace() || ",|=!<>\"".contains(letter);
+        let ends = |letter: char| letter.is_whitespace() || ",|=!<>[]\"".contains(letter);
         let length = self.rest().find(ends).unwrap_or(self.rest().len());
         if length == 0 {
             return Err(self.fault("expected a name"));

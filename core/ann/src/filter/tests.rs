@@ -158,6 +158,14 @@ fn unknown_names_are_errors_with_the_nearest_name() {
 fn broken_filters_say_where() {
     for (text, at) in
         [("color", 6), ("=red", 1), ("a=b c=d", 5), ("a<b", 3), ("a=\"b", 3), ("a=nan", 3)]
+            .into_iter()
+            .chain([
+                ("a in b", 6),
+                ("a in [b", 8),
+                ("a in []", 7),
+                ("a not b", 7),
+                ("a in [b c]", 9),
+            ])
     {
         match text.parse::<Filter>() {
             Err(AnnError::Filter { at: found, .. }) => assert_eq!(found, at, "{text}"),
@@ -165,6 +173,16 @@ fn broken_filters_say_where() {
         }
     }
     assert!("".parse::<Filter>().unwrap().is_empty());
+}
+
+#[test]
+fn words_and_signs_say_the_same() {
+    let words: Filter =
+        "genre in [\"comedy\", drama] and genre not in [horror] and in_stock=yes and year >= 1990"
+            .parse()
+            .unwrap();
+    let signs = "genre=comedy|drama, genre!=horror, in_stock=yes, year>=1990".parse().unwrap();
+    assert_eq!(words, signs);
 }
 
 #[test]

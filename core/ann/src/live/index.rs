@@ -12,10 +12,12 @@ use super::manifest::{Manifest, log_name, part_name};
 use super::part::{Access, LivePart, Snapshot};
 use super::stats::IndexStats;
 use super::wal::Wal;
-use crate::build::{BuildInput, BuildOptions, BuildReport, Progress, build};
+use crate::build::{BuildInput, BuildOptions, BuildReport, Progress, TuneOptions, build, retune};
 use crate::error::AnnError;
+use crate::file::OperatingPoint;
 use crate::metric::Metric;
-use crate::search::{Hit, Scratch, SearchOptions, search_batch};
+use crate::search::{Effort, Hit, Scratch, SearchOptions, search_batch};
+use crate::vectors::Vectors;
 
 /// Who builds a part again when its changes have grown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +58,7 @@ pub(super) struct Inner {
     /// Held by the one thread that builds parts again.
     pub(super) turn: Mutex<()>,
     /// Held as long as the index is open for changes.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 /// The lock of the one process that may change an index.
@@ -121,6 +123,13 @@ pub fn publish(folder: &Path, parts: usize, options: &BuildOptions) -> Result<()
     Manifest::new(options, names).write(folder)
 }
 
+/// The error of a change to an index that is open for reading only.
+pub(super) fn not_writable() -> AnnError {
+    let found = "an index open for reading".to_owned();
+    let expected = "one open for changes: `Index::open_for_changes`";
+    AnnError::Option { option: "change", found, expected }
+}
+
 fn part_of(id: u64, parts: usize) -> usize {
     bucket_of(id, parts as u32) as usize
 }
@@ -182,7 +191,7 @@ impl Index {
             maintenance,
             rebuilding: AtomicBool::new(false),
             turn: Mutex::new(()),
-            _lock: lock,
+            lock,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -195,6 +204,41 @@ impl Index {
     /// What near means.
     pub fn metric(&self) -> Metric {
         self.inner.parts[0].snapshot().part.metric()
+    }
+
+    /// What a search for `k` results asks for that says nothing else: the recall that the index was
+    /// built for.
+    pub fn search_options(&self, k: usize) -> SearchOptions {
+        let effort = Effort::Recall(self.options().recall_target);
+        SearchOptions { effort, ..SearchOptions::new(k) }
+    }
+
+    /// The efforts that were measured for the first part, in rising order; none for a flat one.
+    pub fn curve(&self) -> Vec<OperatingPoint> {
+        self.inner.parts[0].snapshot().part.curve().to_vec()
+    }
+
+    /// Measures the efforts of every part again, for queries like `queries`, and writes the parts anew. This
+    /// index goes on with the old efforts; one that is opened afterwards has the new ones.
+    ///
+    /// # Errors
+    /// If the index is open for reading only, queries do not fit, or a part cannot be written.
+    pub fn retune(
+        &self,
+        queries: Option<&Vectors<'_>>,
+        options: &TuneOptions,
+        progress: &dyn Progress,
+    ) -> Result<(), AnnError> {
+        let _turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.inner.lock.is_none() {
+            return Err(not_writable());
+        }
+        if let Some(queries) = queries {
+            queries.check_finite()?;
+        }
+        self.snapshots()
+            .iter()
+            .try_for_each(|snapshot| retune(&snapshot.part, queries, options, progress).map(drop))
     }
 
     /// The vectors nearest to a query \[D\] over all parts, the nearest first. Never waits for a change

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::change::Change;
 use super::delta::Delta;
+use super::index::not_writable;
 use super::manifest::log_name;
 use super::stats::PartStats;
 use super::wal::{self, Wal};
@@ -149,9 +150,7 @@ impl LivePart {
     pub(super) fn change(&self, changes: &[Change]) -> Result<(), AnnError> {
         let mut writer = self.writer();
         let Some(wal) = &mut writer.wal else {
-            let found = "an index open for reading".to_owned();
-            let expected = "one open for changes: `Index::open_for_changes`";
-            return Err(AnnError::Option { option: "change", found, expected });
+            return Err(not_writable());
         };
         wal.append(changes)?;
         let mut next = (*self.snapshot()).clone();

@@ -12,14 +12,7 @@ const MARGIN: f64 = 64.0;
 /// queries a second upwards, on a scale of tens.
 pub fn chart(title: &str, measured: &[Measured]) -> String {
     let title = title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let qps = || measured.iter().flat_map(|m| [m.single_qps, m.batch_qps]);
-    let low = qps().fold(f64::INFINITY, f64::min).max(1.0).log10().floor();
-    let high = qps().fold(1.0, f64::max).log10().ceil().max(low + 1.0);
-    let scale = Scale { low, high };
-    let mut svg = String::new();
-    scale.axes(&mut svg);
-    scale.line(&mut svg, measured, "#2563eb", |m| m.single_qps);
-    scale.line(&mut svg, measured, "#d97706", |m| m.batch_qps);
+    let svg = chart_svg(measured);
     let mut rows = String::new();
     for m in measured {
         let Measured { leaves, candidates, recall, single_qps, p50_us, p99_us, batch_qps } = m;
@@ -35,10 +28,27 @@ pub fn chart(title: &str, measured: &[Measured]) -> String {
          td,th{{text-align:right;padding:2px 12px}}svg{{max-width:100%}}</style>\n\
          <h1>{title}</h1>\n<p><span style=\"color:#2563eb\">●</span> one query at a time, one thread \
          <span style=\"color:#d97706\">●</span> in batches, all threads</p>\n\
-         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\">\n{svg}</svg>\n\
+         {svg}\
          <table>\n<tr><th>recall<th>leaves<th>candidates<th>queries/s<th>p50 µs<th>p99 µs\
          <th>batch queries/s\n{rows}</table>\n</html>\n"
     )
+}
+
+/// The curve alone, as an SVG picture.
+pub fn chart_svg(measured: &[Measured]) -> String {
+    let qps = || measured.iter().flat_map(|m| [m.single_qps, m.batch_qps]);
+    let low = qps().fold(f64::INFINITY, f64::min).max(1.0).log10().floor();
+    let high = qps().fold(1.0, f64::max).log10().ceil().max(low + 1.0);
+    let scale = Scale { low, high };
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
+         font-family=\"system-ui,sans-serif\" font-size=\"14\">\n"
+    );
+    scale.axes(&mut svg);
+    scale.line(&mut svg, measured, "#2563eb", |m| m.single_qps);
+    scale.line(&mut svg, measured, "#d97706", |m| m.batch_qps);
+    svg.push_str("</svg>\n");
+    svg
 }
 
 /// Powers of ten of the lowest and the highest queries a second.

@@ -5,17 +5,16 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::error::AnnError;
-use crate::file::IndexKind;
-use crate::part::Part;
-use crate::search::{self, Effort, Hit, Scratch, SearchOptions};
+use crate::live::Index;
+use crate::search::{Effort, Hit, Scratch, SearchOptions};
 use crate::vectors::Vectors;
 
-/// How a part is measured.
+/// How an index is measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeasureOptions {
     /// Results whose recall is measured.
     pub k: usize,
-    /// Queries at most: exact results cost a scan of all vectors for every 64.
+    /// Queries at most: exact results cost a scan of all vectors each.
     pub queries_max: usize,
     /// Time for each effort's queries one by one, and again in a batch.
     pub seconds: f64,
@@ -30,9 +29,9 @@ impl Default for MeasureOptions {
 /// One effort, measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measured {
-    /// Leaves scanned.
+    /// Leaves scanned of the first part; 0 where every vector is compared.
     pub leaves: usize,
-    /// Candidates compared with their vectors.
+    /// Candidates of the first part compared with their vectors; 0 where every vector is.
     pub candidates: usize,
     /// Share of the exact results that was found.
     pub recall: f64,
@@ -46,17 +45,18 @@ pub struct Measured {
     pub batch_qps: f64,
 }
 
-/// Measures every effort of the part's curve, from fast to accurate; a flat part has one.
+/// Measures every effort of the index's curve, from fast to accurate, as the index is now; a flat one has
+/// one effort.
 ///
 /// # Errors
 /// If the queries or `k` do not fit.
 pub fn measure(
-    part: &Part,
+    index: &Index,
     queries: &Vectors<'_>,
     options: &MeasureOptions,
 ) -> Result<Vec<Measured>, AnnError> {
-    if queries.dim() != part.dim() {
-        let (found, expected) = (queries.dim(), part.dim().to_string());
+    if queries.dim() != index.dim() {
+        let (found, expected) = (queries.dim(), index.dim().to_string());
         return Err(AnnError::Shape { what: "width of queries", found, expected });
     }
     let count = queries.rows().min(options.queries_max);
@@ -64,23 +64,24 @@ pub fn measure(
         return Ok(Vec::new());
     }
     let values: Vec<f32> = (0..count).flat_map(|row| queries.row(row)).copied().collect();
-    let truth = search::search_all(part, &values, options.k)?;
-    let truth: Vec<Vec<u64>> = truth
-        .into_iter()
-        .map(|rows| rows.iter().filter_map(|row| part.ids().get(*row as usize)).copied().collect())
+    let exact = SearchOptions { effort: Effort::Exact, ..SearchOptions::new(options.k) };
+    let truth = index.search_batch(&values, &exact)?;
+    let truth: Vec<Vec<u64>> =
+        truth.iter().map(|hits| hits.iter().map(|hit| hit.id).collect()).collect();
+    let curve = index.curve();
+    let mut efforts: Vec<(Effort, usize, usize)> = curve
+        .iter()
+        .map(|point| (Effort::Recall(point.recall), point.leaves, point.candidates))
         .collect();
-    let mut efforts: Vec<(usize, usize)> =
-        part.curve().iter().map(|point| (point.leaves, point.candidates)).collect();
-    if part.kind() == IndexKind::Flat || efforts.is_empty() {
-        efforts = vec![(part.leaves(), 100 * options.k)];
+    if efforts.is_empty() {
+        efforts.push((Effort::Exact, 0, 0));
     }
     efforts
         .into_iter()
-        .map(|(leaves, candidates)| {
-            let effort = Effort::Fixed { leaves, candidates };
+        .map(|(effort, leaves, candidates)| {
             let asked = SearchOptions { effort, ..SearchOptions::new(options.k) };
-            let (recall, batch_qps) = in_batch(part, &values, &truth, (&asked, options.seconds))?;
-            let mut times = one_by_one(part, &values, (&asked, options.seconds))?;
+            let (recall, batch_qps) = in_batch(index, &values, &truth, (&asked, options.seconds))?;
+            let mut times = one_by_one(index, &values, (&asked, options.seconds))?;
             times.sort_by(f64::total_cmp);
             let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize] * 1e6;
             let single_qps = times.len() as f64 / times.iter().sum::<f64>().max(1e-9);
@@ -92,7 +93,7 @@ pub fn measure(
 
 /// Recall, and the queries a second of the best pass.
 fn in_batch(
-    part: &Part,
+    index: &Index,
     queries: &[f32],
     truth: &[Vec<u64>],
     (options, seconds): (&SearchOptions, f64),
@@ -101,7 +102,7 @@ fn in_batch(
     let (mut best, mut found): (f64, Vec<Vec<Hit>>) = (f64::INFINITY, Vec::new());
     while found.is_empty() || started.elapsed().as_secs_f64() < seconds {
         let pass = Instant::now();
-        found = part.search_batch(queries, options)?;
+        found = index.search_batch(queries, options)?;
         best = best.min(pass.elapsed().as_secs_f64());
     }
     let pairs = found.iter().zip(truth);
@@ -112,15 +113,15 @@ fn in_batch(
 
 /// The time of each query, in seconds.
 fn one_by_one(
-    part: &Part,
+    index: &Index,
     queries: &[f32],
     (options, seconds): (&SearchOptions, f64),
 ) -> Result<Vec<f64>, AnnError> {
     let (mut scratch, mut out, mut times) = (Scratch::default(), Vec::new(), Vec::new());
     let started = Instant::now();
-    for query in queries.chunks_exact(part.dim()).cycle() {
+    for query in queries.chunks_exact(index.dim()).cycle() {
         let asked = Instant::now();
-        part.search_with(query, options, &mut scratch, &mut out)?;
+        index.search_with(query, options, &mut scratch, &mut out)?;
         times.push(asked.elapsed().as_secs_f64());
         if started.elapsed().as_secs_f64() >= seconds {
             break;

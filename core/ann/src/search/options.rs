@@ -2,6 +2,7 @@
 
 use crate::file::OperatingPoint;
 use crate::filter::Filter;
+use crate::limits::PART_ROWS_MAX;
 
 /// One result.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +51,8 @@ pub struct Crowding {
 /// How hard a search tries. A flat part is always exact.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Effort {
+    /// Every vector is compared.
+    Exact,
     /// As much as reached this recall@10 on the sample of the build.
     Recall(f64),
     /// Leaves to scan, and candidates to compare with their vectors.
@@ -81,6 +84,7 @@ impl Effort {
     /// farther results lie in more leaves.
     pub(crate) fn reach(self, curve: &[OperatingPoint], leaves: usize, k: usize) -> Reach {
         let (base_leaves, base_candidates) = match self {
+            Self::Exact => return Reach { leaves, candidates: PART_ROWS_MAX },
             Self::Fixed { leaves, candidates } => {
                 return Reach { leaves, candidates: candidates.max(k) };
             }

@@ -1,7 +1,7 @@
 //! A search from query to results, over a part and the changes laid over it.
 
 use super::flat;
-use super::options::{Crowding, Hit, Reach, SearchOptions};
+use super::options::{Crowding, Effort, Hit, Reach, SearchOptions};
 use super::query::check_k;
 use super::selection::Selection;
 use super::{Scratch, query::Query};
@@ -92,7 +92,7 @@ impl View<'_> {
     /// Compares all rows where that costs less than scanning codes.
     fn way(&self, options: &SearchOptions, selected: Option<&Selected>, k: usize) -> Way {
         let part = self.part;
-        if part.kind() == IndexKind::Flat {
+        if part.kind() == IndexKind::Flat || options.effort == Effort::Exact {
             return Way::All;
         }
         let reach = options.effort.reach(part.curve(), part.leaves(), k);
@@ -123,9 +123,16 @@ impl View<'_> {
         match way {
             Way::Reach(reach) => tree.search(&view, selection, reach, k),
             Way::All => {
-                let rows = selected.into_iter().flat_map(|selected| selected.bits.rows());
-                tree.rerank.rows.clear();
-                tree.rerank.rows.extend(rows.filter(|row| selection.has(*row)));
+                let buffer = &mut tree.rerank.rows;
+                buffer.clear();
+                match selected {
+                    Some(Selected { bits, .. }) => {
+                        buffer.extend(bits.rows().filter(|row| selection.has(*row)));
+                    }
+                    None => {
+                        buffer.extend((0..selection.rows).filter(|row| selection.has(*row)));
+                    }
+                }
                 tree.rerank.rows.extend(selection.changes());
                 tree.compare(&view, selection, k);
             }
