@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rectool_base::{Loss, PluginCall, PluginSource, Schema};
-use rectool_data::{ChainOp, DataError, FeatureChain};
+use rectool_data::{Cells, ChainOp, DataError, FeatureChain};
 
 use crate::{ModelError, ModelSpec};
 
@@ -48,7 +48,13 @@ impl ModelSpec {
             None => self.loss.build(schema, plugins)?,
             Some(_) => self.loss.build(chain_on(schema)?.schema(), plugins)?,
         };
-        let schema = self.features.select(schema, &loss.demands().columns)?;
+        let mut besides = loss.demands().columns.clone();
+        for name in self.retrieval.iter().flat_map(|spec| [&spec.query, &spec.item]) {
+            // Which rows are of one query or item is asked even where neither is embedded.
+            let column = Cells::find(schema, name)?.column;
+            besides.push(schema.columns()[column].name.clone());
+        }
+        let schema = self.features.select(schema, &besides)?;
         let chain = Arc::new(chain_on(&schema)?);
         Ok(BoundSpec { schema, chain, loss })
     }

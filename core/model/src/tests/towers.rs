@@ -251,6 +251,22 @@ fn a_tower_encodes_what_it_needs_and_items_it_never_saw() {
 }
 
 #[test]
+fn ids_need_not_be_embedded() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = choices(folder.path());
+    let mut spec = spec(RetrievalObjective::Softmax);
+    let Architecture::TwoTower(towers) = &mut spec.architecture else { unreachable!() };
+    // Items are known by their kind alone.
+    towers.candidate.ids = vec!["kind".to_owned()];
+    spec.features.ids.retain(|feature| feature.name != "item");
+    spec.tables.retain(|table| table.name != "item");
+    let (mut ranker, _) = train(Arc::new(Solo), &data, spec, &training()).unwrap();
+    let items = ranker.encode(Side::Candidate, &[&data.split("valid").unwrap()], 0).unwrap();
+    assert_eq!(items.ids.as_slice(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(items.values[..6], items.values[18..24]);
+}
+
+#[test]
 fn early_stopping_watches_what_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let data = choices(folder.path());
