@@ -21,7 +21,7 @@ pub(crate) fn empty(kind: ColumnKind) -> Column {
 ///
 /// # Panics
 /// If it is not, there are not that many, or a list or text column passes 2^32 values or bytes.
-pub(crate) fn append(held: &mut Column, more: &Column, rows: Range<usize>) {
+pub fn append_rows(held: &mut Column, more: &Column, rows: Range<usize>) {
     match (held, more) {
         (Column::F32 { width, values }, Column::F32 { values: more, .. }) => {
             values.extend_from_slice(&more[rows.start * *width..rows.end * *width]);

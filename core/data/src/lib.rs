@@ -30,6 +30,7 @@ mod vectors;
 
 pub use cells::Cells;
 pub use chain::{ChainOp, ChainSpec, ChainStep, FeatureChain, Keep};
+pub use column::append_rows;
 pub use dataset::{Dataset, ShardFault, Verify};
 pub use error::DataError;
 pub use loader::{LastBatch, Loader, LoaderOptions, Negatives, ReaderState};

@@ -184,6 +184,15 @@ impl View {
         Ok(Self { columns: positions(&schema, split)?, given, chain: Arc::new(chain) })
     }
 
+    /// The columns to read, by their place in the split.
+    pub(crate) fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    pub(crate) fn chain(&self) -> &FeatureChain {
+        &self.chain
+    }
+
     pub(crate) fn open(
         &self,
         ranker: &Ranker,

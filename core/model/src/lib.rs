@@ -25,6 +25,7 @@ mod output;
 mod parameters;
 mod predict;
 mod ranker;
+mod rerank;
 mod retrieval;
 mod sample;
 mod schedule;
@@ -63,6 +64,7 @@ pub use optim::{
 };
 pub use output::{OutputColumn, check_output, write_columns};
 pub use ranker::{Environment, Ranker};
+pub use rerank::{RerankJob, Reranked};
 pub use retrieval::{
     Als, AlsOptions, Candidates, Figure, Gauc, Ids, Interactions, ItemKnn, ItemKnnOptions,
     ItemKnnScorer, LeakReport, MostPopular, Popularity, Recommended, RetrievalError,

@@ -46,6 +46,10 @@ pub struct NegativeSpec {
     /// Name of an added column with the logarithm of each drawn item's probability.
     #[serde(default)]
     pub log_q: Option<String>,
+    /// Name of an added column that is 1 in rows that were read and 0 in negatives: the label of logs
+    /// that have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// Name of an added column that a row and its negatives share.
     #[serde(default)]
     pub group: Option<String>,
@@ -55,11 +59,12 @@ impl NegativeSpec {
     /// The columns it adds, in order.
     pub fn added(&self) -> Vec<ColumnSchema> {
         let log_q = (&self.log_q, ColumnKind::F32 { width: 1 });
+        let label = (&self.label, ColumnKind::F32 { width: 1 });
         let group = (&self.group, ColumnKind::I64 { width: 1 });
         let named = |(name, kind): (&Option<String>, _)| {
             name.as_ref().map(|name| ColumnSchema::plain(name, kind))
         };
-        [log_q, group].into_iter().filter_map(named).collect()
+        [log_q, label, group].into_iter().filter_map(named).collect()
     }
 
     /// The columns, or members, that must be read.
@@ -98,12 +103,15 @@ impl Items {
 
     /// As a loader takes them.
     pub(crate) fn negatives(&self, spec: &NegativeSpec, label: Option<&str>) -> Negatives {
+        // A label that comes with the negatives needs no change.
+        let label = label.filter(|label| spec.label.as_deref() != Some(label));
         let (sampler, items) = (Arc::clone(&self.sampler), Arc::clone(&self.statistics));
         Negatives {
             items_from: Some(self.split.clone()),
             item_columns: spec.item_columns.clone(),
             seed: spec.seed,
             log_q: spec.log_q.clone(),
+            label_added: spec.label.clone(),
             group: spec.group.clone(),
             ..Negatives::new(sampler, items, (&spec.item, label), spec.per_row)
         }

@@ -6,7 +6,7 @@ use crate::error::RecipeError;
 use crate::index::{BuiltByScript, IndexJob, SearchJob, Searched};
 use crate::job::TrainJob;
 use crate::network::Model;
-use crate::retrieval::RetrievalRequest;
+use crate::retrieval::{RetrievalRequest, TwoStageRequest};
 
 /// Names and values of the metrics of one evaluation, in the order of showing them.
 pub(crate) type Metrics = Vec<(&'static str, f64)>;
@@ -50,6 +50,14 @@ pub(crate) trait Executor: Send {
         index: &BuiltByScript,
         job: &SearchJob,
     ) -> Result<Searched, RecipeError>;
+
+    /// Judges what `model` retrieves once `ranker` has brought it into another order.
+    fn retrieve_and_rank(
+        &mut self,
+        call: &Call,
+        models: (&Model, &Model),
+        request: &TwoStageRequest,
+    ) -> Result<Vec<(String, f64)>, RecipeError>;
 }
 
 /// What `train` returns to the script.

@@ -17,7 +17,7 @@ use crate::network::Model;
 use crate::optimize::{Optimizer, warmup_decay};
 use crate::params::{Limits, name_of};
 use crate::plugin::{Plugin, apply};
-use crate::retrieval::RetrievalRequest;
+use crate::retrieval::{RetrievalRequest, TwoStageRequest};
 use crate::session::Session;
 use crate::values::{described, to_json};
 
@@ -67,6 +67,10 @@ pub(crate) const SIGNATURES: &[(&str, &str)] = &[
         "index(#{vectors: \"items.arrow\", metric: \"inner_product\", recall_target: 0.95, …})",
     ),
     ("search", "search(index, #{queries: \"users.arrow\", k: 10, …})"),
+    (
+        "evaluate_two_stage",
+        "evaluate_two_stage(towers, ranker, data.test, #{candidates: 100, k: [10, 20]})",
+    ),
     ("report", "report(#{name: value})"),
     ("rank", "rank()"),
     ("ranks", "ranks()"),
@@ -380,6 +384,18 @@ fn register_actions(engine: &mut Engine, session: &Arc<Session>) {
         },
     );
     let shared = session.clone();
+    engine.register_fn(
+        "evaluate_two_stage",
+        move |context: NativeCallContext<'_>,
+              towers: Model,
+              ranker: Model,
+              split: Split,
+              map: Map| {
+            let call = Call::new(&shared, &context);
+            two_stage(&shared, &call, (&towers, &ranker), split, map).map_err(raise)
+        },
+    );
+    let shared = session.clone();
     engine.register_fn("report", move |context: NativeCallContext<'_>, map: Map| {
         let call = Call::new(&shared, &context);
         report(&shared, &call, &map).map_err(raise)
@@ -436,15 +452,33 @@ fn retrieve(
     session.before_action()?;
     let request = RetrievalRequest::read(call, model, split, map)?;
     let metrics = session.executor().retrieve(call, model, &request)?;
-    let split = request.test.rows.name();
+    Ok(keep(session, request.test.rows.name(), metrics))
+}
+
+fn two_stage(
+    session: &Session,
+    call: &Call,
+    models: (&Model, &Model),
+    split: Split,
+    map: Map,
+) -> Result<Map, RecipeError> {
+    session.before_action()?;
+    let request = TwoStageRequest::read(call, models, split, map)?;
+    let metrics = session.executor().retrieve_and_rank(call, models, &request)?;
+    Ok(keep(session, &format!("{}_ranked", request.retrieval.test.rows.name()), metrics))
+}
+
+/// Keeps metrics of what was retrieved as `test_recall@20` and so on; gives them to the script.
+fn keep(session: &Session, split: &str, metrics: Vec<(String, f64)>) -> Map {
     let mut all = session.metrics();
     for (name, value) in &metrics {
         all.insert(format!("{split}_{name}"), to_json(&metric(name, *value)).unwrap_or_default());
     }
-    Ok(metrics
-        .into_iter()
-        .map(|(name, value)| (name.as_str().into(), metric(&name, value)))
-        .collect())
+    let shown = metrics.into_iter().map(|(name, value)| {
+        let value = metric(&name, value);
+        (name.into(), value)
+    });
+    shown.collect()
 }
 
 /// Keeps metrics of a split as `test_auc` and so on; a later evaluation replaces an earlier one.

@@ -21,7 +21,7 @@ use crate::library::Found;
 use crate::network::{Model, Network};
 use crate::params::Parameter;
 use crate::placement::{Placement, Planning};
-use crate::retrieval::RetrievalRequest;
+use crate::retrieval::{RetrievalRequest, TwoStageRequest};
 
 /// Range of ids of a list column beyond which it says nothing about the number of ids.
 const LISTED_IDS_MAX: u64 = 1 << 32;
@@ -290,6 +290,15 @@ impl Executor for Planner {
         _job: &SearchJob,
     ) -> Result<Searched, RecipeError> {
         Ok(Searched::default())
+    }
+
+    fn retrieve_and_rank(
+        &mut self,
+        call: &Call,
+        (model, _): (&Model, &Model),
+        request: &TwoStageRequest,
+    ) -> Result<Vec<(String, f64)>, RecipeError> {
+        self.retrieve(call, model, &request.retrieval)
     }
 }
 

@@ -33,6 +33,15 @@ pub(crate) struct RetrievalRequest {
     pub(crate) seed: u64,
 }
 
+/// What [`RetrievalRequest`] says, and how what is retrieved is ranked.
+pub(crate) struct TwoStageRequest {
+    pub(crate) retrieval: RetrievalRequest,
+    /// Items that are retrieved for each user.
+    pub(crate) candidates: usize,
+    /// Columns that describe items, besides their id.
+    pub(crate) item_columns: Vec<String>,
+}
+
 /// Where the negatives of the sampled protocol come from.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum CaseNegatives {
@@ -78,6 +87,47 @@ impl RetrievalOutcome {
         let sampled = sampled.map(|(name, figure)| (name.clone(), figure.mean));
         let users = ("users".to_owned(), self.full.users as f64);
         full.chain(coverage).chain(sampled).chain([users]).collect()
+    }
+}
+
+/// What two stages take besides.
+#[derive(Deserialize)]
+struct TwoStage {
+    #[serde(default = "hundred")]
+    candidates: usize,
+    #[serde(default)]
+    item_columns: Vec<String>,
+}
+
+fn hundred() -> usize {
+    100
+}
+
+impl TwoStageRequest {
+    /// Reads the options of `evaluate_two_stage`.
+    pub(crate) fn read(
+        call: &Call,
+        (model, ranker): (&Model, &Model),
+        test: Split,
+        map: Map,
+    ) -> Result<Self, RecipeError> {
+        let mut map = map;
+        let own: Map = ["candidates", "item_columns"]
+            .into_iter()
+            .filter_map(|key| map.remove_entry(key))
+            .collect();
+        let TwoStage { candidates, item_columns } = Options::new(call, own).rest()?;
+        let retrieval = RetrievalRequest::read(call, model, test, map)?;
+        let options = Options::new(call, Map::new());
+        let longest = retrieval.ks.iter().copied().max().unwrap_or(1);
+        options.in_range("candidates", candidates, longest..=K_MAX)?;
+        if ranker.0.spec.is_contrastive() {
+            let message = format!("{}: the second model scores no rows", call.function);
+            let hint = "it can be any model with a label, such as dlrm(#{…})".to_owned();
+            return Err(call.error(message, Some(hint)));
+        }
+        ranker.0.check_split(call, "split", &retrieval.test)?;
+        Ok(Self { retrieval, candidates, item_columns })
     }
 }
 

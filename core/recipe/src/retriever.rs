@@ -4,12 +4,14 @@ use rectool_comm::Comm;
 use rectool_data::Split;
 use rectool_model::{
     Als, AlsOptions, Ids, Interactions, ItemKnn, ItemKnnOptions, ModelError, MostPopular, Ranker,
-    Retrieval, RetrievalJob, RetrievalOptions, RetrievalTask, SampledCase, Scorer, VectorScorer,
-    draw_cases, evaluate_retrieval, evaluate_sampled, read_cases,
+    RerankJob, Retrieval, RetrievalJob, RetrievalOptions, RetrievalTask, SampledCase, Scorer,
+    VectorScorer, draw_cases, evaluate_retrieval, evaluate_sampled, read_cases,
 };
 
 use crate::examples::{Example, MapPoint, Names, examples, map};
-use crate::retrieval::{BaselineOutcome, CaseNegatives, RetrievalOutcome, RetrievalRequest};
+use crate::retrieval::{
+    BaselineOutcome, CaseNegatives, RetrievalOutcome, RetrievalRequest, TwoStageRequest,
+};
 
 /// What `evaluate_retrieval` found, and what the report shows of it.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ pub(crate) struct Retriever<'a> {
     pub(crate) comm: &'a dyn Comm,
     pub(crate) request: &'a RetrievalRequest,
     /// What users have seen.
-    pub(crate) seen: Vec<&'a Split>,
+    pub(crate) seen: Vec<Split>,
 }
 
 impl Retriever<'_> {
@@ -35,11 +37,8 @@ impl Retriever<'_> {
     pub(crate) fn judge(&self, ranker: &mut Ranker) -> Result<Retrieved, ModelError> {
         let request = self.request;
         let test = &request.test.rows;
-        let own = || self.seen.iter().copied().chain([test]).collect();
-        let items = request.items.as_ref();
-        let items: Vec<&Split> =
-            items.map_or_else(own, |items| items.iter().map(|split| &split.rows).collect());
-        let job = RetrievalJob { test, seen: &self.seen, items: &items, loader_threads: 1 };
+        let (seen, items) = (self.seen.iter().collect::<Vec<_>>(), self.items());
+        let job = RetrievalJob { test, seen: &seen, items: &items, loader_threads: 1 };
         let retrieval = ranker.retrieval(&job)?;
         let options = RetrievalOptions { ks: request.ks.clone(), seed: request.seed };
         let spec = ranker.spec().retrieval.as_ref().expect("a model with vectors has towers");
@@ -54,7 +53,7 @@ impl Retriever<'_> {
             baselines: Vec::new(),
         };
         if request.baselines {
-            let seen = Interactions::read(&self.seen, (columns[0], columns[1]), None)?;
+            let seen = Interactions::read(&seen, (columns[0], columns[1]), None)?;
             outcome.baselines = self.baselines(&retrieval, cases.as_deref(), &seen, &options)?;
         }
         let names = match &request.names {
@@ -62,6 +61,53 @@ impl Retriever<'_> {
             None => Names::default(),
         };
         let (examples, map) = (examples(&retrieval, &names), map(&retrieval, &names)?);
+        Ok(Retrieved { outcome, examples, map })
+    }
+
+    /// Rows of the catalogue.
+    fn items(&self) -> Vec<&Split> {
+        match &self.request.items {
+            Some(items) => items.iter().map(|split| &split.rows).collect(),
+            None => self.seen.iter().chain([&self.request.test.rows]).collect(),
+        }
+    }
+
+    /// Judges what `towers` retrieve in the order of `ranker`'s scores, and beside it in their own.
+    ///
+    /// # Collective
+    /// Every rank.
+    pub(crate) fn judge_both(
+        &self,
+        (towers, ranker): (&mut Ranker, &mut Ranker),
+        request: &TwoStageRequest,
+    ) -> Result<Retrieved, ModelError> {
+        let alone = self.judge(towers)?;
+        let test = &self.request.test.rows;
+        let (seen, items) = (self.seen.iter().collect::<Vec<_>>(), self.items());
+        let job = RetrievalJob { test, seen: &seen, items: &items, loader_threads: 1 };
+        let retrieval = towers.retrieval(&job)?;
+        let task = &retrieval.task;
+        let users: Vec<u32> = (0..task.users().len() as u32).collect();
+        let lists = retrieval.scorer().top_k(&users, request.candidates, &task.seen);
+        let spec = towers.spec().retrieval.as_ref().expect("a model with vectors has towers");
+        let reranked = ranker.rerank(&RerankJob {
+            task,
+            lists: &lists,
+            users: test,
+            items: &items,
+            ids: (&spec.query, &spec.item),
+            item_columns: &request.item_columns,
+        })?;
+        let options = RetrievalOptions { ks: self.request.ks.clone(), seed: self.request.seed };
+        let full = evaluate_retrieval(self.comm, task, &reranked, &options)?;
+        let Retrieved { outcome, examples, map } = alone;
+        let towers = BaselineOutcome {
+            name: "towers alone".to_owned(),
+            full: outcome.full,
+            sampled: outcome.sampled,
+        };
+        let baselines = std::iter::once(towers).chain(outcome.baselines).collect();
+        let outcome = RetrievalOutcome { split: outcome.split, full, sampled: None, baselines };
         Ok(Retrieved { outcome, examples, map })
     }
 

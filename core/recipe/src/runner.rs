@@ -8,8 +8,8 @@ use rectool_base::PluginSource;
 use rectool_comm::{Comm, Reduce, Values, agree};
 use rectool_embedding::PageFaults;
 use rectool_model::{
-    Checkpoint, Compute, Environment, Evaluation, MachineLimits, Ranker, RecipeEntry, Stop,
-    TrainingState, fit,
+    Checkpoint, Compute, Environment, Evaluation, MachineLimits, ModelError, Ranker, RecipeEntry,
+    Stop, TrainingState, fit,
 };
 
 use crate::call::Call;
@@ -25,8 +25,8 @@ use crate::network::{Model, Network};
 use crate::placement::{Placement, Planning};
 use crate::record::{Event, Placed, Progress, Record, Recorder, Writer};
 use crate::report::{SpeedLimit, TableSize};
-use crate::retrieval::RetrievalRequest;
-use crate::retriever::Retriever;
+use crate::retrieval::{RetrievalRequest, TwoStageRequest};
+use crate::retriever::{Retrieved, Retriever};
 use crate::run_dir::{Resume, RunDir, from_rank_0};
 
 /// Batch of an evaluation of a model that was not trained in this run.
@@ -211,6 +211,30 @@ impl Runner {
         }
     }
 
+    /// The splits with what users have seen.
+    fn seen(&self, model: usize, request: &RetrievalRequest) -> Vec<rectool_data::Split> {
+        match &request.seen {
+            Some(seen) => seen.iter().map(|split| split.rows.clone()).collect(),
+            None => self.models[model].last_train.iter().cloned().collect(),
+        }
+    }
+
+    /// Keeps what was retrieved for the report; gives its metrics.
+    ///
+    /// # Collective
+    /// Every rank: what one of them cannot read the others can, and all of them fail.
+    fn keep(
+        &self,
+        call: &Call,
+        judged: Result<Retrieved, ModelError>,
+    ) -> Result<Vec<(String, f64)>, RecipeError> {
+        let judged = agree(&*self.comm, judged);
+        let judged = judged.map_err(|error| RecipeError::failed(&call.place, error))?;
+        let metrics = judged.outcome.metrics();
+        self.record.lock().expect(FREE).retrieved.push(judged);
+        Ok(metrics)
+    }
+
     fn evaluation_of(
         &mut self,
         call: &Call,
@@ -322,18 +346,36 @@ impl Executor for Runner {
     ) -> Result<Vec<(String, f64)>, RecipeError> {
         self.folder()?;
         let position = self.position(call, model, None)?;
-        let Trained { ranker, last_train, .. } = &mut self.models[position];
-        let seen = match &request.seen {
-            Some(seen) => seen.iter().map(|split| &split.rows).collect(),
-            None => last_train.iter().collect(),
+        let seen = self.seen(position, request);
+        let comm = Arc::clone(&self.comm);
+        let retriever = Retriever { comm: &*comm, request, seen };
+        let judged = retriever.judge(&mut self.models[position].ranker);
+        self.keep(call, judged)
+    }
+
+    fn retrieve_and_rank(
+        &mut self,
+        call: &Call,
+        (model, ranker): (&Model, &Model),
+        request: &TwoStageRequest,
+    ) -> Result<Vec<(String, f64)>, RecipeError> {
+        self.folder()?;
+        let first = self.position(call, model, None)?;
+        let second = self.position(call, ranker, None)?;
+        let seen = self.seen(first, &request.retrieval);
+        let comm = Arc::clone(&self.comm);
+        let retriever = Retriever { comm: &*comm, request: &request.retrieval, seen };
+        let stages = self.models.get_disjoint_mut([first, second]);
+        let judged = match stages {
+            Ok([towers, ranker]) => {
+                retriever.judge_both((&mut towers.ranker, &mut ranker.ranker), request)
+            }
+            Err(_) => {
+                let message = "evaluate_two_stage: both stages are the same model";
+                return Err(call.error(message, None));
+            }
         };
-        let retriever = Retriever { comm: &*self.comm, request, seen };
-        // What one rank cannot read the others can: all of them fail.
-        let judged = agree(&*self.comm, retriever.judge(ranker));
-        let judged = judged.map_err(|error| RecipeError::failed(&call.place, error))?;
-        let metrics = judged.outcome.metrics();
-        self.record.lock().expect(FREE).retrieved.push(judged);
-        Ok(metrics)
+        self.keep(call, judged)
     }
 
     fn index(&mut self, call: &Call, job: &IndexJob) -> Result<BuiltByScript, RecipeError> {

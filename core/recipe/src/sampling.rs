@@ -31,6 +31,7 @@ struct Plain {
     #[serde(default)]
     seed: u64,
     log_q: Option<String>,
+    label: Option<String>,
     group: Option<String>,
 }
 
@@ -82,15 +83,16 @@ pub(crate) fn negatives(
         let what = format!("names '{name}', which the dataset lacks");
         return Err(refuse("item_columns", what, hint));
     }
-    for (key, name) in [("log_q", &plain.log_q), ("group", &plain.group)] {
+    for (key, name) in [("log_q", &plain.log_q), ("label", &plain.label), ("group", &plain.group)] {
         let taken = name.as_ref().filter(|name| find(dataset, name).is_some());
         if let Some(name) = taken {
             let what = format!("adds column '{name}', which the dataset has already");
             return Err(refuse(key, what, Some("give it another name".to_owned())));
         }
     }
-    let Plain { item, per_row, item_columns, score, seed, log_q, group, .. } = plain;
-    let spec = NegativeSpec { sampler, item, per_row, item_columns, score, seed, log_q, group };
+    let Plain { item, per_row, item_columns, score, seed, log_q, label, group, .. } = plain;
+    let spec =
+        NegativeSpec { sampler, item, per_row, item_columns, score, seed, log_q, label, group };
     Ok(Some(spec))
 }
 

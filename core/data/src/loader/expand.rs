@@ -109,8 +109,8 @@ pub(super) fn overwrite(column: &mut Column, from: &Column, cells: &Range<usize>
             let mut whole = column::empty(column.kind());
             for row in 0..column.rows() {
                 match source(row, per_row) {
-                    Some(other) => column::append(&mut whole, from, other..other + 1),
-                    None => column::append(&mut whole, column, row..row + 1),
+                    Some(other) => column::append_rows(&mut whole, from, other..other + 1),
+                    None => column::append_rows(&mut whole, column, row..row + 1),
                 }
             }
             *column = whole;

@@ -59,6 +59,9 @@ pub struct Negatives {
     /// Name of an added column `f32[1]`: the natural logarithm of the probability with which a row's
     /// item was drawn; 0 for a row that was read, for which no sampler says it.
     pub log_q: Option<String>,
+    /// Name of an added column `f32[1]`: 1 in rows that are read, 0 in those that are added. For logs
+    /// that hold no label.
+    pub label_added: Option<String>,
     /// Name of an added column `i64[1]`: the position, within the global batch before rows were
     /// added, of the row that was read; it and its negatives share it.
     pub group: Option<String>,
@@ -83,6 +86,7 @@ impl Negatives {
             item_columns: Vec::new(),
             seed: 0,
             log_q: None,
+            label_added: None,
             group: None,
         }
     }
@@ -96,6 +100,7 @@ impl Negatives {
         let mut columns = read.columns().to_vec();
         let added = [
             (&self.log_q, ColumnKind::F32 { width: 1 }),
+            (&self.label_added, ColumnKind::F32 { width: 1 }),
             (&self.group, ColumnKind::I64 { width: 1 }),
         ];
         for (name, kind) in added {
@@ -218,6 +223,10 @@ impl BoundNegatives {
         if self.options.log_q.is_some() {
             let log_q = |row| drawn(row).map_or(0.0, |drawn| samples.log_probabilities[drawn]);
             columns.push(Column::F32 { width: 1, values: (0..rows).map(log_q).collect() });
+        }
+        if self.options.label_added.is_some() {
+            let label = |row| f32::from(drawn(row).is_none());
+            columns.push(Column::F32 { width: 1, values: (0..rows).map(label).collect() });
         }
         if self.options.group.is_some() {
             let group = |row| (place.row_first + row / self.times()) as i64;

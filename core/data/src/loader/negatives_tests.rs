@@ -135,7 +135,7 @@ fn expected(split: &Split, numbers: &[u64], drawn: &[i64], items: &ItemStatistic
     let mut made: Vec<Column> = schema().columns().iter().map(|c| column::empty(c.kind)).collect();
     for (at, number) in numbers.iter().enumerate() {
         let row = split.gather(&[*number], &all).unwrap();
-        made.iter_mut().zip(&row).for_each(|(made, row)| column::append(made, row, 0..1));
+        made.iter_mut().zip(&row).for_each(|(made, row)| column::append_rows(made, row, 0..1));
         for item in &drawn[at * K..(at + 1) * K] {
             let last = items.last_rows[items.ids.binary_search(item).unwrap()];
             let other = split.gather(&[last], &all).unwrap();
@@ -146,7 +146,7 @@ fn expected(split: &Split, numbers: &[u64], drawn: &[i64], items: &ItemStatistic
             let values = vec![ids(&row[1])[0], *item, ids(&other[1])[2]];
             copy[0] = Column::F32 { width: 1, values: vec![0.0] };
             copy[1] = Column::I64 { width: 3, values };
-            made.iter_mut().zip(&copy).for_each(|(made, row)| column::append(made, row, 0..1));
+            made.iter_mut().zip(&copy).for_each(|(made, row)| column::append_rows(made, row, 0..1));
         }
     }
     made
@@ -198,7 +198,7 @@ fn every_number_of_ranks_and_threads_draws_the_same() {
                 assert_eq!((part.row_first, part.rows_global), (rows, whole.rows_global));
                 rows += part.rows;
                 for (joined, part) in joined.iter_mut().zip(&part.columns) {
-                    column::append(joined, part, 0..part.rows());
+                    column::append_rows(joined, part, 0..part.rows());
                 }
             }
             assert_eq!(joined, whole.columns, "{ranks} ranks, batch {number}");

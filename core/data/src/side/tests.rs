@@ -66,7 +66,7 @@ fn wanted(found: &[Option<u64>]) -> Vec<Column> {
             Some(row) => fixture::expected(&[*row]),
             None => schema.columns().iter().map(|schema| missing(schema.kind)).collect(),
         };
-        all.iter_mut().zip(&more).for_each(|(all, more)| column::append(all, more, 0..1));
+        all.iter_mut().zip(&more).for_each(|(all, more)| column::append_rows(all, more, 0..1));
     }
     all
 }

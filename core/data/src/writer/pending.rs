@@ -134,7 +134,7 @@ fn append_column(held: &mut Column, column: &Column, rows: Range<usize>, rows_ma
         }
         _ => {}
     }
-    column::append(held, column, rows);
+    column::append_rows(held, column, rows);
 }
 
 fn add_ids(statistics: &mut IdStatistics, column: &Column, rows: Range<usize>) {

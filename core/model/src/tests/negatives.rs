@@ -17,6 +17,7 @@ fn spec(loss: LossSpec) -> ModelSpec {
         score: None,
         seed: 4,
         log_q: Some("log_q".to_owned()),
+        label: None,
         group: Some("row".to_owned()),
     });
     spec

@@ -48,6 +48,7 @@ fn uniform() -> NegativeSpec {
         score: None,
         seed: 5,
         log_q: Some("log_q".to_owned()),
+        label: None,
         group: None,
     }
 }

@@ -7,6 +7,8 @@ use rectool_comm::{Comm, on_ranks};
 use rectool_data::{DatasetWriter, WriterOptions};
 
 use super::data::Fixture;
+use super::plugins::native;
+use crate::run::{check_with, run_with};
 use crate::{RunOptions, Silent, check, run};
 
 const SCRIPT: &str = r#"
@@ -144,4 +146,60 @@ fn mistakes_are_named_where_they_stand() {
     let comm: Arc<dyn Comm> = Arc::new(rectool_comm::Solo);
     let error = run(&options, &comm, Box::new(Silent)).unwrap_err();
     assert!(error.to_string().contains("evaluate_retrieval") || error.exit_code() == 1, "{error}");
+}
+
+/// The ranker is told which of two kinds of items each user likes; the towers are not.
+const TWO_STAGES: &str = r#"
+let data = dataset("CHOICES");
+let tables = #{embedding_optimizer: adagrad(#{learning_rate: 0.3}), dense_optimizer: adam(#{learning_rate: 0.01})};
+let towers = two_tower(tables + #{
+    features: features(data, #{ids: ["user", "item"]}), embedding_dim: 4,
+    query: #{id: "user", ids: ["user"]}, candidate: #{id: "item", ids: ["item"]},
+});
+train(towers, #{train: data.train, epochs: 1, batch_size: 50});
+let ranker = dlrm(tables + #{
+    features: features(data, #{ids: ["user", "item", "kind"], negatives: #{
+        sampler: plugin("uniform", #{power: 0.5}), item: "item", per_row: 3, item_columns: ["kind"],
+        label: "label"}}),
+    embedding_dim: 4, top: [16],
+});
+train(ranker, #{train: data.train, epochs: 6, batch_size: 50});
+let how = #{k: [3], seen: []};
+let alone = evaluate_retrieval(towers, data.valid, how);
+let ranked = evaluate_two_stage(towers, ranker, data.valid, how + #{candidates: 10, item_columns: ["kind"]});
+report(#{gain: ranked["ndcg@3"] - alone["ndcg@3"]});
+"#;
+
+#[test]
+fn a_second_stage_orders_what_the_first_one_found() {
+    let fixture = Fixture::new();
+    script(&fixture, "", "");
+    let text = TWO_STAGES.replace("CHOICES", &fixture.path("choices").display().to_string());
+    let recipe = fixture.recipe(&text, &[]);
+    let found = |ranks: usize, out: &str| {
+        let options = RunOptions {
+            recipe: recipe.clone(),
+            run_dir: Some(fixture.path(out)),
+            threads: Some(1),
+            ..RunOptions::default()
+        };
+        let run = |comm| run_with(&options, &comm, Box::new(Silent), native()).unwrap().metrics;
+        on_ranks(ranks, run).pop().unwrap()
+    };
+    let alone = found(1, "one");
+    assert!(alone["gain"].as_f64().unwrap() > 0.05, "{alone:?}");
+    assert!(alone["valid_ranked_recall@3"].as_f64().unwrap() > 0.8, "{alone:?}");
+    let near = |name: &str, other: &serde_json::Map<String, serde_json::Value>| {
+        (alone[name].as_f64().unwrap() - other[name].as_f64().unwrap()).abs() < 0.05
+    };
+    assert!(near("valid_ranked_recall@3", &found(2, "two")));
+    for (from, to, message) in [
+        ("candidates: 10", "candidates: 2", "'candidates' is 2, expected 3 to 10000"),
+        ("towers, ranker, data", "towers, towers, data", "scores no rows"),
+        ("towers, ranker, data", "ranker, towers, data", "expects a model of two towers"),
+    ] {
+        let error = check_with(&fixture.recipe(&text.replace(from, to), &[]), 1, native());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
 }
