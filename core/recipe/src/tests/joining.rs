@@ -123,3 +123,57 @@ fn an_absent_key_ends_the_run_where_it_is_asked_to() {
     assert!(error.contains("column `item`: expected a key of"), "{error}");
     assert!(error.contains("found 129"), "{error}");
 }
+
+/// Users take items of their kind, of which training has eight; the table has twelve.
+const COLD: &str = r#"
+let data = dataset("CHOICES").join(dataset("ITEMS"), #{key: "item"});
+let model = two_tower(#{
+    features: features(data, #{ids: ["user", "item", "kind"]}),
+    embedding_dim: 8,
+    query: #{id: "user", ids: ["user"]},
+    candidate: #{id: "item", ids: ["item", "kind"], mlp: [8]},
+    embedding_optimizer: adagrad(#{learning_rate: 0.3}),
+    dense_optimizer: adam(#{learning_rate: 0.01}),
+});
+train(model, #{train: data.train, epochs: 8, batch_size: 50});
+evaluate_retrieval(model, data.test, #{
+    k: [6], seen: [], items: [data.side("item").train], names: "title", baselines: false,
+});
+"#;
+
+fn cold_items(fixture: &Fixture) -> String {
+    let id = |name: &str| ColumnSchema::plain(name, ColumnKind::I64 { width: 1 });
+    let ids = |values: Vec<i64>| Column::I64 { width: 1, values };
+    let create = |name: &str, columns: Vec<ColumnSchema>| {
+        let schema = Schema::new(columns).unwrap();
+        DatasetWriter::create(&fixture.path(name), schema, WriterOptions::default()).unwrap()
+    };
+    let title = ColumnSchema::plain("title", ColumnKind::Text { width: 1 });
+    let mut items = create("items", vec![id("item"), id("kind"), title]);
+    let titles: Vec<String> = (0..12).map(|item| format!("Film {item}")).collect();
+    let titles = titles.iter().map(|title| Some(title.as_str())).collect();
+    let kinds = (0..12).map(|item| item % 4).collect();
+    let texts = Column::Text { width: 1, values: titles };
+    items.write("train", vec![ids((0..12).collect()), ids(kinds), texts]).unwrap();
+    items.finish().unwrap();
+    let mut choices = create("choices", vec![id("user"), id("item")]);
+    let users: Vec<i64> = (0..800).map(|row| row % 40).collect();
+    let known = |row: i64| row % 40 % 4 + 4 * (row / 40 % 2);
+    choices.write("train", vec![ids(users), ids((0..800).map(known).collect())]).unwrap();
+    let cold = (0..40).map(|user| 8 + user % 4).collect();
+    choices.write("test", vec![ids((0..40).collect()), ids(cold)]).unwrap();
+    choices.finish().unwrap();
+    let path = |name: &str| fixture.path(name).display().to_string();
+    COLD.replace("CHOICES", &path("choices")).replace("ITEMS", &path("items"))
+}
+
+#[test]
+fn items_that_no_row_has_are_found_by_their_columns() {
+    let fixture = Fixture::new();
+    let recipe = fixture.recipe(&cold_items(&fixture), &[]);
+    let outcome = run(&options(&fixture, recipe), &solo(), Box::new(Silent)).unwrap();
+    let recall = outcome.metrics["test_recall@6"].as_f64().unwrap();
+    assert!(recall > 0.9, "{recall}");
+    let page = std::fs::read_to_string(fixture.path("run").join("report.html")).unwrap();
+    assert!(page.contains("Film 11"), "the report names items of the table");
+}
