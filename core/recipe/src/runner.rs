@@ -365,16 +365,10 @@ impl Executor for Runner {
         let seen = self.seen(first, &request.retrieval);
         let comm = Arc::clone(&self.comm);
         let retriever = Retriever { comm: &*comm, request: &request.retrieval, seen };
-        let stages = self.models.get_disjoint_mut([first, second]);
-        let judged = match stages {
-            Ok([towers, ranker]) => {
-                retriever.judge_both((&mut towers.ranker, &mut ranker.ranker), request)
-            }
-            Err(_) => {
-                let message = "evaluate_two_stage: both stages are the same model";
-                return Err(call.error(message, None));
-            }
+        let Ok([towers, ranker]) = self.models.get_disjoint_mut([first, second]) else {
+            return Err(call.error("evaluate_two_stage: both stages are the same model", None));
         };
+        let judged = retriever.judge_both((&mut towers.ranker, &mut ranker.ranker), request);
         self.keep(call, judged)
     }
 
