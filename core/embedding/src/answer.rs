@@ -37,16 +37,10 @@ pub(crate) fn answers(plan: &Plan, ranks: usize, tables: &[Table], prepared: &mu
 
 /// The values of this rank's keys, where it is the only one.
 pub(crate) fn own_values(plan: &Plan, tables: &[Table], prepared: &mut Prepared) {
-    let total = prepared.lay_out_values(&plan.placements);
-    let mut buffer = prepared.values.first_mut(total);
+    let (asked, parts) = prepared.lay_out_values(&plan.placements);
     let mut tasks = Vec::new();
-    let mut at = 0;
-    for (table, prepared) in tables.iter().zip(&prepared.tables) {
-        let lookups = &prepared.local;
-        let (_, rest) = buffer.split_at_mut(prepared.base - at);
-        let (out, rest) = rest.split_at_mut(lookups.distinct.len() * table.layout.dim);
-        at = prepared.base + out.len();
-        buffer = rest;
+    for ((table, asked), out) in tables.iter().zip(asked).zip(parts) {
+        let lookups = &asked.local;
         Gather { table, lookups, pick: Pick::From(0), out }.split(&mut tasks);
     }
     gather(tasks);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rectool_comm::{Comm, CommExt};
 
 use crate::answer::{answers, own_values};
+use crate::bags::FeatureBags;
 use crate::exchange::Exchanger;
 use crate::index::ABSENT;
 use crate::lookup::resolve;
@@ -13,10 +14,10 @@ use crate::parallel::for_each;
 use crate::placement::Placement;
 use crate::plan::Plan;
 use crate::pool::{FeatureValues, pool};
-use crate::prepare::{Phase, Prepared, PreparedTable, Preparer};
+use crate::prepare::{Phase, Prepared, PreparedFeature, PreparedTable, Preparer};
 use crate::step::{Tick, Update, update};
+use crate::sums::{FeatureGradients, TableGradients, sum_gradients};
 use crate::table::Table;
-use crate::update::Gradients;
 use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, ShardingPlan, TableOptions, Wire};
 
 /// Embedding tables, spread over the ranks by a plan, and the features that are looked up in them.
@@ -234,18 +235,17 @@ impl EmbeddingCollection {
         self.exchanger.check_owner("backward", prepared)?;
         layout.check(&self.plan.widths, prepared.rows, gradient.len())?;
         self.check_trained(prepared)?;
-        let gradients = gradients(&self.plan, prepared, gradient, layout);
         let tick = Tick { step: self.steps + 1, rate };
+        sum_gradients(&mut gradients(&self.plan, prepared, gradient, layout));
         if self.comm.size() == 1 {
-            let parts = self.tables.iter_mut().zip(&prepared.tables).zip(gradients);
+            let (lookups, sums) = prepared.lay_out_values(&self.plan.placements);
+            let parts = self.tables.iter_mut().zip(lookups).zip(sums);
             let updates: Vec<Update<'_>> = parts
-                .map(|((table, prepared), gradients)| {
-                    Update::new(table, &prepared.local, gradients, tick)
-                })
+                .map(|((table, prepared), sums)| Update::new(table, &prepared.local, sums, tick))
                 .collect();
             update(&updates);
         } else {
-            self.exchanger.gradients(prepared, &gradients)?;
+            self.exchanger.gradients(prepared)?;
             update(&self.exchanger.updates(&mut self.tables, prepared, tick));
         }
         self.steps = tick.step;
@@ -391,34 +391,38 @@ impl EmbeddingCollection {
                 let table = &prepared.tables[*t];
                 let place = (&table.features[*f], prepared.rows);
                 let distinct = &table.local.distinct;
-                let values = &prepared.values.as_slice()[table.base..][..distinct.len() * dim];
-                FeatureValues::new((*dim, options.pooling), place, &distinct.slots, values)
+                let bags = FeatureBags::new(options.pooling, place, &distinct.slots);
+                FeatureValues { dim: *dim, bags, values: prepared.values_of(table, *dim) }
             })
             .collect()
     }
 }
 
-/// \[T\]: where the gradients of each table's bags lie.
+/// \[T\]: the gradients of each table, to be summed where its values lay.
 fn gradients<'a>(
     plan: &Plan,
-    prepared: &'a Prepared,
-    values: &'a [f32],
+    prepared: &'a mut Prepared,
+    gradient: &'a [f32],
     layout: &Layout,
-) -> Vec<Gradients<'a>> {
-    let tables = plan.features_of.iter().zip(&prepared.tables);
+) -> Vec<TableGradients<'a>> {
+    let rows = prepared.rows;
+    let (tables, sums) = prepared.lay_out_values(&plan.placements);
+    let tables = plan.features_of.iter().zip(&plan.placements).zip(tables).zip(sums);
     tables
-        .map(|(features, table)| Gradients {
-            values,
-            row_stride: layout.row_stride,
-            row_bits: table.row_bits,
-            offsets: features
-                .iter()
-                .flat_map(|feature| {
-                    let vectors = plan.features[*feature].pooling.vectors();
-                    let place = |vector| layout.offsets[*feature] + vector * plan.dims[*feature];
-                    (0..vectors).map(place)
-                })
-                .collect(),
+        .map(|(((features, place), table), sums)| {
+            let own = |(feature, own): (&usize, &'a PreparedFeature)| FeatureGradients {
+                bags: FeatureBags::new(
+                    plan.features[*feature].pooling,
+                    (own, rows),
+                    &table.local.distinct.slots,
+                ),
+                // Without rows there may be no float at all.
+                values: gradient.get(layout.offsets[*feature]..).unwrap_or_default(),
+                stride: layout.row_stride,
+                rows,
+            };
+            let features = features.iter().zip(&table.features).map(own).collect();
+            TableGradients { dim: place.dim(), features, sums }
         })
         .collect()
 }

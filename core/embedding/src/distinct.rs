@@ -1,6 +1,4 @@
-//! The distinct keys of a batch, and where each one occurs.
-
-use std::ops::Range;
+//! The distinct keys of a batch, and which of them each occurrence is.
 
 /// N occurrences of U distinct keys.
 #[derive(Default)]
@@ -9,12 +7,6 @@ pub(crate) struct Distinct {
     pub(crate) keys: Vec<u64>,
     /// \[N\]: the position in `keys` of each occurrence.
     pub(crate) slots: Vec<u32>,
-    /// [U + 1]: `occurrences[starts[u]..starts[u + 1]]` belong to `keys[u]`. Counts until `place`.
-    starts: Vec<u32>,
-    /// \[N\]: bags, in order of occurrence for each key.
-    pub(crate) occurrences: Vec<u32>,
-    /// \[N\]: what the gradient of each of `occurrences` counts, or empty where all count 1.
-    pub(crate) scales: Vec<f32>,
 }
 
 /// Room for the search of a key's slot, kept by a thread from table to table.
@@ -24,7 +16,6 @@ pub(crate) struct Scratch {
     probe: Vec<u32>,
     slot_new: Vec<u32>,
     keys: Vec<u64>,
-    starts: Vec<u32>,
 }
 
 /// Slots to begin with: 128 KiB, which stays in the second cache level; most tables of a batch
@@ -40,11 +31,6 @@ impl Distinct {
         occurrences: usize,
         keys_below: Option<u64>,
     ) -> Finder<'a> {
-        self.keys.clear();
-        self.slots.clear();
-        self.slots.reserve(occurrences);
-        self.starts.clear();
-        self.starts.push(0);
         let direct = keys_below.filter(|below| *below <= 4 * occurrences as u64);
         let probe = match direct {
             Some(below) => below as usize,
@@ -52,7 +38,11 @@ impl Distinct {
         };
         scratch.probe.clear();
         scratch.probe.resize(probe, 0);
-        Finder { distinct: self, probe: &mut scratch.probe, direct: direct.is_some() }
+        // What is already there is overwritten by the keys to come.
+        self.keys.resize(occurrences + 1, 0);
+        self.slots.resize(occurrences, 0);
+        let (keys, slots) = (&mut self.keys, &mut self.slots);
+        Finder { keys, slots, probe: &mut scratch.probe, direct: direct.is_some(), n: 0, u: 0 }
     }
 
     /// Number of distinct keys U.
@@ -60,14 +50,8 @@ impl Distinct {
         self.keys.len()
     }
 
-    /// Positions in `occurrences` of the run of key `u`.
-    #[inline(always)]
-    pub(crate) fn run(&self, u: usize) -> Range<usize> {
-        self.starts[u] as usize..self.starts[u + 1] as usize
-    }
-
     /// Reorders the keys by owner, keeping their order within each; returns in `groups` [R + 1]
-    /// where each owner's begin. Before [`Distinct::place_begin`].
+    /// where each owner's begin.
     pub(crate) fn group(
         &mut self,
         scratch: &mut Scratch,
@@ -86,11 +70,9 @@ impl Distinct {
         let mut next = groups.clone();
         scratch.slot_new.clear();
         scratch.keys.clone_from(&self.keys);
-        scratch.starts.clone_from(&self.starts);
-        for (key, count) in scratch.keys.iter().zip(&scratch.starts[1..]) {
+        for key in &scratch.keys {
             let slot = &mut next[owner(*key)];
             self.keys[*slot as usize] = *key;
-            self.starts[*slot as usize + 1] = *count;
             scratch.slot_new.push(*slot);
             *slot += 1;
         }
@@ -98,57 +80,20 @@ impl Distinct {
             *slot = scratch.slot_new[*slot as usize];
         }
     }
-
-    /// Turns counts into places; [`Distinct::place`] then fills them.
-    pub(crate) fn place_begin(&mut self) {
-        let mut sum = 0;
-        for count in &mut self.starts[1..] {
-            let next = sum + *count;
-            *count = sum;
-            sum = next;
-        }
-        // What is already there is overwritten by `place`.
-        self.occurrences.resize(self.slots.len(), 0);
-        self.scales.clear();
-    }
-
-    /// As [`Distinct::place_begin`], for [`Distinct::place_scaled`].
-    pub(crate) fn place_scaled_begin(&mut self) {
-        self.place_begin();
-        self.scales.resize(self.slots.len(), 0.0);
-    }
-
-    /// Notes the bag of each of the occurrences `range`. All occurrences must be placed, in order.
-    pub(crate) fn place(&mut self, range: Range<usize>, bags: impl Iterator<Item = u32>) {
-        // While filling, `starts[u + 1]` is the next place of key u; afterwards its end, which is
-        // the start of key u + 1.
-        for (slot, bag) in self.slots[range].iter().zip(bags) {
-            let next = &mut self.starts[*slot as usize + 1];
-            self.occurrences[*next as usize] = bag;
-            *next += 1;
-        }
-    }
-
-    /// As [`Distinct::place`], with the scale of each occurrence.
-    pub(crate) fn place_scaled(
-        &mut self,
-        range: Range<usize>,
-        bags: impl Iterator<Item = (u32, f32)>,
-    ) {
-        for (slot, (bag, scale)) in self.slots[range].iter().zip(bags) {
-            let next = &mut self.starts[*slot as usize + 1];
-            self.occurrences[*next as usize] = bag;
-            self.scales[*next as usize] = scale;
-            *next += 1;
-        }
-    }
 }
 
-/// Finds the slot of each key of a batch.
+/// Finds the slot of each key of a batch. Whether a key is new is a coin toss to the processor's
+/// branch prediction, so nothing here branches on it: an empty place of the probe stands for the
+/// next free slot, in which the key in hand always lies already.
 pub(crate) struct Finder<'a> {
-    distinct: &'a mut Distinct,
+    /// [N + 1], of which `u` are found.
+    keys: &'a mut Vec<u64>,
+    /// \[N\], of which `n` are found.
+    slots: &'a mut Vec<u32>,
     probe: &'a mut Vec<u32>,
     direct: bool,
+    n: usize,
+    u: u32,
 }
 
 /// 2^64 over the golden ratio: the top bits of a product with it depend on all bits of the key
@@ -157,53 +102,62 @@ const FIBONACCI: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Finder<'_> {
     /// The next occurrences.
+    ///
+    /// # Panics
+    /// If there are more than [`Distinct::begin`] was told.
     pub(crate) fn add(&mut self, keys: impl Iterator<Item = u64>) {
         if self.direct {
             for key in keys {
-                let entry = self.probe[key as usize];
-                let slot = if entry == 0 { self.open(key, key as usize) } else { entry - 1 };
-                self.count(slot);
+                self.keys[self.u as usize] = key;
+                let slot = self.take(key as usize);
+                self.note(slot);
             }
         } else {
             for key in keys {
                 let slot = self.search(key);
-                self.count(slot);
+                self.note(slot);
+                if 2 * self.u as usize > self.probe.len() {
+                    self.grow();
+                }
             }
         }
     }
 
+    /// There are no more.
+    pub(crate) fn end(self) {
+        self.keys.truncate(self.u as usize);
+        self.slots.truncate(self.n);
+    }
+
     #[inline(always)]
-    fn count(&mut self, slot: u32) {
-        self.distinct.slots.push(slot);
-        self.distinct.starts[slot as usize + 1] += 1;
+    fn note(&mut self, slot: u32) {
+        self.slots[self.n] = slot;
+        self.n += 1;
+    }
+
+    /// The slot that place `at` of the probe stands for, which is its own from now on.
+    #[inline(always)]
+    fn take(&mut self, at: usize) -> u32 {
+        let entry = self.probe[at];
+        let slot = if entry == 0 { self.u } else { entry - 1 };
+        self.probe[at] = slot + 1;
+        self.u += u32::from(entry == 0);
+        slot
     }
 
     #[inline(always)]
     fn search(&mut self, key: u64) -> u32 {
         let mask = self.probe.len() - 1;
         let mut at = home(key, self.probe.len());
+        self.keys[self.u as usize] = key;
         loop {
-            match self.probe[at & mask] {
-                0 => {
-                    let slot = self.open(key, at & mask);
-                    if 2 * self.distinct.keys.len() > self.probe.len() {
-                        self.grow();
-                    }
-                    return slot;
-                }
-                entry if self.distinct.keys[entry as usize - 1] == key => return entry - 1,
-                _ => at += 1,
+            let entry = self.probe[at & mask];
+            let slot = if entry == 0 { self.u } else { entry - 1 };
+            if self.keys[slot as usize] == key {
+                return self.take(at & mask);
             }
+            at += 1;
         }
-    }
-
-    #[inline(always)]
-    fn open(&mut self, key: u64, at: usize) -> u32 {
-        let slot = self.distinct.keys.len() as u32;
-        self.distinct.keys.push(key);
-        self.distinct.starts.push(0);
-        self.probe[at] = slot + 1;
-        slot
     }
 
     #[cold]
@@ -211,7 +165,7 @@ impl Finder<'_> {
         let size = 2 * self.probe.len();
         self.probe.clear();
         self.probe.resize(size, 0);
-        for (slot, key) in self.distinct.keys.iter().enumerate() {
+        for (slot, key) in self.keys[..self.u as usize].iter().enumerate() {
             let mut at = home(*key, size);
             while self.probe[at & (size - 1)] != 0 {
                 at += 1;
@@ -246,10 +200,12 @@ mod tests {
             let mut groups = Vec::new();
             for _ in 0..2 {
                 let below = bounded.then_some(500);
-                distinct.begin(&mut scratch, keys.len(), below).add(keys.iter().copied());
+                let mut finder = distinct.begin(&mut scratch, keys.len(), below);
+                let (first, rest) = keys.split_at(keys.len() / 3);
+                finder.add(first.iter().copied());
+                finder.add(rest.iter().copied());
+                finder.end();
                 distinct.group(&mut scratch, &mut groups, ranks, |key| key as usize % ranks);
-                distinct.place_begin();
-                distinct.place(0..keys.len(), 0..keys.len() as u32);
             }
             let mut expected = Vec::new();
             prop_assert_eq!(groups.len(), ranks + 1);
@@ -265,11 +221,7 @@ mod tests {
             for (at, key) in keys.iter().enumerate() {
                 prop_assert_eq!(distinct.keys[distinct.slots[at] as usize], *key);
             }
-            for (u, key) in expected.iter().enumerate() {
-                let found = distinct.occurrences[distinct.run(u)].iter().map(|at| *at as usize);
-                let places = (0..keys.len()).filter(|at| keys[*at] == *key);
-                prop_assert!(found.eq(places), "occurrences of {}", key);
-            }
+            prop_assert_eq!(distinct.slots.len(), keys.len());
         }
     }
 }

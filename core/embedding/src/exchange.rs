@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use rectool_comm::{Comm, CommExt};
 
+use crate::bags::{Bags, FeatureBags};
 use crate::floats::Floats;
 use crate::parallel::for_each;
 use crate::placement::Placement;
 use crate::plan::Plan;
 use crate::prepare::{Phase, Prepared, PreparedTable};
 use crate::step::{Tick, Update};
+use crate::sums::{FeatureGradients, TableGradients, sum_gradients};
 use crate::table::Table;
-use crate::update::{Collect, Gradients, collect};
 use crate::wire::Halves;
 use crate::{EmbeddingError, Wire};
 
@@ -33,7 +34,7 @@ struct Buffers {
     halves: Halves,
     send: Floats,
     receive: Floats,
-    /// Gradients of the keys that this rank was asked for, [N, columns] for each table.
+    /// Sums of the gradients of the keys that this rank was asked for, [U, columns] for each table.
     asked: Floats,
 }
 
@@ -120,9 +121,8 @@ impl Exchanger {
                 for part in keys {
                     finder.add(part.iter().copied());
                 }
+                finder.end();
             });
-            table.asked.distinct.place_begin();
-            table.asked.distinct.place(0..count, 0..count as u32);
         });
         Ok(())
     }
@@ -171,20 +171,19 @@ impl Exchanger {
         let Buffers { halves, receive: into, .. } = &mut self.buffers;
         let sent = (answers, send.as_slice());
         let mut rest = self.wire.exchange(&*self.comm, sent, &receive_sums, (halves, into))?;
-        let total = prepared.lay_out_values(placements);
-        let values = prepared.values.first_mut(total);
+        let (tables, mut values) = prepared.lay_out_values(placements);
         for (rank, lengths) in receive.iter().enumerate() {
-            for ((length, table), place) in lengths.iter().zip(&prepared.tables).zip(placements) {
+            for (t, (length, place)) in lengths.iter().zip(placements).enumerate() {
                 let (part, after) = rest.split_at(*length);
                 rest = after;
                 let (dim, columns) = (place.dim(), place.columns(rank));
-                let at = table.base + table.keys_at(rank, place).start * dim;
+                let values = &mut values[t][tables[t].keys_at(rank, place).start * dim..];
                 if columns.len() == dim {
-                    values[at..at + length].copy_from_slice(part);
+                    values[..*length].copy_from_slice(part);
                     continue;
                 }
                 let rows = part.chunks_exact(columns.len().max(1));
-                for (row, part) in values[at..].chunks_mut(dim).zip(rows) {
+                for (row, part) in values.chunks_mut(dim).zip(rows) {
                     row[columns.clone()].copy_from_slice(part);
                 }
             }
@@ -192,35 +191,17 @@ impl Exchanger {
         Ok(())
     }
 
-    /// Sends the summed gradients of this rank's keys to the ranks that hold them; keeps those of the
-    /// keys that this rank was asked for.
-    pub(crate) fn gradients(
-        &mut self,
-        prepared: &Prepared,
-        gradients: &[Gradients<'_>],
-    ) -> Result<(), EmbeddingError> {
+    /// Sends the summed gradients of this rank's keys to the ranks that hold them; sums those of the
+    /// keys that this rank was asked for, in rank order.
+    pub(crate) fn gradients(&mut self, prepared: &Prepared) -> Result<(), EmbeddingError> {
         let (ranks, own) = (self.comm.size(), self.plan.rank);
         let (placements, tables) = (&self.plan.placements, &prepared.tables);
         let lengths = by_rank(ranks, placements, tables, |rank, place, table| {
             table.keys_at(rank, place).len() * place.columns(rank).len()
         });
-        let parts = column_parts(gradients, placements);
         let Buffers { halves, send, receive, asked, .. } = &mut self.buffers;
         let send = send.first_mut(lengths.iter().flatten().sum());
-        let mut buffer = &mut *send;
-        let mut tasks = Vec::new();
-        for (rank, lengths) in lengths.iter().enumerate() {
-            for (t, length) in lengths.iter().enumerate().filter(|(_, length)| **length > 0) {
-                let (out, rest) = buffer.split_at_mut(*length);
-                buffer = rest;
-                let (place, table) = (&placements[t], &tables[t]);
-                let gradients = parts[t].get(rank).unwrap_or(&gradients[t]);
-                let first = table.keys_at(rank, place).start;
-                let dim = place.columns(rank).len();
-                tasks.push(Collect { dim, distinct: &table.local.distinct, gradients, first, out });
-            }
-        }
-        collect(tasks);
+        write_gradients(prepared, placements, &lengths, send);
         let receive_lengths = by_rank(ranks, placements, tables, |rank, place, table| {
             table.asked_counts[rank] * place.columns(own).len()
         });
@@ -228,16 +209,30 @@ impl Exchanger {
         let expected = sums(&receive_lengths);
         let came =
             self.wire.exchange(&*self.comm, (sent.0, &sent.1), &expected, (halves, receive))?;
-        let out = asked.first_mut(came.len());
-        let (mut next, mut rest) = (asked_bases(&self.plan, tables), came);
-        for lengths in &receive_lengths {
-            for (next, length) in next.iter_mut().zip(lengths) {
-                let (part, after) = rest.split_at(*length);
+        let asked_lengths = asked_lengths(&self.plan, tables);
+        let asked = parts_mut(asked.first_mut(asked_lengths.iter().sum()), &asked_lengths);
+        let mut parts: Vec<TableGradients<'_>> = asked
+            .into_iter()
+            .zip(placements)
+            .map(|(sums, place)| TableGradients {
+                dim: place.columns(own).len(),
+                features: Vec::with_capacity(ranks),
+                sums,
+            })
+            .collect();
+        let mut rest = came;
+        for (rank, lengths) in receive_lengths.iter().enumerate() {
+            for ((part, length), table) in parts.iter_mut().zip(lengths).zip(tables) {
+                let (values, after) = rest.split_at(*length);
                 rest = after;
-                out[*next..*next + length].copy_from_slice(part);
-                *next += length;
+                let first: usize = table.asked_counts[..rank].iter().sum();
+                let rows = table.asked_counts[rank];
+                let slots = &table.asked.distinct.slots[first..first + rows];
+                let bags = FeatureBags { bags: Bags::Single, slots };
+                part.features.push(FeatureGradients { bags, values, stride: part.dim, rows });
             }
         }
+        sum_gradients(&mut parts);
         Ok(())
     }
 
@@ -248,17 +243,14 @@ impl Exchanger {
         prepared: &'a Prepared,
         tick: Tick,
     ) -> Vec<Update<'a>> {
-        let bases = asked_bases(&self.plan, &prepared.tables);
-        let parts = tables.iter_mut().zip(&prepared.tables).zip(bases);
+        let lengths = asked_lengths(&self.plan, &prepared.tables);
+        let mut rest = self.buffers.asked.as_slice();
+        let parts = tables.iter_mut().zip(&prepared.tables).zip(lengths);
         parts
-            .map(|((table, prepared), base)| {
-                let gradients = Gradients {
-                    values: self.buffers.asked.as_slice(),
-                    row_stride: table.layout.dim,
-                    row_bits: u32::BITS,
-                    offsets: vec![base],
-                };
-                Update::new(table, &prepared.asked, gradients, tick)
+            .map(|((table, prepared), length)| {
+                let (sums, after) = rest.split_at(length);
+                rest = after;
+                Update::new(table, &prepared.asked, sums, tick)
             })
             .collect()
     }
@@ -302,18 +294,35 @@ fn sums(lengths: &[Vec<usize>]) -> Vec<usize> {
     lengths.iter().map(|lengths| lengths.iter().sum()).collect()
 }
 
-/// \[T\]: for a table that is cut by columns the gradients of each rank's columns, otherwise nothing.
-fn column_parts<'a>(
-    gradients: &[Gradients<'a>],
+/// The summed gradients of the batch's keys to `send`: one rank after another, table by table.
+fn write_gradients(
+    prepared: &Prepared,
     placements: &[Placement],
-) -> Vec<Vec<Gradients<'a>>> {
-    let parts = gradients.iter().zip(placements);
-    parts
-        .map(|(gradients, place)| {
-            let ranks = if place.is_cut_by_columns() { place.ranks() } else { 0 };
-            (0..ranks).map(|rank| gradients.right_of(place.columns(rank).start)).collect()
-        })
-        .collect()
+    lengths: &[Vec<usize>],
+    send: &mut [f32],
+) {
+    let mut rest = send;
+    let mut tasks = Vec::new();
+    for (rank, lengths) in lengths.iter().enumerate() {
+        for ((table, place), length) in prepared.tables.iter().zip(placements).zip(lengths) {
+            let (out, after) = rest.split_at_mut(*length);
+            rest = after;
+            if *length > 0 {
+                let (dim, keys) = (place.dim(), table.keys_at(rank, place));
+                let sums = &prepared.values_of(table, dim)[keys.start * dim..keys.end * dim];
+                tasks.push((sums, dim, place.columns(rank), out));
+            }
+        }
+    }
+    for_each(tasks, |(sums, dim, columns, out)| {
+        if columns.len() == dim {
+            out.copy_from_slice(sums);
+            return;
+        }
+        for (out, row) in out.chunks_exact_mut(columns.len()).zip(sums.chunks_exact(dim)) {
+            out.copy_from_slice(&row[columns.clone()]);
+        }
+    });
 }
 
 /// Splits one rank's message into the keys of each table, or says what is wrong with it.
@@ -337,15 +346,21 @@ fn read_part<'a>(
     if rest.is_empty() { Ok(()) } else { Err(CUT) }
 }
 
-/// \[T\]: where the gradients of a table's asked keys begin.
-fn asked_bases(plan: &Plan, tables: &[PreparedTable]) -> Vec<usize> {
-    let mut base = 0;
+/// \[T\]: floats of the sums for a table's asked keys.
+fn asked_lengths(plan: &Plan, tables: &[PreparedTable]) -> Vec<usize> {
     let tables = tables.iter().zip(&plan.placements);
     tables
-        .map(|(table, place)| {
-            let own = base;
-            base += table.asked.distinct.slots.len() * place.columns(plan.rank).len();
-            own
-        })
+        .map(|(table, place)| table.asked.distinct.len() * place.columns(plan.rank).len())
         .collect()
+}
+
+/// Parts of the given lengths, one after another.
+fn parts_mut<'a>(mut rest: &'a mut [f32], lengths: &[usize]) -> Vec<&'a mut [f32]> {
+    let mut parts = Vec::with_capacity(lengths.len());
+    for length in lengths {
+        let (part, after) = rest.split_at_mut(*length);
+        rest = after;
+        parts.push(part);
+    }
+    parts
 }

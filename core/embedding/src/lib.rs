@@ -17,6 +17,7 @@
 mod admission;
 mod answer;
 mod backing;
+mod bags;
 mod collection;
 mod distinct;
 mod error;
@@ -46,11 +47,11 @@ mod sketch;
 mod slab;
 mod step;
 mod storage;
+mod sums;
 mod table;
 #[cfg(test)]
 mod tests;
 mod turnover;
-mod update;
 mod width;
 mod wire;
 

@@ -6,14 +6,18 @@ use crate::prepare::Lookups;
 use crate::row::{values, words_to_state};
 use crate::storage::{Bf16, Element, F16};
 use crate::table::Table;
-use crate::width::{RowKernel, Width, run_rows};
+use crate::width::{RowKernel, Width, run_rows, update_with};
 use crate::{EmbeddingError, Mode, Storage};
 
-/// Rows ahead of the one in hand for which memory is asked.
-pub(crate) const ROWS_AHEAD: usize = 16;
-
 /// Keys of a task.
-const KEYS_PER_TASK: usize = 2048;
+pub(crate) const KEYS_PER_TASK: usize = 2048;
+
+/// How many rows ahead of the one in hand memory is asked for rows of `words` words: as much as a
+/// processor can have on its way, and no more than lies well within its first-level cache.
+#[inline(always)]
+pub(crate) fn rows_ahead(words: usize) -> usize {
+    (2048 / words.max(1)).clamp(4, 32)
+}
 
 /// Finds the row of every key; in training, makes those that are missing.
 ///
@@ -115,19 +119,17 @@ impl<W: Width> CopyRows<'_, W> {
         let Self { table, lookups, width, out } = self;
         let dim = width.get();
         let (reader, words) = (table.slab.reader(), words_to_state::<E>(dim));
-        let count = out.len() / dim;
+        let (count, ahead) = (out.len() / dim, rows_ahead(words));
         for (i, out) in out.chunks_exact_mut(dim).enumerate() {
-            if i + ROWS_AHEAD < count {
-                reader.prefetch(lookups.rows[pick(i + ROWS_AHEAD)], words);
+            if i + ahead < count {
+                reader.prefetch(lookups.rows[pick(i + ahead)], words);
             }
             let u = pick(i);
             match lookups.rows[u] {
                 ABSENT => table.absent_values(lookups.distinct.keys[u], out),
                 row => {
                     let values = values::<E>(reader.words(row, words), dim);
-                    for (out, value) in out.iter_mut().zip(values) {
-                        *out = value.widen();
-                    }
+                    update_with(out, values, |_, value| value.widen());
                 }
             }
         }

@@ -1,9 +1,8 @@
-//! From the ids of one table's features to numbered occurrences, bags and scales.
+//! From the ids of one table's features to distinct keys, lists and scales.
 
-use std::iter::{repeat, repeat_n};
 use std::ops::Range;
 
-use crate::distinct::{Distinct, Finder, Scratch};
+use crate::distinct::{Finder, Scratch};
 use crate::placement::bucket;
 use crate::plan::Plan;
 use crate::prepare::{PreparedFeature, PreparedTable};
@@ -45,7 +44,7 @@ impl<'a> Lists<'a> {
 }
 
 impl TableBatch<'_> {
-    /// Finds the table's distinct keys and where each one occurs.
+    /// Finds the table's distinct keys, and which of them each id is.
     pub(crate) fn prepare(
         &self,
         table: &mut PreparedTable,
@@ -67,12 +66,12 @@ impl TableBatch<'_> {
                 }
             }
         }
+        finder.end();
         let placement = &self.plan.placements[self.t];
         if let Some(owners) = placement.owners().filter(|_| placement.ranks() > 1) {
             let owner = |key| owners[bucket(index, key) as usize] as usize;
             distinct.group(scratch, &mut table.groups, placement.ranks(), owner);
         }
-        self.place(table);
         Ok(())
     }
 
@@ -99,15 +98,13 @@ impl TableBatch<'_> {
         }
     }
 
-    /// Numbers the occurrences and bags of the table; returns how many occurrences there are.
+    /// Numbers the occurrences of the table; returns how many there are.
     fn lay_out(&self, table: &mut PreparedTable) -> Result<usize, EmbeddingError> {
         let mut occurrences: usize = 0;
-        let mut vectors: usize = 0;
         for (feature, place) in self.plan.features_of[self.t].iter().zip(&mut table.features) {
             place.first = occurrences;
             place.starts.clear();
             place.scales.clear();
-            vectors += self.plan.features[*feature].pooling.vectors();
             let count = match self.lists(*feature) {
                 None => self.rows,
                 Some(lists) => {
@@ -126,10 +123,6 @@ impl TableBatch<'_> {
             if occurrences >= u32::MAX as usize {
                 return Err(self.too_many(format!("{occurrences} or more")));
             }
-        }
-        table.row_bits = self.rows.next_power_of_two().trailing_zeros();
-        if (vectors as u128) << table.row_bits > u128::from(u32::MAX) {
-            return Err(self.too_many(format!("{vectors} vectors of {} rows", self.rows)));
         }
         Ok(occurrences)
     }
@@ -166,33 +159,6 @@ impl TableBatch<'_> {
         Ok(())
     }
 
-    /// Notes the bag of every occurrence, and its scale in tables where some are not 1.
-    fn place(&self, table: &mut PreparedTable) {
-        let PreparedTable { features: places, row_bits, local, .. } = table;
-        let distinct = &mut local.distinct;
-        let features = || self.plan.features_of[self.t].iter().map(|f| &self.plan.features[*f]);
-        let scaled = features().zip(&*places).any(|(options, place)| {
-            let divided = matches!(options.pooling, Pooling::Mean | Pooling::SqrtN);
-            !place.scales.is_empty() || divided && !place.starts.is_empty()
-        });
-        if scaled {
-            distinct.place_scaled_begin();
-        } else {
-            distinct.place_begin();
-        }
-        let mut vectors = 0;
-        for (options, place) in features().zip(&*places) {
-            let bags =
-                BagNumbers { first: vectors << *row_bits, row_bits: *row_bits, rows: self.rows };
-            vectors += options.pooling.vectors() as u32;
-            if scaled {
-                bags.place_scaled(distinct, place, options.pooling);
-            } else {
-                bags.place(distinct, place, options.pooling);
-            }
-        }
-    }
-
     fn too_many(&self, found: String) -> EmbeddingError {
         EmbeddingError::Ids {
             what: format!("table `{}`", self.plan.tables[self.t].name),
@@ -227,62 +193,4 @@ impl TableBatch<'_> {
             rows: table_rows,
         })
     }
-}
-
-/// The bags of one feature.
-struct BagNumbers {
-    /// That of row 0 in the feature's first vector.
-    first: u32,
-    row_bits: u32,
-    /// Rows B of the batch.
-    rows: usize,
-}
-
-impl BagNumbers {
-    fn place(&self, distinct: &mut Distinct, feature: &PreparedFeature, pooling: Pooling) {
-        let singles = feature.first..feature.first + self.rows;
-        match feature.starts.last() {
-            None => distinct.place(singles, self.of_rows()),
-            Some(count) => {
-                let range = feature.first..feature.first + *count as usize;
-                distinct.place(range, self.of_lists(&feature.starts, pooling));
-            }
-        }
-    }
-
-    fn place_scaled(&self, distinct: &mut Distinct, feature: &PreparedFeature, pooling: Pooling) {
-        let singles = feature.first..feature.first + self.rows;
-        let Some(count) = feature.starts.last() else {
-            return distinct.place_scaled(singles, self.of_rows().zip(repeat(1.0)));
-        };
-        let range = feature.first..feature.first + *count as usize;
-        let bags = self.of_lists(&feature.starts, pooling);
-        if feature.scales.is_empty() {
-            let shares =
-                lengths(&feature.starts).flat_map(|n| repeat_n(1.0 / pooling.divisor(n), n));
-            distinct.place_scaled(range, bags.zip(shares));
-        } else {
-            distinct.place_scaled(range, bags.zip(feature.scales.iter().copied()));
-        }
-    }
-
-    /// Of single ids.
-    fn of_rows(&self) -> Range<u32> {
-        self.first..self.first + self.rows as u32
-    }
-
-    /// Of listed ids: the row's, or the next vector of the row for each id of a sequence.
-    fn of_lists(&self, starts: &[u32], pooling: Pooling) -> impl Iterator<Item = u32> {
-        let step = match pooling {
-            Pooling::Sequence { .. } => 1 << self.row_bits,
-            Pooling::Sum | Pooling::Mean | Pooling::SqrtN => 0,
-        };
-        let lists = self.of_rows().zip(lengths(starts));
-        lists.flat_map(move |(bag, n)| (0..n as u32).map(move |at| bag + at * step))
-    }
-}
-
-/// The number of ids in each list.
-fn lengths(starts: &[u32]) -> impl Iterator<Item = usize> {
-    starts.windows(2).map(|ends| (ends[1] - ends[0]) as usize)
 }

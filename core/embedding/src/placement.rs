@@ -78,10 +78,6 @@ impl Placement {
         matches!(self.cut, Cut::Replicas(_))
     }
 
-    pub(crate) fn is_cut_by_columns(&self) -> bool {
-        matches!(self.cut, Cut::Columns(_))
-    }
-
     /// The buckets of which `rank` holds rows; there may be none.
     pub(crate) fn buckets(&self, rank: usize) -> Range<u32> {
         let own = |owner: &u32| *owner as usize;

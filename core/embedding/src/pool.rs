@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::lookup::ROWS_AHEAD;
+use crate::bags::{Bags, FeatureBags, IDS_AHEAD, SINGLES_AHEAD};
 use crate::parallel::for_each;
-use crate::prepare::PreparedFeature;
 use crate::simd::prefetch;
 use crate::width::{RowKernel, Width, run_rows};
 use crate::{Layout, Pooling};
@@ -13,47 +12,9 @@ use crate::{Layout, Pooling};
 /// One feature of a batch.
 pub(crate) struct FeatureValues<'a> {
     pub(crate) dim: usize,
-    pub(crate) bags: Bags<'a>,
-    /// Position of each occurrence's key in `values`.
-    pub(crate) slots: &'a [u32],
+    pub(crate) bags: FeatureBags<'a>,
     /// [U, D] of the feature's table.
     pub(crate) values: &'a [f32],
-}
-
-/// Which occurrences make up the rows of a feature, and how. `starts` are [B + 1] positions in
-/// `slots`; `scales` say what each occurrence counts, or are empty where all count 1.
-#[derive(Clone, Copy)]
-pub(crate) enum Bags<'a> {
-    /// One each.
-    Single,
-    /// Lists, whose sums are divided.
-    Pooled { starts: &'a [u32], pooling: Pooling },
-    /// Lists, whose scales are divided already.
-    Weighted { starts: &'a [u32], scales: &'a [f32] },
-    /// Lists, or single ids where there are no `starts`, one after another in room for `length`.
-    Sequence { starts: Option<&'a [u32]>, scales: &'a [f32], length: usize },
-}
-
-impl<'a> FeatureValues<'a> {
-    /// `slots` are those of the feature's table.
-    pub(crate) fn new(
-        (dim, pooling): (usize, Pooling),
-        (feature, rows): (&'a PreparedFeature, usize),
-        slots: &'a [u32],
-        values: &'a [f32],
-    ) -> Self {
-        let PreparedFeature { first, starts, scales } = feature;
-        let count = starts.last().map_or(rows, |count| *count as usize);
-        let lists = (!starts.is_empty()).then_some(starts.as_slice());
-        let bags = match (pooling, lists) {
-            (Pooling::Sequence { length: 1, .. }, None) => Bags::Single,
-            (Pooling::Sequence { length, .. }, starts) => Bags::Sequence { starts, scales, length },
-            (_, None) => Bags::Single,
-            (_, Some(starts)) if scales.is_empty() => Bags::Pooled { starts, pooling },
-            (_, Some(starts)) => Bags::Weighted { starts, scales },
-        };
-        Self { dim, bags, slots: &slots[*first..first + count], values }
-    }
 }
 
 /// Rows of a task.
@@ -105,7 +66,7 @@ impl FeatureValues<'_> {
     #[inline(always)]
     fn write<W: Width>(&self, width: W, row: usize, out: &mut [f32]) {
         let list = |starts: &[u32]| starts[row] as usize..starts[row + 1] as usize;
-        match self.bags {
+        match self.bags.bags {
             Bags::Single => copy(self, width, row, &mut out[..width.get()]),
             Bags::Pooled { starts, pooling } => {
                 let (list, out) = (list(starts), &mut out[..width.get()]);
@@ -128,12 +89,9 @@ impl FeatureValues<'_> {
     }
 }
 
-/// Single ids ahead of the one in hand, of each feature.
-const SINGLES_AHEAD: usize = 2;
-
 #[inline(always)]
 fn copy<W: Width>(feature: &FeatureValues<'_>, width: W, row: usize, out: &mut [f32]) {
-    let FeatureValues { slots, values, .. } = *feature;
+    let FeatureValues { bags: FeatureBags { slots, .. }, values, .. } = *feature;
     ask(slots, row + SINGLES_AHEAD, values, width);
     let from = slots[row] as usize * width.get();
     out.copy_from_slice(&values[from..from + width.get()]);
@@ -147,12 +105,12 @@ fn sum<W: Width>(
     scales: &[f32],
     out: &mut [f32],
 ) {
-    let FeatureValues { slots, values, .. } = *feature;
+    let FeatureValues { bags: FeatureBags { slots, .. }, values, .. } = *feature;
     if list.is_empty() {
         out.fill(0.0);
     }
     for at in list.clone() {
-        ask(slots, at + ROWS_AHEAD, values, width);
+        ask(slots, at + IDS_AHEAD, values, width);
         let from = slots[at] as usize * width.get();
         let value = &values[from..from + width.get()];
         match scales.get(at) {
@@ -180,11 +138,11 @@ fn sequence<W: Width>(
     scales: &[f32],
     out: &mut [f32],
 ) {
-    let FeatureValues { slots, values, .. } = *feature;
+    let FeatureValues { bags: FeatureBags { slots, .. }, values, .. } = *feature;
     let (filled, rest) = out.split_at_mut(list.len() * width.get());
     rest.fill(0.0);
     for (at, out) in list.zip(filled.chunks_exact_mut(width.get())) {
-        ask(slots, at + ROWS_AHEAD, values, width);
+        ask(slots, at + IDS_AHEAD, values, width);
         let from = slots[at] as usize * width.get();
         let value = &values[from..from + width.get()];
         match scales.get(at) {

@@ -22,7 +22,8 @@ pub struct Prepared {
     pub(crate) rows: usize,
     pub(crate) phase: Phase,
     pub(crate) tables: Vec<PreparedTable>,
-    /// The values of the distinct keys of all tables, [U, D] each.
+    /// The values of the distinct keys of all tables, [U, D] each; from `backward` on the sums of their
+    /// gradients.
     pub(crate) values: Floats,
     /// Whether the ranks that hold the keys know that they are asked for.
     pub(crate) asked: bool,
@@ -49,9 +50,6 @@ pub(crate) enum Phase {
 pub(crate) struct PreparedTable {
     /// In the order of the table's features.
     pub(crate) features: Vec<PreparedFeature>,
-    /// The bag of row r of the table's vector v is `v << row_bits | r`; each feature of the table has
-    /// [`crate::Pooling::vectors`] of them, in turn.
-    pub(crate) row_bits: u32,
     /// The keys of this rank's batch, grouped by owner if each has one.
     pub(crate) local: Lookups,
     /// [R + 1]: where each owner's keys begin, if each has one. Unused on one rank.
@@ -99,14 +97,32 @@ impl Prepared {
         }
     }
 
-    /// Gives each table its part of `values`; returns how many floats that takes.
-    pub(crate) fn lay_out_values(&mut self, placements: &[Placement]) -> usize {
-        let mut base: usize = 0;
+    /// Gives each table its part of `values`: the tables, and the part of each.
+    pub(crate) fn lay_out_values(
+        &mut self,
+        placements: &[Placement],
+    ) -> (&[PreparedTable], Vec<&mut [f32]>) {
+        let mut end: usize = 0;
         for (placement, prepared) in placements.iter().zip(&mut self.tables) {
-            prepared.base = base.next_multiple_of(Floats::ALIGNMENT);
-            base = prepared.base + prepared.local.distinct.len() * placement.dim();
+            prepared.base = end.next_multiple_of(Floats::ALIGNMENT);
+            end = prepared.base + prepared.local.distinct.len() * placement.dim();
         }
-        base
+        let mut rest = self.values.first_mut(end);
+        let mut at = 0;
+        let mut parts = Vec::with_capacity(placements.len());
+        for (placement, prepared) in placements.iter().zip(&self.tables) {
+            let (_, after) = rest.split_at_mut(prepared.base - at);
+            let (part, after) = after.split_at_mut(prepared.local.distinct.len() * placement.dim());
+            at = prepared.base + part.len();
+            rest = after;
+            parts.push(part);
+        }
+        (&self.tables, parts)
+    }
+
+    /// The part of a table of width `dim`, once laid out.
+    pub(crate) fn values_of(&self, table: &PreparedTable, dim: usize) -> &[f32] {
+        &self.values.as_slice()[table.base..][..table.local.distinct.len() * dim]
     }
 
     /// Rows B of the batch.

@@ -62,6 +62,21 @@ impl<K: RowKernel, W: Width> Kernel for AtWidth<K, W> {
     }
 }
 
+/// Sets each of `out` to what `next` makes of it and of its partner in `with`. Eight are read before
+/// any is written: the compiler cannot know that the two do not overlap, and would take them one by
+/// one.
+#[inline(always)]
+pub(crate) fn update_with<T: Copy>(out: &mut [f32], with: &[T], next: impl Fn(f32, T) -> f32) {
+    let (out_blocks, out_rest) = out.as_chunks_mut::<8>();
+    let (blocks, rest) = with.as_chunks::<8>();
+    for (out, block) in out_blocks.iter_mut().zip(blocks) {
+        *out = std::array::from_fn(|i| next(out[i], block[i]));
+    }
+    for (out, x) in out_rest.iter_mut().zip(rest) {
+        *out = next(*out, *x);
+    }
+}
+
 /// Runs `kernel` compiled for rows of any width and for this processor: a sixth of the code of
 /// [`run_rows`].
 pub(crate) fn run_rows_any(dim: usize, kernel: impl RowKernel) {
