@@ -129,9 +129,8 @@ impl RowKernel for Group<'_> {
         }
         let passes = self.pieces.iter().map(|piece| piece.features.len()).max().unwrap_or(0);
         for pass in 0..passes {
-            let with_feature = |piece: &'_ mut Piece<'_>| piece.features.len() > pass;
-            let mut pieces: Vec<&mut Piece<'_>> = self.pieces.iter_mut().collect();
-            pieces.retain_mut(|piece| with_feature(piece));
+            let pieces = self.pieces.iter_mut().filter(|piece| piece.features.len() > pass);
+            let mut pieces: Vec<&mut Piece<'_>> = pieces.collect();
             let rows = pieces.iter().map(|piece| piece.features[pass].rows).max().unwrap_or(0);
             for row in 0..rows {
                 for piece in &mut pieces {
