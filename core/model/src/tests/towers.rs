@@ -316,6 +316,21 @@ fn towers_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_log_without_choices_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = choices(folder.path());
+    let mut spec = spec(RetrievalObjective::Softmax);
+    spec.features.label = Some("dense".to_owned());
+    spec.features.chain.steps.push(ChainStep::on("dense", ChainOp::Clip { min: -1.0, max: 0.0 }));
+    for ranks in [1, 2] {
+        let errors = on_ranks(ranks, |comm| {
+            train(comm, &data, spec.clone(), &training()).map(drop).unwrap_err().to_string()
+        });
+        assert!(errors[0].contains("`label` is 0 or less in all rows up to step"), "{errors:?}");
+    }
+}
+
+#[test]
 fn labels_say_which_rows_are_queries() {
     let folder = tempfile::tempdir().unwrap();
     let data = choices(folder.path());

@@ -221,7 +221,11 @@ impl<'a, 'b> Run<'a, 'b> {
     fn report(&mut self, rate: f32, steps_total: u64) -> Result<(), ModelError> {
         let window = std::mem::take(&mut self.window);
         let running = window.running.over_ranks(&*self.comm)?;
-        let loss = running.mean_loss().unwrap_or(f64::NAN);
+        let Some(loss) = running.mean_loss() else {
+            // Only towers have rows that are no choices.
+            let found = format!("0 or less in all rows up to step {}", self.state.steps);
+            return Err(ModelError::option("label", found, "above 0 in rows that are choices"));
+        };
         self.phases.add(&window.phases);
         self.train_seconds += window.seconds;
         let report = StepReport {

@@ -189,7 +189,7 @@ fn map(page: &mut String, points: &[MapPoint]) {
     }
     page.push_str("</svg><p class=\"note\">");
     for segment in SEGMENTS {
-        let _ = write!(page, "<span class=\"swatch {segment}\"></span>{segment} ");
+        let _ = write!(page, "<span class=\"swatch {segment}\"></span>{segment} &nbsp; ");
     }
     let count = points.len();
     let _ = writeln!(
