@@ -1,13 +1,13 @@
 //! Rows of columns: taken in any order, any number of times.
 
-use rectool_base::{Column, Jagged, Texts};
+use rectool_base::Column;
 
 use super::Columns;
 
 /// The columns with these rows of theirs.
 pub(crate) fn taken(columns: &Columns, rows: &[usize]) -> Columns {
     let schemas = columns.schemas.clone();
-    Columns { schemas, columns: columns.columns.iter().map(|column| take(column, rows)).collect() }
+    Columns { schemas, columns: columns.columns.iter().map(|column| column.picked(rows)).collect() }
 }
 
 /// `rows` rows, those of the columns over and over; none if there are none.
@@ -50,49 +50,10 @@ pub(crate) fn values(columns: &Columns) -> usize {
     columns.columns.iter().map(values).sum()
 }
 
-pub(crate) fn take(column: &Column, rows: &[usize]) -> Column {
-    match column {
-        Column::F32 { width, values } => {
-            Column::F32 { width: *width, values: fixed(values, *width, rows) }
-        }
-        Column::I64 { width, values } => {
-            Column::I64 { width: *width, values: fixed(values, *width, rows) }
-        }
-        Column::Text { width, values } => {
-            let at = rows.iter().flat_map(|row| row * width..(row + 1) * width);
-            Column::Text { width: *width, values: at.map(|at| values.get(at)).collect() }
-        }
-        Column::F32List(lists) => Column::F32List(jagged(lists, rows)),
-        Column::I64List(lists) => Column::I64List(jagged(lists, rows)),
-        Column::TextList { offsets, values } => text_lists(offsets, values, rows),
-        column => unreachable!("cases hold no columns of type {}", column.kind()),
-    }
-}
-
-fn fixed<T: Copy>(values: &[T], width: usize, rows: &[usize]) -> Vec<T> {
-    rows.iter().flat_map(|row| &values[row * width..(row + 1) * width]).copied().collect()
-}
-
-fn jagged<T: Copy>(lists: &Jagged<T>, rows: &[usize]) -> Jagged<T> {
-    let mut taken = Jagged::new();
-    for row in rows {
-        taken.push_row(lists.row(*row));
-    }
-    taken
-}
-
-fn text_lists(offsets: &[u32], values: &Texts, rows: &[usize]) -> Column {
-    let mut taken = (vec![0], Texts::new());
-    for row in rows {
-        let range = offsets[*row] as usize..offsets[row + 1] as usize;
-        range.for_each(|at| taken.1.push(values.get(at)));
-        taken.0.push(taken.1.len() as u32);
-    }
-    Column::TextList { offsets: taken.0, values: taken.1 }
-}
-
 #[cfg(test)]
 mod tests {
+    use rectool_base::{Jagged, Texts};
+
     use super::*;
 
     #[test]
@@ -133,7 +94,7 @@ mod tests {
             ),
         ];
         for (column, expected) in cases {
-            assert_eq!(take(&column, &[1, 0, 1]), expected);
+            assert_eq!(column.picked(&[1, 0, 1]), expected);
         }
     }
 }
