@@ -184,6 +184,21 @@ impl View {
         Ok(Self { columns: positions(&schema, split)?, given, chain: Arc::new(chain) })
     }
 
+    /// Of all that scores rows: neither label nor weight is read, and no negatives are added.
+    pub(crate) fn of_scores(ranker: &Ranker, split: &Split) -> Result<Self, ModelError> {
+        if ranker.spec.is_contrastive() {
+            let found = "two towers that learn from the candidates of a batch";
+            return Err(ModelError::option("model", found, "one that scores rows"));
+        }
+        let features = FeatureSpec {
+            label: None,
+            weight: None,
+            negatives: None,
+            ..ranker.spec.features.clone()
+        };
+        Self::new(ranker, &features, split, &[])
+    }
+
     /// The columns to read, by their place in the split.
     pub(crate) fn columns(&self) -> &[usize] {
         &self.columns

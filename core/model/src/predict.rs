@@ -6,7 +6,7 @@ use rectool_comm::{CommExt, agree};
 use rectool_data::Split;
 
 use crate::encode::View;
-use crate::{FeatureSpec, ModelError, Ranker};
+use crate::{ModelError, Ranker};
 
 impl Ranker {
     /// Scores of all rows of `split`, in their order: logits, or whatever the model's loss takes them
@@ -22,18 +22,8 @@ impl Ranker {
         split: &Split,
         loader_threads: usize,
     ) -> Result<Vec<f32>, ModelError> {
-        if self.spec.is_contrastive() {
-            let found = "two towers that learn from the candidates of a batch";
-            return Err(ModelError::option("model", found, "one that scores rows"));
-        }
-        let features = FeatureSpec {
-            label: None,
-            weight: None,
-            negatives: None,
-            ..self.spec.features.clone()
-        };
         let comm = Arc::clone(&self.comm);
-        let view = agree(&*comm, View::new(self, &features, split, &[]))?;
+        let view = agree(&*comm, View::of_scores(self, split))?;
         let mut loader = view.open(self, split, loader_threads)?;
         let mut scores = Vec::with_capacity(usize::try_from(split.rows()).unwrap_or(0));
         loop {

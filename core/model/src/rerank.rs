@@ -8,7 +8,7 @@ use rectool_comm::{CommExt, agree};
 use rectool_data::{Cells, DataError, Split, append_rows};
 
 use crate::encode::View;
-use crate::{FeatureSpec, Interactions, ModelError, Ranker, Recommended, RetrievalTask, Scorer};
+use crate::{Interactions, ModelError, Ranker, Recommended, RetrievalTask, Scorer};
 
 /// Rows that are scored at a time, over all ranks.
 const BATCH_ROWS: usize = 1 << 14;
@@ -78,10 +78,6 @@ impl Ranker {
     /// # Collective
     /// Every rank, with the same job; all get all lists.
     pub fn rerank(&mut self, job: &RerankJob<'_>) -> Result<Reranked, ModelError> {
-        if self.spec.is_contrastive() {
-            let found = "two towers that learn from the candidates of a batch";
-            return Err(ModelError::option("ranker", found, "a model that scores rows"));
-        }
         let comm = Arc::clone(&self.comm);
         let (view, sources, rows) = agree(&*comm, self.sources(job))?;
         let longest = job.lists.iter().map(Vec::len).max().unwrap_or(0).max(1);
@@ -107,13 +103,7 @@ impl Ranker {
 
     /// Which columns there are, where each comes from, and the rows of the task's users.
     fn sources(&self, job: &RerankJob<'_>) -> Result<(View, Vec<Source>, Vec<u64>), ModelError> {
-        let features = FeatureSpec {
-            label: None,
-            weight: None,
-            negatives: None,
-            ..self.spec.features.clone()
-        };
-        let view = View::new(self, &features, job.users, &[])?;
+        let view = View::of_scores(self, job.users)?;
         let schema = job.users.schema();
         let of_item = |name: &str| Ok::<_, ModelError>(Cells::find(schema, name)?.column);
         let mut described = vec![of_item(job.ids.1)?];

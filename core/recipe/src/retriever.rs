@@ -29,38 +29,65 @@ pub(crate) struct Retriever<'a> {
     pub(crate) seen: Vec<Split>,
 }
 
+/// The columns with the ids of users and items.
+fn columns_of(towers: &Ranker) -> [&str; 2] {
+    let spec = towers.spec().retrieval.as_ref().expect("a model with vectors has towers");
+    [&spec.query, &spec.item]
+}
+
 impl Retriever<'_> {
     /// Judges the model, and the simple methods if they are wanted.
     ///
     /// # Collective
     /// Every rank.
     pub(crate) fn judge(&self, ranker: &mut Ranker) -> Result<Retrieved, ModelError> {
-        let request = self.request;
-        let test = &request.test.rows;
-        let (seen, items) = (self.seen.iter().collect::<Vec<_>>(), self.items());
-        let job = RetrievalJob { test, seen: &seen, items: &items, loader_threads: 1 };
-        let retrieval = ranker.retrieval(&job)?;
-        let options = RetrievalOptions { ks: request.ks.clone(), seed: request.seed };
-        let spec = ranker.spec().retrieval.as_ref().expect("a model with vectors has towers");
-        let columns = [spec.query.as_str(), spec.item.as_str()];
+        let retrieval = self.retrieval(ranker)?;
+        self.judge_retrieval(&retrieval, columns_of(ranker))
+    }
+
+    /// Encodes both sides.
+    ///
+    /// # Collective
+    /// Every rank.
+    fn retrieval(&self, towers: &mut Ranker) -> Result<Retrieval, ModelError> {
+        let (test, seen) = (&self.request.test.rows, self.seen.iter().collect::<Vec<_>>());
+        let items = self.items();
+        towers.retrieval(&RetrievalJob { test, seen: &seen, items: &items, loader_threads: 1 })
+    }
+
+    fn options(&self) -> RetrievalOptions {
+        RetrievalOptions { ks: self.request.ks.clone(), seed: self.request.seed }
+    }
+
+    /// Judges what the towers retrieve; `columns` hold the ids of users and items.
+    ///
+    /// # Collective
+    /// Every rank.
+    fn judge_retrieval(
+        &self,
+        retrieval: &Retrieval,
+        columns: [&str; 2],
+    ) -> Result<Retrieved, ModelError> {
+        let (request, options) = (self.request, self.options());
         let cases = self.cases(&retrieval.task, columns)?;
         let (full, sampled) =
             self.figures(&retrieval.task, cases.as_deref(), &retrieval.scorer(), &options)?;
         let mut outcome = RetrievalOutcome {
-            split: test.name().to_owned(),
+            split: request.test.rows.name().to_owned(),
             full,
             sampled,
             baselines: Vec::new(),
         };
         if request.baselines {
+            let seen: Vec<&Split> = self.seen.iter().collect();
             let seen = Interactions::read(&seen, (columns[0], columns[1]), None)?;
-            outcome.baselines = self.baselines(&retrieval, cases.as_deref(), &seen, &options)?;
+            outcome.baselines = self.baselines(retrieval, cases.as_deref(), &seen, &options)?;
         }
         let names = match &request.names {
-            Some(name) => Names::read(&items, columns[1], name)?,
+            Some(name) => Names::read(&self.items(), columns[1], name)?,
             None => Names::default(),
         };
-        let (examples, map) = (examples(&retrieval, &names), map(&retrieval, &names)?);
+        let (examples, map) = (examples(retrieval, &names), map(retrieval, &names)?);
         Ok(Retrieved { outcome, examples, map })
     }
 
@@ -81,25 +108,21 @@ impl Retriever<'_> {
         (towers, ranker): (&mut Ranker, &mut Ranker),
         request: &TwoStageRequest,
     ) -> Result<Retrieved, ModelError> {
-        let alone = self.judge(towers)?;
-        let test = &self.request.test.rows;
-        let (seen, items) = (self.seen.iter().collect::<Vec<_>>(), self.items());
-        let job = RetrievalJob { test, seen: &seen, items: &items, loader_threads: 1 };
-        let retrieval = towers.retrieval(&job)?;
+        let retrieval = self.retrieval(towers)?;
+        let columns = columns_of(towers);
+        let alone = self.judge_retrieval(&retrieval, columns)?;
         let task = &retrieval.task;
         let users: Vec<u32> = (0..task.users().len() as u32).collect();
         let lists = retrieval.scorer().top_k(&users, request.candidates, &task.seen);
-        let spec = towers.spec().retrieval.as_ref().expect("a model with vectors has towers");
         let reranked = ranker.rerank(&RerankJob {
             task,
             lists: &lists,
-            users: test,
-            items: &items,
-            ids: (&spec.query, &spec.item),
+            users: &self.request.test.rows,
+            items: &self.items(),
+            ids: (columns[0], columns[1]),
             item_columns: &request.item_columns,
         })?;
-        let options = RetrievalOptions { ks: self.request.ks.clone(), seed: self.request.seed };
-        let full = evaluate_retrieval(self.comm, task, &reranked, &options)?;
+        let full = evaluate_retrieval(self.comm, task, &reranked, &self.options())?;
         let Retrieved { outcome, examples, map } = alone;
         let towers = BaselineOutcome {
             name: "towers alone".to_owned(),
