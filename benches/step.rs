@@ -135,6 +135,7 @@ fn model(flags: &Flags, cardinalities: &[u64]) -> ModelSpec {
         embedding_optimizer,
         dense_optimizer,
         loss: LossSpec::Bce,
+        heads: Vec::new(),
         retrieval: None,
         seed: flags.number("--seed", 1),
     }

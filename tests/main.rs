@@ -12,6 +12,7 @@ mod ckpt;
 mod cli;
 mod data;
 mod failures;
+mod heads;
 mod index;
 mod index_kill;
 mod kill;

@@ -109,6 +109,19 @@ pub enum Prediction {
     LogRate,
     /// A score that only ranks.
     Score,
+    /// The logarithm, up to what is the same for all, of the chance of each of so many classes: a row
+    /// has a logit for each.
+    Classes(usize),
+}
+
+impl Prediction {
+    /// Logits of a row.
+    pub fn logits(self) -> usize {
+        match self {
+            Self::Classes(classes) => classes,
+            Self::Logit | Self::Value | Self::LogRate | Self::Score => 1,
+        }
+    }
 }
 
 /// The labels that a loss takes.
@@ -120,6 +133,8 @@ pub enum Labels {
     NonNegative,
     /// Any finite number.
     Any,
+    /// A whole number from 0 and below this one.
+    Class(usize),
 }
 
 /// What a loss asks of training.
@@ -138,7 +153,7 @@ pub struct LossDemands {
 pub struct LossInput<'a> {
     /// Where the batch stands.
     pub place: BatchPlace,
-    /// \[B\].
+    /// \[B\], or [B, C] where they are of C classes.
     pub logits: &'a [f32],
     /// \[B\].
     pub labels: &'a [f32],
@@ -156,10 +171,10 @@ pub trait Loss: Send + Sync {
     /// What it asks of training.
     fn demands(&self) -> &LossDemands;
 
-    /// For each row writes the loss, and the derivative of the sum of all losses by the row's logit.
+    /// For each row writes the loss, and the derivative of the sum of all losses by the row's logits.
     /// Both are multiplied by the row's weight.
     ///
-    /// Shapes: both \[B\].
+    /// Shapes: \[B\], and that of the logits.
     ///
     /// # Errors
     /// If a plugin fails.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rectool_base::{Loss, PluginCall, PluginSource, Schema};
 use rectool_data::{Cells, ChainOp, DataError, FeatureChain};
 
-use crate::{ModelError, ModelSpec};
+use crate::{LossSpec, ModelError, ModelSpec};
 
 /// The parts of a model that depend on the columns and the plugins alone.
 #[derive(Clone)]
@@ -14,8 +14,8 @@ pub struct BoundSpec {
     pub schema: Schema,
     /// What is done to them, and to the columns that come with negatives.
     pub chain: Arc<FeatureChain>,
-    /// The loss.
-    pub loss: Arc<dyn Loss>,
+    /// The loss of each head, or the only one.
+    pub losses: Vec<Arc<dyn Loss>>,
 }
 
 impl ModelSpec {
@@ -44,11 +44,12 @@ impl ModelSpec {
             Ok::<_, DataError>(chain)
         };
         // Which columns the loss wants is known only once it has seen all that there could be.
-        let loss = match self.loss.plugin() {
-            None => self.loss.build(schema, plugins)?,
-            Some(_) => self.loss.build(chain_on(schema)?.schema(), plugins)?,
+        let build = |loss: &LossSpec| match loss.plugin() {
+            None => Ok::<_, ModelError>(loss.build(schema, plugins)?),
+            Some(_) => Ok(loss.build(chain_on(schema)?.schema(), plugins)?),
         };
-        let mut besides = loss.demands().columns.clone();
+        let losses = self.losses().into_iter().map(build).collect::<Result<Vec<_>, _>>()?;
+        let mut besides = self.of_learning(&losses);
         for name in self.retrieval.iter().flat_map(|spec| [&spec.query, &spec.item]) {
             // Which rows are of one query or item is asked even where neither is embedded.
             let column = Cells::find(schema, name)?.column;
@@ -56,7 +57,14 @@ impl ModelSpec {
         }
         let schema = self.features.select(schema, &besides)?;
         let chain = Arc::new(chain_on(&schema)?);
-        Ok(BoundSpec { schema, chain, loss })
+        Ok(BoundSpec { schema, chain, losses })
+    }
+
+    /// The columns that are read for what is learned, besides the label of the features: those that
+    /// the losses want, and the labels of the heads.
+    pub fn of_learning(&self, losses: &[Arc<dyn Loss>]) -> Vec<String> {
+        let wanted = losses.iter().flat_map(|loss| &loss.demands().columns);
+        wanted.chain(self.heads.iter().map(|head| &head.label)).cloned().collect()
     }
 
     /// The plugins that are part of the model, by what they are: each once.

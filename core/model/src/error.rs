@@ -94,6 +94,28 @@ pub enum ModelError {
         /// The model's kind.
         model: &'static str,
     },
+    /// A head that no model can have.
+    #[error("head `{head}`: `{option}` is {found}, expected {expected}")]
+    Head {
+        /// Its label.
+        head: String,
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        found: String,
+        /// What is allowed.
+        expected: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// Heads or classes of a model of one output.
+    #[error("a `{model}` learns one label with one output, expected neither heads nor classes")]
+    Outputs {
+        /// The model's kind.
+        model: &'static str,
+        /// The kinds that may have several outputs.
+        known: String,
+    },
     /// The loss left the numbers.
     #[error("step {step}: the loss is {loss}")]
     Diverged {
@@ -251,7 +273,10 @@ impl ModelError {
 impl Hint for ModelError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Value { hint, .. } | Self::Device { hint, .. } => Some((*hint).to_owned()),
+            Self::Value { hint, .. } | Self::Device { hint, .. } | Self::Head { hint, .. } => {
+                Some((*hint).to_owned())
+            }
+            Self::Outputs { known, .. } => Some(format!("{known} may have several outputs")),
             Self::WeightCount { .. } => Some(
                 "both lists must be of one length in every row; a step that cuts one of them, such \
                  as `truncate`, must cut the other too"

@@ -1,15 +1,15 @@
 //! From the columns of a batch to what a model and its loss compute with.
 
-use rectool_base::{Batch, Column, ColumnKind, Jagged, Labels, LossDemands, Schema};
+use rectool_base::{Batch, Column, ColumnKind, Jagged, Labels, Schema};
 use rectool_embedding::Ids;
 
+use crate::heads::{Learned, Missing};
 use crate::{FeatureSpec, IdFeatureSpec, ModelError};
 
 /// Where labels, weights, dense values, ids and the loss's own columns stand among a batch's columns. Built once per model.
 #[derive(Clone, Debug)]
 pub(crate) struct InputPlan {
-    label: Option<usize>,
-    labels: Labels,
+    labels: Vec<LabelColumn>,
     weight: Option<usize>,
     of_loss: Vec<usize>,
     /// What is known of negatives' probabilities.
@@ -18,6 +18,15 @@ pub(crate) struct InputPlan {
     ids: Vec<IdColumn>,
     /// Dense values per row, N.
     pub(crate) dense_width: usize,
+}
+
+/// A label's column, what it may hold, and what messages call it.
+#[derive(Clone, Debug)]
+struct LabelColumn {
+    column: usize,
+    labels: Labels,
+    missing: Missing,
+    words: String,
 }
 
 #[derive(Clone, Debug)]
@@ -44,10 +53,10 @@ struct WeightColumn {
 }
 
 impl InputPlan {
-    /// Checks features and loss against the schema that leaves the feature chain.
+    /// Checks features, and what is learned, against the schema that leaves the feature chain.
     pub(crate) fn new(
         spec: &FeatureSpec,
-        demands: &LossDemands,
+        learned: &[Learned],
         schema: &Schema,
     ) -> Result<Self, ModelError> {
         let plain = |what: &str, name: &String| {
@@ -57,11 +66,21 @@ impl InputPlan {
                 kind => Err(mistyped(what, name, kind, "f32, one per row")),
             }
         };
-        let label = spec.label.as_ref().map(|name| plain("label", name)).transpose()?;
+        let labels = learned.iter().filter_map(|learned| Some((learned, learned.label.as_ref()?)));
+        let labels = labels.map(|(learned, name)| {
+            let words = match learned.missing {
+                Missing::Refused => "the label".to_owned(),
+                Missing::LeftOut => format!("the label `{name}`"),
+            };
+            let (labels, missing) = (learned.demands.labels, learned.missing);
+            Ok(LabelColumn { column: plain("label", name)?, labels, missing, words })
+        });
+        let labels = labels.collect::<Result<_, ModelError>>()?;
         let weight = spec.weight.as_ref().map(|name| plain("weight", name)).transpose()?;
         let log_q = spec.negatives.as_ref().and_then(|negatives| negatives.log_q.as_ref());
         let log_q = log_q.map(|name| plain("log_q", name)).transpose()?;
-        let of_loss = demands.columns.iter().map(|name| schema.position(name));
+        let of_loss = learned.iter().flat_map(|learned| &learned.demands.columns);
+        let of_loss = of_loss.map(|name| schema.position(name));
         let of_loss = of_loss.collect::<Result<_, _>>()?;
         let mut dense = Vec::new();
         for name in &spec.dense {
@@ -93,8 +112,7 @@ impl InputPlan {
         });
         let ids = ids.collect::<Result<_, _>>()?;
         let dense_width = dense.iter().map(|column: &DenseColumn| column.width).sum();
-        let labels = demands.labels;
-        Ok(Self { label, labels, weight, of_loss, log_q, dense, ids, dense_width })
+        Ok(Self { labels, weight, of_loss, log_q, dense, ids, dense_width })
     }
 
     /// The width of each dense column.
@@ -102,33 +120,21 @@ impl InputPlan {
         self.dense.iter().map(|column| column.width).collect()
     }
 
-    /// Fails if a label is not one that the loss takes, or a weight is not a number from 0.
+    /// Fails if a label is not one that its loss takes, or a weight is not a number from 0.
     pub(crate) fn check_labels(&self, batch: &Batch) -> Result<(), ModelError> {
         let refuse = |row: usize, what: &str, found, expected, hint| {
             let (epoch, step, row) = (batch.epoch, batch.step, batch.row_first + row);
             let what = what.to_owned();
             Err(ModelError::Value { epoch, step, row, what, found, expected, hint })
         };
-        let labels = self.label_values(batch);
-        let (wrong, expected, hint) = match self.labels {
-            Labels::Binary => (
-                labels.iter().position(|&label| label != 0.0 && label != 1.0),
-                "0 or 1",
-                "the loss takes labels 0 and 1; map them when importing, or use another loss",
-            ),
-            Labels::NonNegative => (
-                labels.iter().position(|&label| !label.is_finite() || label < 0.0),
-                "a number, 0 or more",
-                "the loss takes labels of 0 or more; map them when importing, or use another loss",
-            ),
-            Labels::Any => (
-                labels.iter().position(|&label| !label.is_finite()),
-                "a finite number",
-                "leave rows without a label out when importing",
-            ),
-        };
-        if let Some(row) = wrong {
-            return refuse(row, "the label", labels[row], expected, hint);
+        for label in &self.labels {
+            let values = floats(batch, label.column);
+            let lacking = |value: f32| label.missing == Missing::LeftOut && value.is_nan();
+            let wrong = values.iter().position(|value| !label.takes(*value) && !lacking(*value));
+            if let Some(row) = wrong {
+                let (expected, hint) = label.advice();
+                return refuse(row, &label.words, values[row], expected, hint);
+            }
         }
         let weights = self.weight_values(batch);
         match weights.iter().position(|&weight| !weight.is_finite() || weight < 0.0) {
@@ -143,9 +149,14 @@ impl InputPlan {
         }
     }
 
-    /// The labels \[B\], or nothing where rows have none.
+    /// The labels \[B\] of the only loss, or of the first head, or nothing where rows have none.
     pub(crate) fn label_values<'a>(&self, batch: &'a Batch) -> &'a [f32] {
-        self.label.map_or(&[], |at| floats(batch, at))
+        self.labels.first().map_or(&[], |label| floats(batch, label.column))
+    }
+
+    /// The labels \[B\] of a head: NaN in rows that have none.
+    pub(crate) fn head_values<'a>(&self, batch: &'a Batch, head: usize) -> &'a [f32] {
+        floats(batch, self.labels[head].column)
     }
 
     /// Logarithms of the probabilities of what a sampler drew \[B\], or nothing.
@@ -208,6 +219,39 @@ impl InputPlan {
             _ => unreachable!("the plan was checked against the schema of this batch"),
         };
         self.ids.iter().map(feature).collect()
+    }
+}
+
+impl LabelColumn {
+    /// Whether the loss takes `label`.
+    fn takes(&self, label: f32) -> bool {
+        match self.labels {
+            Labels::Binary => label == 0.0 || label == 1.0,
+            Labels::NonNegative => label.is_finite() && label >= 0.0,
+            Labels::Any => label.is_finite(),
+            Labels::Class(classes) => {
+                (0.0..classes as f32).contains(&label) && label.fract() == 0.0
+            }
+        }
+    }
+
+    /// What is expected of labels, and what to do about others.
+    fn advice(&self) -> (&'static str, &'static str) {
+        match self.labels {
+            Labels::Binary => (
+                "0 or 1",
+                "the loss takes labels 0 and 1; map them when importing, or use another loss",
+            ),
+            Labels::NonNegative => (
+                "a number, 0 or more",
+                "the loss takes labels of 0 or more; map them when importing, or use another loss",
+            ),
+            Labels::Any => ("a finite number", "leave rows without a label out when importing"),
+            Labels::Class(_) => (
+                "the number of a class, from 0 and below `classes`",
+                "count classes from 0 when importing, such as stars less 1, or give more `classes`",
+            ),
+        }
     }
 }
 

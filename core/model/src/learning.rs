@@ -1,18 +1,39 @@
 //! What a model learns from a batch, or is judged by: losses, and the gradient of its outputs.
 
-use rectool_base::{Batch, Column, ColumnKind, LossDemands, Prediction};
+use std::sync::Arc;
+
+use rectool_base::{Batch, Column, ColumnKind, Labels, Loss, LossInput, Prediction};
 use rectool_comm::{Comm, agree};
 use rectool_data::{Cells, FeatureChain};
 
 use crate::contrast::{Contrast, Pairs};
+use crate::heads::{Learned, outputs_of};
 use crate::input::InputPlan;
+use crate::joint::Joint;
 use crate::loss::{Objective, Weighting};
-use crate::{ModelError, ModelSpec, RetrievalSpec, Running};
+use crate::{ModelError, ModelSpec, Outputs, RetrievalSpec, Running};
 
 /// The objective of a model's training.
 pub(crate) struct Learning {
-    objective: Objective,
+    aim: Aim,
+    learned: Vec<Learned>,
     towers: Option<Towers>,
+}
+
+/// What outputs are judged by.
+enum Aim {
+    /// One label; of towers it may be unused.
+    One(Objective),
+    Heads(Joint),
+}
+
+/// Losses since the last report, on this rank.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    /// Of all rows; with heads only their number.
+    pub(crate) all: Running,
+    /// Of each head, if the model has heads.
+    pub(crate) heads: Vec<Running>,
 }
 
 /// A batch that went through the model.
@@ -40,9 +61,16 @@ impl Learning {
     /// Of `spec` on rows that leave `chain`.
     pub(crate) fn new(
         spec: &ModelSpec,
-        objective: Objective,
+        losses: Vec<Arc<dyn Loss>>,
         chain: &FeatureChain,
     ) -> Result<Self, ModelError> {
+        let mut learned = spec.learned(&losses);
+        if spec.is_contrastive() {
+            // A label only says which rows are queries.
+            for learned in &mut learned {
+                learned.demands.labels = Labels::Any;
+            }
+        }
         let towers = spec.retrieval.as_ref().map(|retrieval| {
             let group = spec.features.negatives.as_ref().map_or(1, |spec| 1 + spec.per_row);
             let item = ids_behind(chain, &retrieval.item, "candidate.id")?;
@@ -56,19 +84,38 @@ impl Learning {
                 gradients: Vec::new(),
             })
         });
-        Ok(Self { objective, towers: towers.transpose()? })
+        let aim = if spec.heads.is_empty() {
+            let only = losses.into_iter().next().expect("a model without heads has one loss");
+            Aim::One(Objective::new(only, spec.loss.plugin().is_some()))
+        } else {
+            Aim::Heads(Joint::new(&spec.heads, losses, outputs_of(&learned)))
+        };
+        Ok(Self { aim, learned, towers: towers.transpose()? })
     }
 
-    /// What the loss takes.
-    pub(crate) fn demands(&self) -> &LossDemands {
-        self.objective.demands()
+    /// The labels, and what the losses take.
+    pub(crate) fn learned(&self) -> &[Learned] {
+        &self.learned
     }
 
-    /// What a score stands for.
+    /// What a score stands for; with heads those of the first one.
     pub(crate) fn prediction(&self) -> Prediction {
         match &self.towers {
             Some(towers) if towers.spec.objective.is_contrastive() => Prediction::Score,
-            _ => self.demands().prediction,
+            _ => self.learned[0].demands.prediction,
+        }
+    }
+
+    /// Which of the scores of a row stand for what.
+    pub(crate) fn outputs(&self) -> Vec<Outputs> {
+        outputs_of(&self.learned)
+    }
+
+    /// The heads, if the model has any.
+    pub(crate) fn joint(&self) -> Option<&Joint> {
+        match &self.aim {
+            Aim::One(_) => None,
+            Aim::Heads(joint) => Some(joint),
         }
     }
 
@@ -85,10 +132,10 @@ impl Learning {
 
     /// Whether a row's loss is a plugin's.
     pub(crate) fn is_plugin(&self) -> bool {
-        self.objective.is_plugin
+        matches!(&self.aim, Aim::One(objective) if objective.is_plugin)
     }
 
-    /// Computes losses and gradients of a batch, and takes the losses into `running`.
+    /// Computes losses and gradients of a batch, and takes the losses into `tally`.
     ///
     /// # Collective
     /// Every rank.
@@ -96,32 +143,35 @@ impl Learning {
         &mut self,
         comm: &dyn Comm,
         outcome: Outcome<'_>,
-        running: &mut Running,
+        tally: &mut Tally,
     ) -> Result<(), ModelError> {
         let Outcome { input, batch, outputs } = outcome;
         if let Some(towers) = &mut self.towers {
             if towers.spec.objective.is_contrastive() {
                 towers.contrast(comm, outcome, true)?;
-                running.add_losses(&towers.contrast.losses);
+                tally.all.add_losses(&towers.contrast.losses);
                 return Ok(());
             }
             towers.score(outputs, batch.rows);
         }
+        let objective = match &mut self.aim {
+            Aim::One(objective) => objective,
+            Aim::Heads(joint) => return joint.learn(comm, outcome, tally),
+        };
         let logits = self.towers.as_ref().map_or(outputs, |towers| &towers.scores);
-        let done = self.objective.evaluate(input, batch, logits, Weighting::Column);
-        let done = done.map_err(ModelError::from);
+        let done = objective.of_batch(input, batch, logits, Weighting::Column);
         // A plugin may fail on this rank alone, and the others must not wait in the all-reduce.
-        if self.objective.is_plugin { agree(comm, done) } else { done }?;
-        match self.objective.demands().prediction {
+        if objective.is_plugin { agree(comm, done) } else { done }?;
+        match objective.demands().prediction {
             Prediction::Logit => {
-                running.add(&self.objective.losses, logits, input.label_values(batch));
+                tally.all.add(&objective.losses, logits, input.label_values(batch));
             }
-            _ => running.add_losses(&self.objective.losses),
+            _ => tally.all.add_losses(&objective.losses),
         }
         let scale = 1.0 / batch.rows_global as f32;
-        self.objective.gradients.iter_mut().for_each(|gradient| *gradient *= scale);
+        objective.gradients.iter_mut().for_each(|gradient| *gradient *= scale);
         if let Some(towers) = &mut self.towers {
-            towers.spread(&self.objective.gradients, outputs);
+            towers.spread(&objective.gradients, outputs);
         }
         Ok(())
     }
@@ -132,12 +182,15 @@ impl Learning {
         match &self.towers {
             Some(towers) if towers.spec.objective.is_contrastive() => &towers.contrast.gradients,
             Some(towers) => &towers.gradients,
-            None => &self.objective.gradients,
+            None => match &self.aim {
+                Aim::One(objective) => &objective.gradients,
+                Aim::Heads(joint) => &joint.gradients,
+            },
         }
     }
 
-    /// The scores \[B\] of rows whose outputs [B, O] are given; `None` if the model does not score rows
-    /// by themselves.
+    /// The scores of rows whose outputs [B, O] are given: of towers \[B\], else these outputs; `None` if
+    /// the model does not score rows by themselves.
     pub(crate) fn scores<'a>(&'a mut self, outputs: &'a [f32], rows: usize) -> Option<&'a [f32]> {
         match &mut self.towers {
             None => Some(outputs),
@@ -161,18 +214,38 @@ impl Learning {
     ) -> Result<&[f32], ModelError> {
         let Outcome { input, batch, outputs } = outcome;
         let contrastive = self.contrast().is_some();
-        let logits = match &mut self.towers {
-            Some(towers) if contrastive => {
-                towers.contrast(comm, outcome, false)?;
-                &[]
+        match (&mut self.towers, &mut self.aim) {
+            (Some(towers), _) if contrastive => towers.contrast(comm, outcome, false)?,
+            (towers, Aim::One(objective)) => {
+                let logits = towers.as_ref().map_or(outputs, |towers| &towers.scores);
+                objective.of_batch(input, batch, logits, Weighting::Even)?;
             }
-            Some(towers) => towers.scores.as_slice(),
-            None => outputs,
-        };
-        if !contrastive {
-            self.objective.evaluate(input, batch, logits, Weighting::Even)?;
+            (_, Aim::Heads(_)) => unreachable!("no head has a plugin's loss"),
         }
-        Ok(self.contrast().map_or(&self.objective.losses, |contrast| &contrast.losses))
+        Ok(match (self.contrast(), &self.aim) {
+            (Some(contrast), _) => &contrast.losses,
+            (None, Aim::One(objective)) => &objective.losses,
+            (None, Aim::Heads(_)) => &[],
+        })
+    }
+}
+
+impl Objective {
+    /// Evaluates all rows of a batch.
+    fn of_batch(
+        &mut self,
+        input: &InputPlan,
+        batch: &Batch,
+        logits: &[f32],
+        weighting: Weighting,
+    ) -> Result<(), ModelError> {
+        let columns = input.loss_columns(batch);
+        let weights = match weighting {
+            Weighting::Column => input.weight_values(batch),
+            Weighting::Even => &[],
+        };
+        let (place, labels) = (batch.place(), input.label_values(batch));
+        Ok(self.evaluate(LossInput { place, logits, labels, weights, columns: &columns })?)
     }
 }
 

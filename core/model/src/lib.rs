@@ -11,7 +11,9 @@ mod contrast;
 mod device;
 mod encode;
 mod error;
+mod heads;
 mod input;
+mod joint;
 mod judge;
 mod kernel;
 mod learning;
@@ -48,16 +50,19 @@ pub use contrast::{RetrievalObjective, RetrievalSpec};
 pub use device::{Compute, DeviceChoice, libtorch_folder, libtorch_version, set_threads};
 pub use encode::{Side, Vectors};
 pub use error::ModelError;
+pub use heads::{HeadSpec, Outputs};
 pub use judge::{Retrieval, RetrievalJob};
 pub use kernel::{
     DotInteraction, DropoutKey, DropoutRate, FirstVector, MachineLimits, Place, RowWork, SelfDots,
     dropout,
 };
-pub use loss::{Bce, LossSpec, Mse, sigmoid};
-pub use metric::{CalibrationBin, Evaluation, Evaluator, MetricError, Running, metric_names};
+pub use loss::{Bce, LossSpec, Mse, Softmax, sigmoid, softmax};
+pub use metric::{
+    CalibrationBin, Evaluation, Evaluator, HeadEvaluation, MetricError, Running, metric_names,
+};
 pub use negatives::NegativeSpec;
 pub use network::{DenseOutline, dense_outline, dlrm_widths};
-pub use observer::{EvaluationReport, Observer, PhaseTimes, Quiet, StepReport};
+pub use observer::{EvaluationReport, HeadLoss, Observer, PhaseTimes, Quiet, StepReport};
 pub use optim::{
     DenseOptimizer, DenseOptimizerOptions, ParameterError, StateError, clip_by_global_norm,
     norm_squared,

@@ -73,6 +73,15 @@ impl PhaseTimes {
     }
 }
 
+/// The loss of one head since the last report, over all ranks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeadLoss {
+    /// Its label.
+    pub label: String,
+    /// Mean over the rows with this label, before the head's weight; `None` without such rows.
+    pub loss: Option<f64>,
+}
+
 /// The training steps since the last report, over all ranks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
@@ -84,8 +93,11 @@ pub struct StepReport {
     pub epoch: u64,
     /// Samples trained on since training began.
     pub samples: u64,
-    /// Mean loss per sample, weights counted.
+    /// Mean loss per sample, weights counted; with heads the sum of theirs, times their weights.
     pub loss: f64,
+    /// The losses of the heads, if the model has any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadLoss>,
     /// Mean prediction over click rate, `None` without clicks, or where logits are not log-odds.
     pub calibration: Option<f64>,
     /// Learning-rate multiplier of the last step.

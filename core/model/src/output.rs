@@ -65,7 +65,10 @@ pub fn check_output(path: &Path) -> Result<(), ModelError> {
 ///
 /// # Errors
 /// As [`check_output`], or if the disk is full; nothing of the name `path` is then left behind.
-pub fn write_columns(path: &Path, columns: Vec<(&str, OutputColumn)>) -> Result<(), ModelError> {
+pub fn write_columns(
+    path: &Path,
+    columns: Vec<(impl Into<String>, OutputColumn)>,
+) -> Result<(), ModelError> {
     check_output(path)?;
     let batch = record_batch(columns).map_err(|error| failed(path, error))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -80,7 +83,9 @@ pub fn write_columns(path: &Path, columns: Vec<(&str, OutputColumn)>) -> Result<
     })
 }
 
-fn record_batch(columns: Vec<(&str, OutputColumn)>) -> Result<RecordBatch, ArrowError> {
+fn record_batch(
+    columns: Vec<(impl Into<String>, OutputColumn)>,
+) -> Result<RecordBatch, ArrowError> {
     let (mut fields, mut arrays) = (Vec::new(), Vec::new());
     for (name, column) in columns {
         let array = column.array()?;

@@ -10,7 +10,8 @@ use crate::{ModelError, Ranker};
 
 impl Ranker {
     /// Scores of all rows of `split`, in their order: logits, or whatever the model's loss takes them
-    /// for. Neither label nor weight is read, and no negatives are added.
+    /// for; of each row those that [`Ranker::scored`] lists. Neither label nor weight is read, and no
+    /// negatives are added.
     ///
     /// # Errors
     /// If the model does not score rows by themselves, or rows cannot be read.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rectool_base::{Batch, Labels, PluginSource, Prediction, Schema};
+use rectool_base::{Batch, PluginSource, Prediction, Schema};
 use rectool_comm::{Clocked, Comm, Reduce, Values, agree};
 use rectool_data::{DataError, FeatureChain, Split};
 use rectool_embedding::{
@@ -15,13 +15,12 @@ use crate::checkpoint::Saved;
 use crate::input::InputPlan;
 use crate::kernel::RowWork;
 use crate::learning::{Learning, Outcome};
-use crate::loss::Objective;
 use crate::negatives::Items;
 use crate::network::{Network, Pass, Shape};
 use crate::optim::{clip_by_global_norm, norm_squared};
 use crate::parameters::{Declaration, Parameters};
 use crate::train::Window;
-use crate::{BoundSpec, Compute, DenseOptimizer, ModelError, ModelSpec, PhaseTimes};
+use crate::{BoundSpec, Compute, DenseOptimizer, ModelError, ModelSpec, Outputs, PhaseTimes};
 
 /// A model that scores rows, with everything needed to train it.
 ///
@@ -131,15 +130,9 @@ impl Ranker {
     ) -> Result<Self, ModelError> {
         spec.check()?;
         let Environment { comm, compute, plugins } = environment;
-        let BoundSpec { schema, chain, loss } = spec.bind(schema, &*plugins)?;
-        let objective = Objective::new(loss, spec.loss.plugin().is_some());
-        let learning = Learning::new(&spec, objective, &chain)?;
-        let mut demands = learning.demands().clone();
-        if spec.is_contrastive() {
-            // A label only says which rows are queries.
-            demands.labels = Labels::Any;
-        }
-        let input = InputPlan::new(&spec.features, &demands, chain.schema())?;
+        let BoundSpec { schema, chain, losses } = spec.bind(schema, &*plugins)?;
+        let learning = Learning::new(&spec, losses, &chain)?;
+        let input = InputPlan::new(&spec.features, learning.learned(), chain.schema())?;
         let input = Arc::new(input);
         let (tables, features) = spec.tables();
         let clocked = Arc::new(Clocked::new(Arc::clone(&comm)));
@@ -195,7 +188,7 @@ impl Ranker {
         Ok(self.tables.row_counts()?)
     }
 
-    /// Outputs O of a row: 1 for a logit, 2 E for the vectors of two towers.
+    /// Outputs O of a row: 1 for a logit, those of all heads, 2 E for the vectors of two towers.
     pub fn outputs(&self) -> usize {
         self.network.width()
     }
@@ -232,7 +225,12 @@ impl Ranker {
         Ok(())
     }
 
-    /// What its logits stand for.
+    /// Which of the scores of a row, as [`Ranker::predict`] gives them, stand for what.
+    pub fn scored(&self) -> Vec<Outputs> {
+        self.learning.outputs()
+    }
+
+    /// What its logits stand for; with heads those of the first one.
     pub fn prediction(&self) -> Prediction {
         self.learning.prediction()
     }
@@ -339,7 +337,7 @@ impl Ranker {
 
         let started = Instant::now();
         let outcome = Outcome { input: &self.input, batch, outputs };
-        self.learning.learn(&*self.comm, outcome, &mut window.running)?;
+        self.learning.learn(&*self.comm, outcome, &mut window.tally)?;
         phases.loss_ms += milliseconds(started);
 
         let started = Instant::now();

@@ -104,6 +104,11 @@ impl Ranker {
     /// Which columns there are, where each comes from, and the rows of the task's users.
     fn sources(&self, job: &RerankJob<'_>) -> Result<(View, Vec<Source>, Vec<u64>), ModelError> {
         let view = View::of_scores(self, job.users)?;
+        let scores = self.learning.outputs().last().map_or(0, |last| last.columns.end);
+        if scores != 1 {
+            let found = format!("one with {scores} scores for a row");
+            return Err(ModelError::option("ranker", found, "one with a single score to order by"));
+        }
         let schema = job.users.schema();
         let of_item = |name: &str| Ok::<_, ModelError>(Cells::find(schema, name)?.column);
         let mut described = vec![of_item(job.ids.1)?];

@@ -41,8 +41,8 @@ pub fn sample_tables(
     plugins: &dyn PluginSource,
 ) -> Result<Vec<TableSample>, ModelError> {
     let features = &spec.features;
-    let BoundSpec { schema, chain, loss } = spec.bind(split.schema(), plugins)?;
-    let input = InputPlan::new(features, loss.demands(), chain.schema())?;
+    let BoundSpec { schema, chain, losses } = spec.bind(split.schema(), plugins)?;
+    let input = InputPlan::new(features, &spec.learned(&losses), chain.schema())?;
     let items = features.negatives.as_ref().map(|negatives| {
         let items = Items::of(negatives, split, plugins)?;
         Ok::<_, ModelError>(items.negatives(negatives, features.label.as_deref()))

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::check_widths;
 use crate::{
-    Architecture, DenseOptimizerOptions, LossSpec, ModelError, NegativeSpec, RetrievalSpec,
-    Schedule,
+    Architecture, DenseOptimizerOptions, HeadSpec, LossSpec, ModelError, NegativeSpec,
+    RetrievalSpec, Schedule,
 };
 
 /// Which columns enter the model, and as what.
@@ -20,7 +20,8 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub struct FeatureSpec {
     /// Column with the label, one float per row; which values it may hold is the loss's to say. Only
-    /// towers that learn from the candidates of a batch do without.
+    /// models with heads, which name their own, and towers that learn from the candidates of a batch do
+    /// without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Column with the weight of each row in the loss: one float per row, 0 or more. It scales loss
@@ -138,7 +139,7 @@ pub struct ModelSpec {
     /// Hidden widths of a DLRM's bottom MLP; its last layer, of width D, is added. Unused without
     /// dense features, and by other kinds.
     pub bottom_mlp: Vec<usize>,
-    /// Hidden widths of the top MLP, or of the only one; its last layer, of width 1, is added. Unused
+    /// Hidden widths of the top MLP, or of the only one; its last layer, of width O, is added. Unused
     /// by towers, which have their own.
     pub top_mlp: Vec<usize>,
     /// What the top MLP of a DLRM reads.
@@ -155,6 +156,9 @@ pub struct ModelSpec {
     /// What training makes small, row by row.
     #[serde(default, skip_serializing_if = "LossSpec::is_bce")]
     pub loss: LossSpec,
+    /// What is learned instead of the one label, if it is several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadSpec>,
     /// How two towers learn; only they have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retrieval: Option<RetrievalSpec>,
@@ -163,11 +167,14 @@ pub struct ModelSpec {
 }
 
 /// When training stops before its last epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStop {
     /// The metric watched.
     pub metric: StopMetric,
+    /// The label of the head whose metric it is, in a model with heads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
     /// Evaluations in a row without a new best after which training stops.
     pub patience: u32,
 }
@@ -180,6 +187,8 @@ pub enum StopMetric {
     Auc,
     /// Log loss, lower is better.
     Logloss,
+    /// Share of rows whose class is the one predicted, higher is better.
+    Accuracy,
     /// Mean of the model's own loss, lower is better; only where it is a plugin's.
     Loss,
     /// Root of the mean squared error, lower is better.
@@ -337,6 +346,7 @@ impl ModelSpec {
         }
         self.tables().0.iter().try_for_each(TableOptions::check)?;
         self.architecture.check(self)?;
+        self.check_heads()?;
         self.check_learning()
     }
 
@@ -358,7 +368,7 @@ impl ModelSpec {
             }
             (retrieval, _) => retrieval.as_ref().map_or(Ok(()), RetrievalSpec::check)?,
         }
-        if self.features.label.is_none() && !self.is_contrastive() {
+        if self.features.label.is_none() && self.heads.is_empty() && !self.is_contrastive() {
             return Err(ModelError::option(
                 "label",
                 "absent",

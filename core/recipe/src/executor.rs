@@ -1,15 +1,15 @@
 //! What happens when a script says `train`, `evaluate`, `index` or `search`: it is done, or only planned.
 
 use crate::call::Call;
-use crate::dataset::Split;
 use crate::error::RecipeError;
+use crate::evaluation::EvaluationRequest;
 use crate::index::{BuiltByScript, IndexJob, SearchJob, Searched};
 use crate::job::TrainJob;
 use crate::network::Model;
 use crate::retrieval::{RetrievalRequest, TwoStageRequest};
 
 /// Names and values of the metrics of one evaluation, in the order of showing them.
-pub(crate) type Metrics = Vec<(&'static str, f64)>;
+pub(crate) type Metrics = Vec<(String, f64)>;
 
 /// The two modes of a recipe, run and check, differ only here.
 ///
@@ -29,7 +29,7 @@ pub(crate) trait Executor: Send {
         &mut self,
         call: &Call,
         model: &Model,
-        split: &Split,
+        request: &EvaluationRequest,
     ) -> Result<Metrics, RecipeError>;
 
     /// Judges what `model` retrieves; names and values.

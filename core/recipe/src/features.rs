@@ -190,7 +190,7 @@ impl FeatureSet {
 
     /// Fails if `model` wants a label and there is none.
     pub(crate) fn check_label(&self, model: &ModelSpec) -> Result<(), RecipeError> {
-        if self.spec.label.is_some() || model.is_contrastive() {
+        if self.spec.label.is_some() || !model.heads.is_empty() || model.is_contrastive() {
             return Ok(());
         }
         let path = self.dataset.0.path().display();
@@ -198,7 +198,8 @@ impl FeatureSet {
             "features needs the option 'label', the column to learn, as {path} has none called \
              '{LABEL_COLUMN}'"
         );
-        let hint = "only towers with the objective \"softmax\", \"bpr\" or \"ccl\" do without";
+        let hint = "only models with heads, and towers with the objective \"softmax\", \"bpr\" or \
+                    \"ccl\", do without";
         Err(RecipeError::script(self.call.place.clone(), message, Some(hint.to_owned())))
     }
 
@@ -352,7 +353,7 @@ fn is_float(kind: ColumnKind) -> bool {
 }
 
 /// Checks that a column of one float per row is called `name`.
-fn check_single(
+pub(crate) fn check_single(
     options: &Options<'_>,
     chained: &Chained,
     (key, name): (&str, &str),

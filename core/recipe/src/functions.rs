@@ -10,6 +10,7 @@ use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, Map, NativeCa
 use crate::call::{Call, raise};
 use crate::dataset::{Dataset, Split};
 use crate::error::RecipeError;
+use crate::evaluation::EvaluationRequest;
 use crate::executor::{Metrics, TrainResult};
 use crate::features::Features;
 use crate::job::TrainJob;
@@ -60,7 +61,7 @@ pub(crate) const SIGNATURES: &[(&str, &str)] = &[
          candidate: #{id: \"item\", ids: [\"item\"]}, …})",
     ),
     ("train", "train(model, #{train: data.train, batch_size: 2048, …})"),
-    ("evaluate", "evaluate(model, data.test)"),
+    ("evaluate", "evaluate(model, data.test) or evaluate(model, data.test, #{group_by: \"user\"})"),
     ("evaluate_retrieval", "evaluate_retrieval(model, data.test, #{k: [10, 20]})"),
     (
         "index",
@@ -364,7 +365,15 @@ fn register_actions(engine: &mut Engine, session: &Arc<Session>) {
         "evaluate",
         move |context: NativeCallContext<'_>, model: Model, split: Split| {
             let call = Call::new(&shared, &context);
-            evaluate(&shared, &call, &model, &split).map_err(raise)
+            evaluate(&shared, &call, &model, split, Map::new()).map_err(raise)
+        },
+    );
+    let shared = session.clone();
+    engine.register_fn(
+        "evaluate",
+        move |context: NativeCallContext<'_>, model: Model, split: Split, map: Map| {
+            let call = Call::new(&shared, &context);
+            evaluate(&shared, &call, &model, split, map).map_err(raise)
         },
     );
     let shared = session.clone();
@@ -428,17 +437,13 @@ fn evaluate(
     session: &Session,
     call: &Call,
     model: &Model,
-    split: &Split,
+    split: Split,
+    map: Map,
 ) -> Result<Map, RecipeError> {
     session.before_action()?;
-    if model.0.spec.is_contrastive() {
-        let message = "evaluate: towers that learn from the candidates of a batch score no rows";
-        let hint = "write evaluate_retrieval(model, split)".to_owned();
-        return Err(call.error(message, Some(hint)));
-    }
-    model.0.check_split(call, "split", split)?;
-    let metrics = session.executor().evaluate(call, model, split)?;
-    record(session, split.rows.name(), &metrics);
+    let request = EvaluationRequest::read(call, model, split, map)?;
+    let metrics = session.executor().evaluate(call, model, &request)?;
+    record(session, request.split.rows.name(), &metrics);
     Ok(metrics_map(&metrics))
 }
 
@@ -491,12 +496,12 @@ fn record(session: &Session, split: &str, metrics: &Metrics) {
 }
 
 fn metrics_map(metrics: &Metrics) -> Map {
-    metrics.iter().map(|(name, value)| ((*name).into(), metric(name, *value))).collect()
+    metrics.iter().map(|(name, value)| (name.into(), metric(name, *value))).collect()
 }
 
 /// A metric as a script sees it: counts are whole numbers.
 fn metric(name: &str, value: f64) -> Dynamic {
-    if ["samples", "users"].contains(&name) {
+    if ["samples", "users"].contains(&name) || name.starts_with("gauc_groups") {
         Dynamic::from(value as i64)
     } else {
         Dynamic::from(value)

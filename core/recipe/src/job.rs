@@ -4,13 +4,13 @@ use rectool_base::limits::BATCH_ROWS_MAX;
 use rectool_base::quoted_list;
 use rectool_data::Shuffle;
 use rectool_embedding::Wire;
-use rectool_model::{EarlyStop, Overlap, Schedule, StopMetric, TrainSpec};
+use rectool_model::{EarlyStop, Overlap, Schedule, TrainSpec};
 use rhai::Map;
 use serde::Deserialize;
 
 use crate::call::Call;
 use crate::dataset::Split;
-use crate::error::RecipeError;
+use crate::error::{RecipeError, did_you_mean};
 use crate::network::Model;
 use crate::options::Options;
 
@@ -93,7 +93,7 @@ enum Order {
 /// When to stop before the last epoch.
 #[derive(Deserialize)]
 struct Stop {
-    metric: Option<StopMetric>,
+    metric: Option<String>,
     /// Evaluations without a new best; 0: never stop early.
     patience: u32,
 }
@@ -125,25 +125,33 @@ impl TrainJob {
             return Err(options.refuse("batch_size", &what, hint));
         }
         let stop = plain.early_stop.as_ref().filter(|stop| stop.patience > 0);
-        let default = model.0.spec.stop_metric(model.0.prediction);
-        let early_stop = stop.map(|stop| {
-            let metric = stop.metric.unwrap_or(default);
-            EarlyStop { metric, patience: stop.patience }
-        });
-        let watched = early_stop.map(|stop| stop.metric.name());
-        let known = model.0.metric_names();
-        if let Some(watched) = watched.filter(|watched| !known.contains(watched)) {
-            let known = quoted_list(known);
-            let what =
-                format!("watches '{watched}', which this model does not have; it has {known}");
-            return Err(options.refuse("early_stop", &what, None));
-        }
+        let early_stop = stop.map(|stop| stop.of(model, &options)).transpose()?;
         if early_stop.is_some() && valid.is_none() {
             return Err(options.refuse("early_stop", "needs 'valid', the split to watch", None));
         }
         let spec = plain.spec(rows, schedule.unwrap_or_default(), early_stop);
         spec.check(rows).map_err(|error| RecipeError::refused(&call.place, error))?;
         Ok(Self { train, valid, spec })
+    }
+}
+
+impl Stop {
+    /// As the model knows it.
+    fn of(&self, model: &Model, options: &Options<'_>) -> Result<EarlyStop, RecipeError> {
+        let (name, network) = (self.metric.as_deref(), &model.0);
+        let found = network.spec.early_stop(name, network.prediction, self.patience);
+        found.ok_or_else(|| {
+            let watched = |name: &String| {
+                network.spec.early_stop(Some(name), network.prediction, 1).is_some()
+            };
+            let known: Vec<String> = network.metric_names().into_iter().filter(watched).collect();
+            let known = || known.iter().map(String::as_str);
+            let (name, listed) = (name.unwrap_or_default(), quoted_list(known()));
+            let what = format!(
+                "watches '{name}', which this model does not have; it has {listed} to watch"
+            );
+            options.refuse("early_stop", &what, did_you_mean(name, known()))
+        })
     }
 }
 

@@ -6,19 +6,18 @@ use rectool_base::limits::{EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
 use rectool_base::{PluginSource, Prediction};
 use rectool_embedding::Init;
 use rectool_model::{
-    Architecture, DenseOptimizerOptions, DenseOutline, Interaction, LossSpec, ModelError,
-    ModelSpec, RetrievalSpec, TableSpec, dense_outline,
+    Architecture, DenseOptimizerOptions, DenseOutline, FeatureSpec, HeadSpec, Interaction,
+    LossSpec, ModelError, ModelSpec, RetrievalSpec, TableSpec, dense_outline,
 };
-use rhai::{Dynamic, Map};
+use rhai::Map;
 
 use crate::call::Call;
 use crate::dataset::Split;
-use crate::error::{RecipeError, did_you_mean};
+use crate::error::RecipeError;
 use crate::features::{FeatureSet, Features};
+use crate::losses::{heads_of, loss_of};
 use crate::optimize::Optimizer;
 use crate::options::Options;
-use crate::plugin::Plugin;
-use crate::values::described;
 use crate::wishes::Wishes;
 
 /// Bytes of one 32-bit float.
@@ -39,9 +38,9 @@ pub(crate) struct Network {
     pub(crate) features: Arc<FeatureSet>,
     pub(crate) spec: ModelSpec,
     outline: DenseOutline,
-    /// What a logit stands for.
+    /// What a logit stands for; of heads that of the first one.
     pub(crate) prediction: Prediction,
-    /// Columns that the loss wants.
+    /// Columns that are read for the losses, besides the label of the features.
     loss_columns: Vec<String>,
     pub(crate) embedding_optimizer: &'static str,
     /// Floats of optimizer state per weight of the dense part.
@@ -58,6 +57,7 @@ pub(crate) struct Assembly<'a> {
     of_tables: Optimizer,
     of_layers: Optimizer,
     loss: LossSpec,
+    heads: Vec<HeadSpec>,
     wishes: Wishes,
 }
 
@@ -89,10 +89,11 @@ impl<'a> Assembly<'a> {
         let words = "an optimizer such as adagrad(#{learning_rate: 0.01})";
         let of_tables: Optimizer = options.required("embedding_optimizer", words)?;
         let of_layers: Optimizer = options.required("dense_optimizer", words)?;
+        let heads = heads_of(call, &mut options, &features)?;
         let loss = loss_of(&mut options)?;
         let tables: Vec<&str> = features.tables.iter().map(|(name, _)| name.as_str()).collect();
         let wishes = Wishes::read(call, &mut options, &tables)?;
-        Ok(Self { call, options, features, of_tables, of_layers, loss, wishes })
+        Ok(Self { call, options, features, of_tables, of_layers, loss, heads, wishes })
     }
 
     /// The options.
@@ -125,13 +126,15 @@ impl<'a> Assembly<'a> {
         dense: DensePart,
     ) -> Result<Model, RecipeError> {
         dense.check(&self.options)?;
-        let Self { call, options, features, of_tables, of_layers, loss, wishes } = self;
+        let Self { call, options, features, of_tables, of_layers, loss, heads, wishes } = self;
         let embedding_optimizer = of_tables.of_embeddings();
         let dense_optimizer: DenseOptimizerOptions =
             of_layers.of_layers().map_err(|why| options.refuse("dense_optimizer", &why, None))?;
+        // Heads name their own labels.
+        let label = features.spec.label.clone().filter(|_| heads.is_empty());
         let spec = ModelSpec {
             tables: dense.tables(&features),
-            features: features.spec.clone(),
+            features: FeatureSpec { label, ..features.spec.clone() },
             architecture: dense.architecture,
             embedding_dim: dense.embedding_dim,
             bottom_mlp: dense.bottom,
@@ -141,6 +144,7 @@ impl<'a> Assembly<'a> {
             embedding_optimizer,
             dense_optimizer,
             loss,
+            heads,
             retrieval: dense.retrieval,
             seed: dense.seed,
         };
@@ -148,6 +152,8 @@ impl<'a> Assembly<'a> {
         let outline = dense_outline(&spec, &features.dense_widths).map_err(|error| {
             let place = match &error {
                 ModelError::Sequence { .. } => options.place_of("features"),
+                ModelError::Outputs { .. } if spec.heads.is_empty() => options.place_of("loss"),
+                ModelError::Outputs { .. } | ModelError::Head { .. } => options.place_of("heads"),
                 ModelError::Option { option, .. } => {
                     options.place_of(option.split('.').next().unwrap_or(option))
                 }
@@ -158,46 +164,23 @@ impl<'a> Assembly<'a> {
         let bound = spec.bind(features.dataset.0.schema(), plugins);
         let bound =
             bound.map_err(|error| RecipeError::refused(&options.place_of("loss"), error))?;
-        let demands = bound.loss.demands();
-        features.check_used(&spec, &demands.columns)?;
-        let prediction = if spec.is_contrastive() { Prediction::Score } else { demands.prediction };
+        let loss_columns = spec.of_learning(&bound.losses);
+        features.check_used(&spec, &loss_columns)?;
+        let prediction = match bound.losses.first() {
+            Some(loss) if !spec.is_contrastive() => loss.demands().prediction,
+            _ => Prediction::Score,
+        };
         Ok(Model(Arc::new(Network {
             call: call.clone(),
             features,
             spec,
             outline,
             prediction,
-            loss_columns: demands.columns.clone(),
+            loss_columns,
             embedding_optimizer: of_tables.function(),
             dense_state: of_layers.weight_state(),
             wishes,
         })))
-    }
-}
-
-/// The loss: a plugin, or the name of a native one; an absent option means "bce".
-fn loss_of(options: &mut Options<'_>) -> Result<LossSpec, RecipeError> {
-    let expected = "\"bce\", \"mse\" or a plugin such as plugin(\"focal-loss\", #{gamma: 2.0})";
-    let Some(value) = options.noun::<Dynamic>("loss", expected)? else {
-        return Ok(LossSpec::Bce);
-    };
-    if let Some(plugin) = value.clone().try_cast::<Plugin>() {
-        let call = plugin.of_kind("loss");
-        let call = call.map_err(|what| options.refuse("loss", &what, None))?;
-        return Ok(LossSpec::Plugin(call));
-    }
-    match value.clone().into_string() {
-        Ok(name) if name == "bce" => Ok(LossSpec::Bce),
-        Ok(name) if name == "mse" => Ok(LossSpec::Mse),
-        Ok(name) => {
-            let hint = did_you_mean(&name, ["bce", "mse"]);
-            let hint = hint.unwrap_or_else(|| format!("write loss: plugin(\"{name}\")"));
-            Err(options.refuse("loss", &format!("is '{name}', expected {expected}"), Some(hint)))
-        }
-        Err(_) => {
-            let found = described(&value);
-            Err(options.refuse("loss", &format!("expects {expected}, found {found}"), None))
-        }
     }
 }
 
@@ -249,7 +232,7 @@ impl Network {
     }
 
     /// The names of its metrics, in the order of showing them.
-    pub(crate) fn metric_names(&self) -> Vec<&'static str> {
+    pub(crate) fn metric_names(&self) -> Vec<String> {
         self.spec.metric_names(self.prediction)
     }
 

@@ -73,9 +73,10 @@ impl<'a> Options<'a> {
         self.call.place_of_keys(&[key])
     }
 
-    /// An error about the option `key`, at its place in the script.
+    /// An error about the option `key`, or about a part of it such as `heads[0].loss`, at its place in
+    /// the script.
     pub(crate) fn refuse(&self, key: &str, message: &str, hint: Option<String>) -> RecipeError {
-        let place = self.place_of(key);
+        let place = self.place_of(key.split('[').next().unwrap_or(key));
         RecipeError::script(place, format!("{}: '{key}' {message}", self.call.function), hint)
     }
 

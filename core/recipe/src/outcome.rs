@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rectool_base::Hint;
 use rectool_embedding::PlacedTable;
-use rectool_model::libtorch_version;
+use rectool_model::{HeadEvaluation, libtorch_version};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -124,6 +124,7 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
                 rmse: report.evaluation.rmse,
                 loss: report.evaluation.loss,
                 recall: report.evaluation.recall,
+                heads: report.evaluation.heads.iter().map(main_metric).collect(),
                 best: report.best,
             }),
         }
@@ -163,6 +164,18 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
         versions: versions(&session.plugins()),
         warnings: record.warnings.clone(),
     }
+}
+
+/// Name and value of the metric that says most of a head.
+fn main_metric(HeadEvaluation { label, evaluation }: &HeadEvaluation) -> (String, Option<f64>) {
+    let known = [
+        ("auc", evaluation.auc),
+        ("accuracy", evaluation.accuracy.filter(|_| evaluation.positives.is_none())),
+        ("rmse", evaluation.rmse),
+    ];
+    let found = known.into_iter().find(|(_, value)| value.is_some());
+    let (name, value) = found.unwrap_or(("logloss", evaluation.logloss));
+    (format!("{name}_{label}"), value)
 }
 
 /// The plan of the tables, with predicted beside measured times of a step on rank 0.

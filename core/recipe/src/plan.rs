@@ -11,8 +11,8 @@ use rectool_model::IdFeatureSpec;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
-use crate::dataset::Split;
 use crate::error::{Cause, RecipeError};
+use crate::evaluation::EvaluationRequest;
 use crate::executor::{Executor, Metrics, TrainResult};
 use crate::features::FeatureSet;
 use crate::index::{BuiltByScript, IndexJob, SearchJob, Searched, VectorInput};
@@ -224,7 +224,7 @@ const FREE: &str = "a script runs one function at a time";
 
 /// Metrics that scripts may read; without training they are 0.
 fn placeholders(model: &Model) -> Metrics {
-    let names = model.0.metric_names().into_iter().chain(["samples"]);
+    let names = model.0.metric_names().into_iter().chain(["samples".to_owned()]);
     names.map(|name| (name, 0.0)).collect()
 }
 
@@ -246,10 +246,12 @@ impl Executor for Planner {
         &mut self,
         _call: &Call,
         model: &Model,
-        split: &Split,
+        request: &EvaluationRequest,
     ) -> Result<Metrics, RecipeError> {
-        self.plan.lock().expect(FREE).evaluations.push(split.rows.name().to_owned());
-        Ok(placeholders(model))
+        let split = request.split.rows.name().to_owned();
+        self.plan.lock().expect(FREE).evaluations.push(split);
+        let grouped = request.grouped_names(model).into_iter().map(|name| (name, 0.0));
+        Ok(placeholders(model).into_iter().chain(grouped).collect())
     }
 
     fn retrieve(

@@ -208,6 +208,7 @@ mod tests {
             epoch: 0,
             samples: step * 8,
             loss: 0.5 / step as f64,
+            heads: Vec::new(),
             rate: 1.0,
             calibration: Some(1.0),
             samples_per_s: 1e3,

@@ -126,6 +126,13 @@ impl TwoStageRequest {
             let hint = "it can be any model with a label, such as dlrm(#{…})".to_owned();
             return Err(call.error(message, Some(hint)));
         }
+        let scores = ranker.0.spec.logits();
+        if scores != 1 {
+            let message =
+                format!("{}: the second model has {scores} scores for a row", call.function);
+            let hint = "it can be any model with one label and one score".to_owned();
+            return Err(call.error(message, Some(hint)));
+        }
         ranker.0.check_split(call, "split", &retrieval.test)?;
         Ok(Self { retrieval, candidates, item_columns })
     }

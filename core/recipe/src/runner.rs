@@ -15,6 +15,7 @@ use rectool_model::{
 use crate::call::Call;
 use crate::dataset::Split;
 use crate::error::{Cause, Place, RecipeError};
+use crate::evaluation::EvaluationRequest;
 use crate::executor::{Executor, Metrics, TrainResult};
 use crate::index::{
     BuildIndex, BuiltByScript, Existing, IndexError, IndexJob, InputColumns, SearchJob, Searched,
@@ -239,10 +240,10 @@ impl Runner {
         &mut self,
         call: &Call,
         model: usize,
-        split: &Split,
+        (split, group): (&Split, Option<&str>),
     ) -> Result<Evaluation, RecipeError> {
         let Trained { ranker, batch_size, .. } = &mut self.models[model];
-        let done = ranker.evaluate(&split.rows, *batch_size, 1);
+        let done = ranker.evaluate_by(group, &split.rows, *batch_size, 1);
         done.map_err(|error| RecipeError::failed(&call.place, error))
     }
 }
@@ -312,7 +313,9 @@ impl Executor for Runner {
         let best = summary.state.best.as_ref().map(|best| &best.evaluation);
         let valid = match (best.or(last).cloned(), &job.valid) {
             (Some(evaluation), Some(_)) => metrics(model, &evaluation),
-            (None, Some(split)) => metrics(model, &self.evaluation_of(call, position, split)?),
+            (None, Some(split)) => {
+                metrics(model, &self.evaluation_of(call, position, (split, None))?)
+            }
             (_, None) => Metrics::new(),
         };
         Ok(TrainResult {
@@ -328,12 +331,15 @@ impl Executor for Runner {
         &mut self,
         call: &Call,
         model: &Model,
-        split: &Split,
+        request: &EvaluationRequest,
     ) -> Result<Metrics, RecipeError> {
         self.folder()?;
         let position = self.position(call, model, None)?;
-        let evaluation = self.evaluation_of(call, position, split)?;
-        let found = metrics(model, &evaluation);
+        let group = request.group_by.as_deref();
+        let evaluation = self.evaluation_of(call, position, (&request.split, group))?;
+        let grouped = request.grouped_names(model).into_iter();
+        let grouped = grouped.map(|name| valued(&evaluation, name));
+        let found = metrics(model, &evaluation).into_iter().chain(grouped).collect();
         self.record.lock().expect(FREE).evaluated = Some(evaluation);
         Ok(found)
     }
@@ -422,7 +428,11 @@ fn index_failed(place: &Place, error: IndexError) -> RecipeError {
 
 /// The metrics by name; one that is not defined is NaN, and `null` in `result.json`.
 fn metrics(model: &Model, evaluation: &Evaluation) -> Metrics {
-    let names = model.0.metric_names().into_iter();
-    let values = names.map(|name| (name, evaluation.metric(name).unwrap_or(f64::NAN)));
-    values.chain([("samples", evaluation.rows as f64)]).collect()
+    let values = model.0.metric_names().into_iter().map(|name| valued(evaluation, name));
+    values.chain([("samples".to_owned(), evaluation.rows as f64)]).collect()
+}
+
+fn valued(evaluation: &Evaluation, name: String) -> (String, f64) {
+    let value = evaluation.metric(&name).unwrap_or(f64::NAN);
+    (name, value)
 }

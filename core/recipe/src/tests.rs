@@ -2,6 +2,7 @@
 
 mod data;
 mod errors;
+mod heads;
 mod indexing;
 mod joining;
 mod keeping;

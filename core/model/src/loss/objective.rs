@@ -1,10 +1,8 @@
-//! The loss of a model at work, with the buffers it writes to.
+//! A loss at work, with the buffers it writes to.
 
 use std::sync::Arc;
 
-use rectool_base::{Batch, Loss, LossDemands, LossInput, PluginFault};
-
-use crate::input::InputPlan;
+use rectool_base::{Loss, LossDemands, LossInput, PluginFault};
 
 /// A loss and what it said of the last batch.
 pub(crate) struct Objective {
@@ -13,7 +11,7 @@ pub(crate) struct Objective {
     pub(crate) is_plugin: bool,
     /// Loss of each row: \[B\].
     pub(crate) losses: Vec<f32>,
-    /// Derivative of the sum of the losses by each row's logit: \[B\].
+    /// Derivative of the sum of the losses by each row's logits: as many as they are.
     pub(crate) gradients: Vec<f32>,
 }
 
@@ -36,23 +34,9 @@ impl Objective {
     }
 
     /// Losses and gradients of a batch whose labels and weights were checked.
-    pub(crate) fn evaluate(
-        &mut self,
-        input: &InputPlan,
-        batch: &Batch,
-        logits: &[f32],
-        weighting: Weighting,
-    ) -> Result<(), PluginFault> {
-        self.losses.resize(batch.rows, 0.0);
-        self.gradients.resize(batch.rows, 0.0);
-        let columns = input.loss_columns(batch);
-        let weights = match weighting {
-            Weighting::Column => input.weight_values(batch),
-            Weighting::Even => &[],
-        };
-        let labels = input.label_values(batch);
-        let place = batch.place();
-        let input = LossInput { place, logits, labels, weights, columns: &columns };
+    pub(crate) fn evaluate(&mut self, input: LossInput<'_>) -> Result<(), PluginFault> {
+        self.losses.resize(input.labels.len(), 0.0);
+        self.gradients.resize(input.logits.len(), 0.0);
         self.loss.evaluate(input, &mut self.losses, &mut self.gradients)
     }
 }

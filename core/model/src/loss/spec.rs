@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use rectool_base::limits::MLP_WIDTH_MAX;
 use rectool_base::{Labels, Loss, PluginCall, PluginFault, PluginSource, Prediction, Schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Bce, Mse};
+use super::{Bce, Mse, Softmax};
+use crate::ModelError;
 
 /// What training makes small.
 ///
@@ -26,12 +28,44 @@ pub enum LossSpec {
     Bce,
     /// Squared error: the model's output is the label, any number, as predicted.
     Mse,
+    /// Cross-entropy over classes: the label is the number of one, from 0, and the model has an output
+    /// for each.
+    Softmax {
+        /// How many there are, 2 or more.
+        classes: usize,
+    },
     /// What a plugin computes. A loss that compares rows, such as those of one group, sees only the
     /// rows of its rank: a group that is cut by the edge between two ranks is two groups.
     Plugin(PluginCall),
 }
 
 impl LossSpec {
+    /// What outputs stand for; a plugin says it once it is found.
+    pub fn prediction(&self) -> Option<Prediction> {
+        match self {
+            Self::Bce => Some(Prediction::Logit),
+            Self::Mse => Some(Prediction::Value),
+            Self::Softmax { classes } => Some(Prediction::Classes(*classes)),
+            Self::Plugin(_) => None,
+        }
+    }
+
+    /// Outputs of a row that it takes.
+    pub fn outputs(&self) -> usize {
+        self.prediction().map_or(1, Prediction::logits)
+    }
+
+    /// Fails if there are too few or too many classes to tell apart.
+    pub(crate) fn check(&self) -> Result<(), ModelError> {
+        match self {
+            Self::Softmax { classes } if !(2..=MLP_WIDTH_MAX).contains(classes) => {
+                let expected = format!("2 to {MLP_WIDTH_MAX}");
+                Err(ModelError::option("classes", classes, expected))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it is binary cross-entropy.
     pub fn is_bce(&self) -> bool {
         matches!(self, Self::Bce)
@@ -40,7 +74,7 @@ impl LossSpec {
     /// The plugin, if it is one.
     pub fn plugin(&self) -> Option<&PluginCall> {
         match self {
-            Self::Bce | Self::Mse => None,
+            Self::Bce | Self::Mse | Self::Softmax { .. } => None,
             Self::Plugin(call) => Some(call),
         }
     }
@@ -58,6 +92,7 @@ impl LossSpec {
         let call = match self {
             Self::Bce => return Ok(Arc::new(Bce)),
             Self::Mse => return Ok(Arc::new(Mse)),
+            Self::Softmax { classes } => return Ok(Arc::new(Softmax::new(*classes))),
             Self::Plugin(call) => call,
         };
         let loss = plugins.loss(call, schema)?;

@@ -49,7 +49,10 @@ impl Hint for MetricError {
             Self::Prediction { .. } => {
                 "the model has diverged: lower the learning rate, or clip the gradient's norm"
             }
-            Self::Label { .. } => "turn labels into clicks (1) and non-clicks (0) at import",
+            Self::Label { expected: "0 or 1", .. } => {
+                "turn labels into clicks (1) and non-clicks (0) at import"
+            }
+            Self::Label { .. } => "turn labels into such numbers at import",
             Self::Comm(error) => return error.hint(),
         };
         Some(hint.to_owned())

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluator::{Scored, parts};
 use super::residual;
+use crate::Gauc;
 
 /// Most bins of a calibration curve.
 const BINS: usize = 20;
@@ -51,18 +52,34 @@ pub struct Evaluation {
     /// Area under the ROC curve: the chance that a positive row scores above a negative one, ties
     /// counted half. `None` if all labels are alike, or not all 0 or 1.
     pub auc: Option<f64>,
-    /// Mean binary cross-entropy, in nats.
+    /// AUC within the groups of rows that an evaluation was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gauc: Option<Gauc>,
+    /// Mean cross-entropy, in nats.
     pub logloss: Option<f64>,
     /// Normalised entropy: `logloss` over that of predicting the click rate everywhere. Below 1 the
     /// model knows more than the rate. `None` if all labels are alike.
     pub ne: Option<f64>,
     /// Mean prediction over click rate; 1 is calibrated. `None` without positives.
     pub calibration: Option<f64>,
-    /// Share of rows that a threshold of one half gets right.
+    /// Share of rows that a threshold of one half gets right, or whose class has the greatest logit.
     pub accuracy: Option<f64>,
     /// Click rate by prediction: up to 20 bins of nearly equal counts, from low to high. Rows of
     /// one prediction are never split, so there may be fewer.
     pub curve: Vec<CalibrationBin>,
+    /// Of each head, on the rows that have its label, in a model with heads: these are then all the
+    /// metrics there are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<HeadEvaluation>,
+}
+
+/// How good one head is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeadEvaluation {
+    /// Its label.
+    pub label: String,
+    /// Its metrics.
+    pub evaluation: Evaluation,
 }
 
 /// A bin of a calibration curve.
@@ -124,6 +141,7 @@ impl Evaluation {
             Prediction::Logit => Self::of_clicks(rows),
             Prediction::Value => residuals(|logit| logit),
             Prediction::LogRate => residuals(f64::exp),
+            Prediction::Classes(_) => Self::of_classes(rows),
             Prediction::Score => {
                 let clicks = |row: &Scored| [0.0, 1.0].contains(&parts(*row).1);
                 let positives = rows.iter().all(clicks);
@@ -131,6 +149,25 @@ impl Evaluation {
                 let mixed = positives.filter(|positives| (1..count).contains(positives));
                 Self { rows: count, positives, auc: mixed.map(|_| auc(rows)), ..Self::default() }
             }
+        }
+    }
+
+    /// Of rows whose logit stands for their loss, and whose label says whether the class was found.
+    fn of_classes(rows: &[Scored]) -> Self {
+        let of_task = |rows: &[Scored]| {
+            rows.iter().fold((0.0, 0), |(loss, right), row| {
+                let (own, found) = parts(*row);
+                (loss + f64::from(own), right + u64::from(found == 1.0))
+            })
+        };
+        let partial: Vec<(f64, u64)> = rows.par_chunks(TASK_ROWS).map(of_task).collect();
+        let sums = partial.iter().fold((0.0, 0), |sums, part| (sums.0 + part.0, sums.1 + part.1));
+        let count = rows.len() as f64;
+        Self {
+            rows: rows.len() as u64,
+            logloss: Some(sums.0 / count),
+            accuracy: Some(sums.1 as f64 / count),
+            ..Self::default()
         }
     }
 

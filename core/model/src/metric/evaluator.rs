@@ -47,6 +47,17 @@ pub(super) fn score(logit: f32, label: f32) -> Scored {
     u64::from(ordered(logit)) << 32 | u64::from(ordered(label))
 }
 
+/// What the metrics of classes are made of: the row's loss, and whether its class has the greatest of
+/// its finite logits, of equal ones the first.
+fn class_score(logits: &[f32], class: usize) -> Scored {
+    let greatest = logits.iter().copied().fold(f32::MIN, f32::max);
+    let below = |logit: f32| f64::from(greatest) - f64::from(logit);
+    let sum: f64 = logits.iter().map(|logit| (-below(*logit)).exp()).sum();
+    let loss = (sum.ln() + below(logits[class])) as f32;
+    let found = logits.iter().position(|logit| *logit == greatest) == Some(class);
+    score(loss.min(f32::MAX), f32::from(found))
+}
+
 /// The logit and label of a [`score`].
 pub(super) fn parts(scored: Scored) -> (f32, f32) {
     (number((scored >> 32) as u32), number(scored as u32))
@@ -72,31 +83,45 @@ impl Evaluator {
     /// Takes in rows. A value that cannot be evaluated is reported by [`Evaluator::finish`], so
     /// that every rank gets there.
     ///
-    /// Shapes: both \[B\].
+    /// Shapes: \[B\], or [B, C] of C classes, and \[B\].
     ///
     /// # Panics
-    /// If the lengths differ.
+    /// If the lengths do not go together.
     pub fn add(&mut self, logits: &[f32], labels: &[f32]) {
-        assert_eq!(logits.len(), labels.len(), "one label for each logit");
-        if self.refused.is_some() {
-            return;
-        }
-        for (logit, label) in logits.iter().zip(labels) {
-            let row = self.scored.len();
-            if !logit.is_finite() {
-                self.refused = Some(MetricError::Prediction { row, found: *logit });
+        let width = self.prediction.logits();
+        assert_eq!(logits.len(), labels.len() * width, "a label for each row of logits");
+        for (logits, label) in logits.chunks_exact(width.max(1)).zip(labels) {
+            if self.refused.is_some() {
                 return;
             }
-            let (fits, expected) = match self.prediction {
-                Prediction::Logit => (*label == 0.0 || *label == 1.0, "0 or 1"),
-                _ => (label.is_finite(), "a finite number"),
-            };
-            if !fits {
-                self.refused = Some(MetricError::Label { row, found: *label, expected });
-                return;
+            match self.scored_row(logits, *label) {
+                Ok(scored) => self.scored.push(scored),
+                Err(error) => self.refused = Some(error),
             }
-            self.scored.push(score(*logit, *label));
         }
+    }
+
+    /// The row, if it can be evaluated.
+    fn scored_row(&self, logits: &[f32], label: f32) -> Result<Scored, MetricError> {
+        let row = self.scored.len();
+        if let Some(found) = logits.iter().find(|logit| !logit.is_finite()) {
+            return Err(MetricError::Prediction { row, found: *found });
+        }
+        let (fits, expected) = match self.prediction {
+            Prediction::Logit => (label == 0.0 || label == 1.0, "0 or 1"),
+            Prediction::Classes(classes) => {
+                let is_class = label.fract() == 0.0 && (0.0..classes as f32).contains(&label);
+                (is_class, "the number of a class")
+            }
+            _ => (label.is_finite(), "a finite number"),
+        };
+        if !fits {
+            return Err(MetricError::Label { row, found: label, expected });
+        }
+        Ok(match self.prediction {
+            Prediction::Classes(_) => class_score(logits, label as usize),
+            _ => score(logits[0], label),
+        })
     }
 
     /// The metrics over the rows of all ranks.
@@ -156,22 +181,46 @@ mod tests {
     fn ranks_do_not_change_a_bit() {
         let mut stream = Stream::new(5, &[]);
         let rows = 1003;
-        let logits: Vec<f32> = (0..rows).map(|_| (stream.next_normal() * 20.0).round()).collect();
+        let logits = (0..2 * rows).map(|_| (stream.next_normal() * 20.0).round());
+        let logits: Vec<f32> = logits.collect();
         let labels: Vec<f32> = (0..rows).map(|_| stream.below(2) as f32).collect();
         let run = |ranks, prediction| {
             on_ranks(ranks, |comm| {
                 let own = Batch::slice_of(rows, comm.rank(), ranks);
                 let mut evaluator = Evaluator::of(prediction);
-                evaluator.add(&logits[own.clone()], &labels[own]);
+                let width = prediction.logits();
+                evaluator.add(&logits[own.start * width..own.end * width], &labels[own]);
                 evaluator.finish(&*comm).unwrap()
             })
         };
-        for prediction in [Prediction::Logit, Prediction::Value, Prediction::Score] {
+        for prediction in
+            [Prediction::Logit, Prediction::Value, Prediction::Score, Prediction::Classes(2)]
+        {
             let alone = run(1, prediction);
             for ranks in [2, 3, 4] {
                 let found = run(ranks, prediction);
                 assert!(found.iter().all(|found| *found == alone[0]), "{ranks} ranks");
             }
+        }
+    }
+
+    #[test]
+    fn classes_have_a_loss_and_are_found_or_not() {
+        let mut evaluator = Evaluator::of(Prediction::Classes(3));
+        let ln = |odds: [f32; 3]| odds.map(f32::ln);
+        let logits = [ln([1.0, 2.0, 1.0]), ln([1.0, 1.0, 2.0]), ln([4.0, 4.0, 8.0])].concat();
+        evaluator.add(&logits, &[1.0, 0.0, 2.0]);
+        // Of equal logits the first is the guess.
+        evaluator.add(&[5.0, 5.0, -90.0], &[1.0]);
+        let found = evaluator.finish(&Solo).unwrap();
+        let expected = (2.0f64.ln() + 4.0f64.ln() + 2.0f64.ln() + 2.0f64.ln()) / 4.0;
+        assert!((found.logloss.unwrap() - expected).abs() < 1e-6, "{found:?}");
+        assert_eq!((found.accuracy, found.rows, found.positives), (Some(0.5), 4, None));
+        for label in [3.0, 0.5, -1.0, f32::NAN] {
+            let mut evaluator = Evaluator::of(Prediction::Classes(3));
+            evaluator.add(&[0.0, 1.0, 2.0], &[label]);
+            let error = evaluator.finish(&Solo).unwrap_err();
+            assert!(error.to_string().contains("expected the number of a class"), "{error}");
         }
     }
 

@@ -8,7 +8,7 @@ mod residual;
 mod running;
 
 pub use error::MetricError;
-pub use evaluation::{CalibrationBin, Evaluation};
+pub use evaluation::{CalibrationBin, Evaluation, HeadEvaluation};
 pub use evaluator::Evaluator;
 pub use names::metric_names;
 pub use running::Running;

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use rectool_base::Prediction;
 
-use super::Evaluation;
-use crate::{LossSpec, ModelSpec, StopMetric};
+use super::{Evaluation, HeadEvaluation};
+use crate::{EarlyStop, HeadSpec, LossSpec, ModelSpec, StopMetric};
 
 /// The metrics of a model, in the order of showing them; an undefined one is among them.
 ///
@@ -20,6 +20,7 @@ pub fn metric_names(prediction: Prediction, loss: &LossSpec) -> Vec<&'static str
         Prediction::Logit => &["auc", "logloss", "ne", "calibration", "accuracy"],
         Prediction::Value | Prediction::LogRate => &["rmse", "mae"],
         Prediction::Score => &["auc"],
+        Prediction::Classes(_) => &["logloss", "accuracy"],
     };
     let mut names = own.to_vec();
     if loss.plugin().is_some() {
@@ -29,20 +30,70 @@ pub fn metric_names(prediction: Prediction, loss: &LossSpec) -> Vec<&'static str
 }
 
 impl ModelSpec {
-    /// The metrics of this model, whose scores stand for `prediction`: [`metric_names`], or those of
-    /// two towers that learn from the candidates of a batch.
-    pub fn metric_names(&self, prediction: Prediction) -> Vec<&'static str> {
+    /// The metrics of this model, whose scores stand for `prediction`: [`metric_names`], those of two
+    /// towers that learn from the candidates of a batch, or those of each head, such as `auc_click` of
+    /// the head with the label `click`.
+    pub fn metric_names(&self, prediction: Prediction) -> Vec<String> {
         if self.is_contrastive() {
-            return vec!["recall", "ndcg", "hit_rate", "loss"];
+            return ["recall", "ndcg", "hit_rate", "loss"].map(str::to_owned).to_vec();
         }
-        metric_names(prediction, &self.loss)
+        if self.heads.is_empty() {
+            return metric_names(prediction, &self.loss).into_iter().map(str::to_owned).collect();
+        }
+        let of_head = |head: &HeadSpec| {
+            let names =
+                head.loss.prediction().map(|stands_for| metric_names(stands_for, &head.loss));
+            let named = |name| of_head(name, &head.label);
+            names.unwrap_or_default().into_iter().map(named).collect::<Vec<_>>()
+        };
+        self.heads.iter().flat_map(of_head).collect()
     }
 
-    /// The metric to watch where nobody says otherwise.
-    pub fn stop_metric(&self, prediction: Prediction) -> StopMetric {
+    /// The metrics of an evaluation by groups besides: the AUC within them, how many have one, and how
+    /// many are left out as their labels are all alike; empty if nothing has an AUC.
+    pub fn grouped_metric_names(&self, prediction: Prediction) -> Vec<String> {
+        let ranked = |prediction| matches!(prediction, Prediction::Logit | Prediction::Score);
+        if self.heads.is_empty() {
+            let names = GROUPED.map(str::to_owned).to_vec();
+            return if ranked(prediction) { names } else { Vec::new() };
+        }
+        let heads = self.heads.iter().filter(|head| head.loss.prediction().is_some_and(ranked));
+        heads.flat_map(|head| GROUPED.map(|name| of_head(name, &head.label))).collect()
+    }
+
+    /// Early stopping after `patience` evaluations on the metric `name`, or on the one to watch where
+    /// nobody says otherwise. `None` if the model has no such metric, or it cannot be watched.
+    pub fn early_stop(
+        &self,
+        name: Option<&str>,
+        prediction: Prediction,
+        patience: u32,
+    ) -> Option<EarlyStop> {
+        let Some(name) = name else {
+            let (head, prediction) = match self.heads.first() {
+                Some(head) => (Some(head.label.clone()), head.loss.prediction()?),
+                None => (None, prediction),
+            };
+            return Some(EarlyStop { metric: self.stop_metric(prediction), head, patience });
+        };
+        let heads: Vec<Option<&str>> = match self.heads.as_slice() {
+            [] => vec![None],
+            heads => heads.iter().map(|head| Some(head.label.as_str())).collect(),
+        };
+        let stop = |head: Option<&str>| {
+            let head = head.map(str::to_owned);
+            StopMetric::ALL.map(|metric| EarlyStop { metric, head: head.clone(), patience })
+        };
+        let known = self.metric_names(prediction);
+        let mut all = heads.into_iter().flat_map(stop).filter(|stop| known.contains(&stop.name()));
+        all.find(|stop| stop.name() == name)
+    }
+
+    fn stop_metric(&self, prediction: Prediction) -> StopMetric {
         match prediction {
             _ if self.is_contrastive() => StopMetric::Recall,
             Prediction::Logit => StopMetric::Auc,
+            Prediction::Classes(_) => StopMetric::Logloss,
             Prediction::Value | Prediction::LogRate => StopMetric::Rmse,
             // The labels of a score need not be clicks, and its AUC may not be defined.
             Prediction::Score => StopMetric::Loss,
@@ -50,21 +101,40 @@ impl ModelSpec {
     }
 }
 
+/// What the metric `name` of the head with this label is called.
+fn of_head(name: &str, label: &str) -> String {
+    format!("{name}_{label}")
+}
+
+/// What there is of groups.
+const GROUPED: [&str; 3] = ["gauc", "gauc_groups", "gauc_groups_left_out"];
+
 /// Metric, its words on a line, and digits after the point.
-const SHOWN: [(&str, &str, usize); 8] = [
+const SHOWN: [(&str, &str, usize); 10] = [
     ("recall", "recall", 5),
     ("ndcg", "NDCG", 5),
     ("hit_rate", "hit rate", 5),
     ("auc", "AUC", 5),
+    ("gauc", "GAUC", 5),
     ("logloss", "log loss", 5),
+    ("accuracy", "accuracy", 5),
     ("rmse", "RMSE", 5),
     ("mae", "MAE", 5),
     ("loss", "loss", 5),
 ];
 
 impl Evaluation {
-    /// The metric that [`metric_names`] calls `name`; `None` if it is not defined here.
+    /// The metric that [`ModelSpec::metric_names`] or [`ModelSpec::grouped_metric_names`] calls
+    /// `name`; `None` if it is not defined here.
     pub fn metric(&self, name: &str) -> Option<f64> {
+        let of_head = |head: &HeadEvaluation| {
+            let own = name.strip_suffix(head.label.as_str())?.strip_suffix('_')?;
+            head.evaluation.metric(own)
+        };
+        self.own(name).or_else(|| self.heads.iter().find_map(of_head))
+    }
+
+    fn own(&self, name: &str) -> Option<f64> {
         match name {
             "auc" => self.auc,
             "logloss" => self.logloss,
@@ -77,11 +147,14 @@ impl Evaluation {
             "rmse" => self.rmse,
             "mae" => self.mae,
             "loss" => self.loss,
+            "gauc" => self.gauc.and_then(|gauc| gauc.value),
+            "gauc_groups" => self.gauc.map(|gauc| gauc.users as f64),
+            "gauc_groups_left_out" => self.gauc.map(|gauc| gauc.users_left_out as f64),
             _ => None,
         }
     }
 
-    /// The main metrics on one line: `AUC 0.80123, log loss 0.45678`.
+    /// The main metrics on one line: `AUC 0.80123, log loss 0.45678`, of heads each behind its label.
     ///
     /// ```
     /// let evaluation = rectool_model::Evaluation { rmse: Some(1.25), ..Default::default() };
@@ -89,8 +162,14 @@ impl Evaluation {
     /// ```
     pub fn summary(&self) -> String {
         let mut line = String::new();
-        for (name, words, digits) in SHOWN {
-            let Some(value) = self.metric(name) else { continue };
+        for HeadEvaluation { label, evaluation } in &self.heads {
+            let space = if line.is_empty() { "" } else { "; " };
+            let _ = write!(line, "{space}{label}: {}", evaluation.summary());
+        }
+        // A model of classes is known by how many it gets right, one of clicks is not.
+        let shown = |name: &str| name != "accuracy" || self.positives.is_none();
+        for (name, words, digits) in SHOWN.into_iter().filter(|(name, ..)| shown(name)) {
+            let Some(value) = self.own(name) else { continue };
             let comma = if line.is_empty() { "" } else { ", " };
             // A string takes any text.
             let _ = write!(line, "{comma}{words} {value:.digits$}");
@@ -100,11 +179,25 @@ impl Evaluation {
 }
 
 impl StopMetric {
+    /// All of them.
+    const ALL: [Self; 9] = [
+        Self::Auc,
+        Self::Logloss,
+        Self::Accuracy,
+        Self::Loss,
+        Self::Rmse,
+        Self::Mae,
+        Self::Recall,
+        Self::Ndcg,
+        Self::HitRate,
+    ];
+
     /// Its name among [`metric_names`].
     pub fn name(self) -> &'static str {
         match self {
             Self::Auc => "auc",
             Self::Logloss => "logloss",
+            Self::Accuracy => "accuracy",
             Self::Loss => "loss",
             Self::Rmse => "rmse",
             Self::Mae => "mae",
@@ -115,15 +208,24 @@ impl StopMetric {
     }
 
     fn higher_is_better(self) -> bool {
-        matches!(self, Self::Auc | Self::Recall | Self::Ndcg | Self::HitRate)
+        matches!(self, Self::Auc | Self::Accuracy | Self::Recall | Self::Ndcg | Self::HitRate)
+    }
+}
+
+impl EarlyStop {
+    /// What the watched metric is called among [`ModelSpec::metric_names`].
+    pub fn name(&self) -> String {
+        let metric = self.metric.name();
+        self.head.as_ref().map_or_else(|| metric.to_owned(), |label| of_head(metric, label))
     }
 
     /// Whether `new` is better than `old`: a defined metric is better than an undefined one, and
     /// anything is better than nothing.
-    pub(crate) fn improves(self, new: &Evaluation, old: Option<&Evaluation>) -> bool {
+    pub(crate) fn improves(&self, new: &Evaluation, old: Option<&Evaluation>) -> bool {
         let Some(old) = old else { return true };
-        match (new.metric(self.name()), old.metric(self.name())) {
-            (Some(new), Some(old)) if self.higher_is_better() => new > old,
+        let name = self.name();
+        match (new.metric(&name), old.metric(&name)) {
+            (Some(new), Some(old)) if self.metric.higher_is_better() => new > old,
             (Some(new), Some(old)) => new < old,
             (new, old) => new.is_some() && old.is_none(),
         }
@@ -132,7 +234,7 @@ impl StopMetric {
 
 #[cfg(test)]
 mod tests {
-    use Prediction::{LogRate, Logit, Score, Value};
+    use Prediction::{Classes, LogRate, Logit, Score, Value};
 
     use super::*;
     use crate::RetrievalSpec;
@@ -147,13 +249,58 @@ mod tests {
     fn early_stopping_knows_which_way_is_up() {
         let of = |value| Evaluation { auc: value, rmse: value, ..Evaluation::default() };
         let (low, high, none) = (of(Some(0.4)), of(Some(0.6)), of(None));
-        assert!(StopMetric::Auc.improves(&high, Some(&low)));
-        assert!(!StopMetric::Auc.improves(&low, Some(&high)));
-        assert!(StopMetric::Rmse.improves(&low, Some(&high)));
-        assert!(!StopMetric::Rmse.improves(&low, Some(&low)));
-        assert!(StopMetric::Rmse.improves(&low, Some(&none)));
-        assert!(!StopMetric::Rmse.improves(&none, Some(&low)));
-        assert!(StopMetric::Rmse.improves(&none, None));
+        let watching = |metric| EarlyStop { metric, head: None, patience: 1 };
+        assert!(watching(StopMetric::Auc).improves(&high, Some(&low)));
+        assert!(!watching(StopMetric::Auc).improves(&low, Some(&high)));
+        let rmse = watching(StopMetric::Rmse);
+        assert!(rmse.improves(&low, Some(&high)));
+        assert!(!rmse.improves(&low, Some(&low)));
+        assert!(rmse.improves(&low, Some(&none)));
+        assert!(!rmse.improves(&none, Some(&low)));
+        assert!(rmse.improves(&none, None));
+    }
+
+    #[test]
+    fn heads_have_metrics_of_their_own() {
+        let head = |label: &str, loss| HeadSpec { label: label.to_owned(), loss, weight: 1.0 };
+        let heads = vec![
+            head("stars", LossSpec::Softmax { classes: 5 }),
+            head("click", LossSpec::Bce),
+            head("late_click", LossSpec::Bce),
+        ];
+        let spec = ModelSpec { heads, ..spec(false) };
+        let names = spec.metric_names(Logit);
+        assert_eq!(names[..3], ["logloss_stars", "accuracy_stars", "auc_click"]);
+        let stop = |name| spec.early_stop(name, Logit, 2);
+        assert_eq!(stop(None).unwrap().name(), "logloss_stars");
+        let watched = stop(Some("auc_late_click")).unwrap();
+        assert_eq!(
+            (watched.metric, watched.head.as_deref()),
+            (StopMetric::Auc, Some("late_click"))
+        );
+        // What cannot be watched, and what is not there.
+        assert!(
+            [Some("ne_click"), Some("auc"), Some("auc_stars")]
+                .into_iter()
+                .all(|name| stop(name).is_none())
+        );
+        let of = |label: &str, auc, accuracy| HeadEvaluation {
+            label: label.to_owned(),
+            evaluation: Evaluation { auc, accuracy, ..Evaluation::default() },
+        };
+        let heads = vec![
+            of("click", Some(0.5), None),
+            of("late_click", Some(0.75), None),
+            of("stars", None, Some(0.25)),
+        ];
+        let found = Evaluation { heads, ..Evaluation::default() };
+        assert_eq!(found.metric("auc_click"), Some(0.5));
+        assert_eq!(found.metric("auc_late_click"), Some(0.75));
+        assert_eq!((found.metric("auc"), found.metric("auc_stars")), (None, None));
+        let line = "click: AUC 0.50000; late_click: AUC 0.75000; stars: accuracy 0.25000";
+        assert_eq!(found.summary(), line);
+        let worse = Evaluation { heads: vec![of("late_click", Some(0.5), None)], ..found.clone() };
+        assert!(watched.improves(&found, Some(&worse)) && !watched.improves(&worse, Some(&found)));
     }
 
     #[test]
@@ -178,14 +325,14 @@ mod tests {
             sha256: "0".into(),
             parameters: std::collections::BTreeMap::new(),
         };
-        for prediction in [Logit, Value, LogRate, Score] {
+        for prediction in [Logit, Value, LogRate, Score, Classes(3)] {
             let names = metric_names(prediction, &LossSpec::Plugin(call.clone()));
             assert!(names.contains(&spec(false).stop_metric(prediction).name()));
             assert!(names.iter().all(|name| full.metric(name).is_some()), "{names:?}");
         }
         let spec = spec(true);
         let names = spec.metric_names(Score);
-        assert!(names.contains(&spec.stop_metric(Score).name()));
+        assert!(names.iter().any(|name| *name == spec.stop_metric(Score).name()));
         assert!(names.iter().all(|name| full.metric(name).is_some()), "{names:?}");
         assert_eq!(Evaluation::default().summary(), "no metric is defined");
     }

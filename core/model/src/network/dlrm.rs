@@ -28,16 +28,19 @@ pub(crate) struct DlrmShape {
     pub(crate) top_stride: usize,
     pub(crate) bottom: Option<MlpShape>,
     pub(crate) top: MlpShape,
+    /// Outputs O.
+    pub(crate) outputs: usize,
     /// Where embeddings stand among the vectors.
     pub(crate) layout: Layout,
     pub(crate) seed: u64,
 }
 
-/// The widths of a DLRM's MLPs from input to output, bottom (empty without dense inputs) and top.
+/// The widths of a DLRM's MLPs from input to output, bottom (empty without dense inputs) and top,
+/// given those of the hidden layers and, of the top, its outputs.
 ///
 /// ```
 /// use rectool_model::{dlrm_widths, Interaction};
-/// let (bottom, top) = dlrm_widths(13, 26, 16, (&[512, 256], &[512, 256]), Interaction::Dot);
+/// let (bottom, top) = dlrm_widths(13, 26, 16, (&[512, 256], &[512, 256, 1]), Interaction::Dot);
 /// assert_eq!(bottom, [13, 512, 256, 16]);
 /// assert_eq!(top, [16 + 27 * 26 / 2, 512, 256, 1]);
 /// ```
@@ -55,7 +58,7 @@ pub fn dlrm_widths(
         Interaction::Cat => vectors * dim,
         Interaction::DotCat => vectors * dim + pairs,
     };
-    let top = [&[inputs], top, &[1]].concat();
+    let top = [&[inputs], top].concat();
     let bottom = if dense > 0 { [&[dense], bottom, &[dim]].concat() } else { Vec::new() };
     (bottom, top)
 }
@@ -64,8 +67,10 @@ impl DlrmShape {
     pub(crate) fn declare(spec: &ModelSpec, dense: usize, declaration: &mut Declaration) -> Self {
         let features = spec.features.ids.len();
         let dim = spec.embedding_dim;
-        let hidden = (spec.bottom_mlp.as_slice(), spec.top_mlp.as_slice());
-        let (bottom, top) = dlrm_widths(dense, features, dim, hidden, spec.interaction);
+        let outputs = spec.logits();
+        let top = [spec.top_mlp.as_slice(), &[outputs]].concat();
+        let given = (spec.bottom_mlp.as_slice(), top.as_slice());
+        let (bottom, top) = dlrm_widths(dense, features, dim, given, spec.interaction);
         let vectors = features + usize::from(dense > 0);
         let bottom = (dense > 0).then(|| {
             MlpShape::declare(declaration, "bottom", dense, &bottom[1..], Activation::Relu)
@@ -84,6 +89,7 @@ impl DlrmShape {
             top_stride: top_inputs.next_multiple_of(ROW_ALIGNMENT),
             bottom,
             top,
+            outputs,
             layout: Layout { row_stride: vectors * dim, offsets },
             seed: spec.seed,
         }

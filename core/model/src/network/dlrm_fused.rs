@@ -44,7 +44,11 @@ impl Blocks for DlrmStages {
     type Scratch = Scratch;
 
     fn widths(&self) -> RowWidths<'_> {
-        RowWidths { dense: self.shape.dense, layout: &self.shape.layout, outputs: 1 }
+        RowWidths {
+            dense: self.shape.dense,
+            layout: &self.shape.layout,
+            outputs: self.shape.outputs,
+        }
     }
 
     fn seed(&self) -> u64 {
@@ -94,7 +98,7 @@ impl Blocks for DlrmStages {
         &self,
         Forward { place, dropout }: Forward,
         block: &mut Self::Block,
-        (dense, vectors, logits): (&[f32], &mut [f32], &mut [f32]),
+        (dense, vectors, outputs): (&[f32], &mut [f32], &mut [f32]),
         scratch: &mut Scratch,
     ) {
         let (width, stride) = (self.shape.layout.row_stride, self.shape.top_stride);
@@ -113,8 +117,7 @@ impl Blocks for DlrmStages {
         }
         block.top[0].write_rows(rows, stride);
         self.top.forward(place, &mut block.top, dropout);
-        let last = block.top[block.top.len() - 1].column(0);
-        logits.iter_mut().zip(last).for_each(|(logit, value)| *logit = value);
+        block.top[block.top.len() - 1].read_rows(outputs, self.shape.outputs);
     }
 
     fn backward(
@@ -125,8 +128,8 @@ impl Blocks for DlrmStages {
         Scratch { rows, gradients }: &mut Scratch,
     ) {
         let (width, stride) = (self.shape.layout.row_stride, self.shape.top_stride);
-        gradients[0].reshape(1);
-        gradients[0].write_rows(output_gradient, 1);
+        gradients[0].reshape(self.shape.outputs);
+        gradients[0].write_rows(output_gradient, self.shape.outputs);
         let input_gradient = InputGradient::Wanted;
         let how = BlockBackward { place, dropout, input_gradient, write };
         self.top.backward(how, &block.top, gradients, &mut sums.top);

@@ -112,8 +112,8 @@ impl Network for TensorDlrm {
             self.dense = zeros(&[rows, self.shape.dense])?;
             self.vectors = zeros(&[rows, vectors, dim])?;
             self.vector_gradients = zeros(&[rows, vectors, dim])?;
-            self.logits = zeros(&[rows, 1])?;
-            self.logit_gradients = zeros(&[rows, 1])?;
+            self.logits = zeros(&[rows, self.shape.outputs])?;
+            self.logit_gradients = zeros(&[rows, self.shape.outputs])?;
             self.capacity = rows;
         }
         Ok(())
@@ -130,7 +130,7 @@ impl Network for TensorDlrm {
     }
 
     fn width(&self) -> usize {
-        1
+        self.shape.outputs
     }
 
     fn forward(&mut self, _parameters: &Parameters, pass: Pass) -> Result<&[f32], ModelError> {
@@ -150,7 +150,7 @@ impl Network for TensorDlrm {
         };
         let logits = self.top.forward(input, dropout)?;
         self.download(&self.logits, &logits);
-        Ok(&self.logits.slice()[..self.rows])
+        Ok(&self.logits.slice()[..self.rows * self.shape.outputs])
     }
 
     fn backward(
@@ -158,7 +158,8 @@ impl Network for TensorDlrm {
         parameters: &mut Parameters,
         logit_gradient: &[f32],
     ) -> Result<(), ModelError> {
-        self.logit_gradients.slice_mut()[..self.rows].copy_from_slice(logit_gradient);
+        let len = self.rows * self.shape.outputs;
+        self.logit_gradients.slice_mut()[..len].copy_from_slice(logit_gradient);
         let logit_gradient = self.upload(&self.logit_gradients)?;
         let top = self.top.backward(logit_gradient)?;
         let vectors = self.interact_backward(&top)?;

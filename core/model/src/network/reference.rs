@@ -89,6 +89,7 @@ fn spec(golden: &Golden) -> ModelSpec {
         dropout: 0.0,
         embedding_optimizer: OptimizerOptions::sgd(sgd),
         loss: crate::LossSpec::Bce,
+        heads: Vec::new(),
         retrieval: None,
         dense_optimizer: DenseOptimizerOptions::Sgd {
             learning_rate: sgd,

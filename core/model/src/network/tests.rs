@@ -13,15 +13,19 @@ struct Case {
     dense: usize,
     interaction: Interaction,
     dropout: f32,
+    /// Outputs O.
+    outputs: usize,
 }
 
-const CASES: [Case; 6] = [
-    Case { dense: 3, interaction: Interaction::Dot, dropout: 0.0 },
-    Case { dense: 3, interaction: Interaction::Cat, dropout: 0.0 },
-    Case { dense: 3, interaction: Interaction::DotCat, dropout: 0.4 },
-    Case { dense: 0, interaction: Interaction::Dot, dropout: 0.4 },
-    Case { dense: 0, interaction: Interaction::Cat, dropout: 0.0 },
-    Case { dense: 0, interaction: Interaction::DotCat, dropout: 0.0 },
+const CASES: [Case; 8] = [
+    Case { dense: 3, interaction: Interaction::Dot, dropout: 0.0, outputs: 1 },
+    Case { dense: 3, interaction: Interaction::Cat, dropout: 0.0, outputs: 1 },
+    Case { dense: 3, interaction: Interaction::DotCat, dropout: 0.4, outputs: 1 },
+    Case { dense: 0, interaction: Interaction::Dot, dropout: 0.4, outputs: 1 },
+    Case { dense: 0, interaction: Interaction::Cat, dropout: 0.0, outputs: 1 },
+    Case { dense: 0, interaction: Interaction::DotCat, dropout: 0.0, outputs: 1 },
+    Case { dense: 3, interaction: Interaction::Dot, dropout: 0.0, outputs: 7 },
+    Case { dense: 3, interaction: Interaction::DotCat, dropout: 0.4, outputs: 18 },
 ];
 
 fn spec(case: &Case) -> ModelSpec {
@@ -50,7 +54,11 @@ fn spec(case: &Case) -> ModelSpec {
         interaction: case.interaction,
         dropout: case.dropout,
         embedding_optimizer: rectool_embedding::OptimizerOptions::sgd(0.1),
-        loss: crate::LossSpec::Bce,
+        loss: match case.outputs {
+            1 => crate::LossSpec::Bce,
+            classes => crate::LossSpec::Softmax { classes },
+        },
+        heads: Vec::new(),
         retrieval: None,
         dense_optimizer: DenseOptimizerOptions::Sgd {
             learning_rate: 0.1,
@@ -66,6 +74,7 @@ struct Built {
     parameters: Parameters,
     vectors: usize,
     rows: usize,
+    outputs: usize,
 }
 
 fn build(case: &Case, compute: Compute) -> Built {
@@ -74,7 +83,7 @@ fn build(case: &Case, compute: Compute) -> Built {
     let vectors = shape.vectors;
     let mut parameters = Parameters::new(declaration, Device::Cpu).unwrap();
     let network = Dlrm::build(shape, &mut parameters, compute).unwrap();
-    Built { network, parameters, vectors, rows: ROWS }
+    Built { network, parameters, vectors, rows: ROWS, outputs: case.outputs }
 }
 
 fn noise(len: usize, stream: u64) -> Vec<f32> {
@@ -85,7 +94,7 @@ fn noise(len: usize, stream: u64) -> Vec<f32> {
 const PASS: Pass = Pass::Train { step: 3, row_first: 2 };
 
 impl Built {
-    /// Logits for fixed inputs; `nudge` is added to the first embedding value of row 1.
+    /// Outputs for fixed inputs; `nudge` is added to the first embedding value of row 1.
     fn forward(&mut self, case: &Case, nudge: f32) -> Vec<f32> {
         self.network.begin(self.rows).unwrap();
         self.network.dense_mut().copy_from_slice(&noise(self.rows * case.dense, 1));
@@ -97,7 +106,8 @@ impl Built {
 
     /// Parameter gradients and embedding gradients.
     fn backward(&mut self) -> (Vec<f32>, Vec<f32>) {
-        self.network.backward(&mut self.parameters, &noise(self.rows, 3)).unwrap();
+        let gradient = noise(self.rows * self.outputs, 3);
+        self.network.backward(&mut self.parameters, &gradient).unwrap();
         let (gradient, layout) = self.network.embedding_gradient();
         let first = layout.offsets[0];
         let rows = gradient.chunks_exact(layout.row_stride);
@@ -131,7 +141,7 @@ fn fused_equals_tensor() {
 /// Batches of several groups of several blocks, and of one short block after them.
 #[test]
 fn blocks_are_the_batch_on_any_number_of_threads() {
-    for case in &CASES[1..4] {
+    for case in CASES[1..4].iter().chain(&CASES[7..]) {
         let run = |compute, threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut built = build(case, compute);
@@ -158,7 +168,7 @@ fn blocks_are_the_batch_on_any_number_of_threads() {
 fn gradients_are_the_slopes_of_the_loss() {
     for (at, case) in CASES.iter().enumerate() {
         let mut built = build(case, Compute::Fused);
-        let weights = noise(ROWS, 3);
+        let weights = noise(ROWS * case.outputs, 3);
         let loss = |logits: Vec<f32>| -> f64 {
             logits.iter().zip(&weights).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
         };

@@ -2,8 +2,8 @@
 //!
 //! A branch takes some of the inputs one after another (dense values, embeddings, pooled histories)
 //! through optional cross layers and an optional MLP, and adds what comes out to some of the outputs.
-//! Two towers are two branches with outputs of their own; the rankers here are branches with one
-//! output, and terms beside them.
+//! Two towers are two branches with outputs of their own; the rankers here are branches with the
+//! same outputs, and terms beside them.
 
 use rectool_embedding::Layout;
 
@@ -238,9 +238,9 @@ impl<'a> Builder<'a> {
         mlp
     }
 
-    /// The hidden widths of a ranker's MLP, and its output.
+    /// The hidden widths of a ranker's MLP, and its outputs.
     fn deep_widths(&self) -> Vec<usize> {
-        [self.spec.top_mlp.as_slice(), &[1]].concat()
+        [self.spec.top_mlp.as_slice(), &[self.spec.logits()]].concat()
     }
 
     fn cross(
@@ -288,9 +288,9 @@ impl<'a> Builder<'a> {
             }
             // One linear layer over both results is the sum of one over each; the MLP's has the bias.
             CrossStructure::Parallel => {
-                let declaration = &mut *self.declaration;
+                let (declaration, outputs) = (&mut *self.declaration, [self.spec.logits()]);
                 let last =
-                    MlpShape::declare_linear(declaration, "cross.out", width, &[1], Bias::None);
+                    MlpShape::declare_linear(declaration, "cross.out", width, &outputs, Bias::None);
                 let mlp = self.mlp("deep", 1, width, &widths);
                 let again = self.inputs(|_| true, |_| true);
                 vec![branch(inputs, cross, Some(last)), branch(again, Vec::new(), Some(mlp))]

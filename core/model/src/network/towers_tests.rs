@@ -69,6 +69,7 @@ fn spec(architecture: Architecture) -> ModelSpec {
             weight_decay: 0.0,
         },
         loss: LossSpec::Bce,
+        heads: Vec::new(),
         retrieval,
         seed: 11,
     }
@@ -132,6 +133,9 @@ fn cases() -> Vec<ModelSpec> {
     let mut mixed = cases[1].clone();
     mixed.tables[2].dim = Some(16);
     cases.push(mixed);
+    for (at, classes) in [(3, 3), (4, 17), (5, 6)] {
+        cases.push(ModelSpec { loss: crate::LossSpec::Softmax { classes }, ..cases[at].clone() });
+    }
     cases
 }
 

@@ -103,8 +103,7 @@ fn scores_are_reported_as_the_loss_says() {
         spec.features.label = Some(label.to_owned());
         let mut how = training();
         how.epochs = 8;
-        let metric = spec.stop_metric(prediction);
-        how.early_stop = Some(EarlyStop { metric, patience: 9 });
+        how.early_stop = spec.early_stop(None, prediction, 9);
         let (_, told, found) = train(Arc::new(Solo), &data, spec.clone(), &how).unwrap();
         let (first, last) = (told.0.first().unwrap(), told.0.last().unwrap());
         assert!(last.loss < first.loss && last.calibration.is_none(), "{first:?} {last:?}");
@@ -116,7 +115,7 @@ fn scores_are_reported_as_the_loss_says() {
             assert!(best < 0.8 * first.rmse.unwrap() && found.auc.is_none(), "{first:?} {found:?}");
             assert!(found.mae.unwrap() <= best);
         }
-        how.early_stop = Some(EarlyStop { metric: StopMetric::Logloss, patience: 9 });
+        how.early_stop = Some(EarlyStop { metric: StopMetric::Logloss, head: None, patience: 9 });
         let Err(error) = train(Arc::new(Solo), &data, spec, &how) else { panic!("{name}") };
         assert!(error.to_string().contains("`early_stop.metric` is logloss"), "{error}");
     }

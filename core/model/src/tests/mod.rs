@@ -1,5 +1,7 @@
 //! Whole trainings on small data, with losses and transforms that come from elsewhere.
 
+mod groups;
+mod heads;
 mod losses;
 pub(crate) mod native;
 mod negatives;

@@ -251,11 +251,12 @@ fn check_sampled(place: BatchPlace, labels: &[f32], columns: &[&Column]) {
     }
 }
 
-/// Writes a dataset of choices: users take items that are near them.
+/// Writes a dataset of choices: users take items that are near them, one in each visit.
 pub(super) fn choices(folder: &Path) -> Dataset {
     let i64 = |name: &str| ColumnSchema::plain(name, ColumnKind::I64 { width: 1 });
     let f32 = |name: &str| ColumnSchema::plain(name, ColumnKind::F32 { width: 1 });
-    let columns = vec![i64("user"), i64("item"), i64("kind"), f32("dense"), f32("click")];
+    let columns =
+        vec![i64("user"), i64("item"), i64("kind"), f32("dense"), f32("click"), i64("visit")];
     let path = folder.join("choices");
     let schema = Schema::new(columns).unwrap();
     let mut writer = DatasetWriter::create(&path, schema, WriterOptions::default()).unwrap();
@@ -268,7 +269,9 @@ pub(super) fn choices(folder: &Path) -> Dataset {
         let i64 = |values| Column::I64 { width: 1, values };
         let f32 = |values| Column::F32 { width: 1, values };
         let click = f32(vec![1.0; rows]);
-        writer.write(split, vec![i64(user), i64(item), i64(kind), f32(dense), click]).unwrap();
+        let visit = i64((0..rows as i64).collect());
+        let columns = vec![i64(user), i64(item), i64(kind), f32(dense), click, visit];
+        writer.write(split, columns).unwrap();
     }
     writer.finish().unwrap();
     Dataset::open(&path).unwrap()
@@ -370,6 +373,7 @@ pub(crate) fn model(loss: LossSpec, dense: &str, ids: &[&str], chain: Vec<ChainS
             weight_decay: 0.0,
         },
         loss,
+        heads: Vec::new(),
         retrieval: None,
         seed: 3,
     }

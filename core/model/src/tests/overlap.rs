@@ -148,7 +148,7 @@ fn an_early_stop_leaves_no_batch_in_flight() {
     let mut contents = Vec::new();
     for overlap in [Overlap::Off, Overlap::Keys, Overlap::Stale] {
         let path = folder.path().join(format!("{overlap:?}"));
-        let early_stop = Some(EarlyStop { metric: StopMetric::Auc, patience: 2 });
+        let early_stop = Some(EarlyStop { metric: StopMetric::Auc, head: None, patience: 2 });
         let spec = TrainSpec { eval_every: 1, epochs: 50, early_stop, ..with(overlap) };
         let ended = on_ranks(2, |comm| train(comm, &data, &spec, (Some(&path), None)));
         assert!(ended.iter().all(|(summary, _)| summary.stop == Stop::Early), "{overlap:?}");

@@ -271,7 +271,7 @@ fn ids_need_not_be_embedded() {
 fn early_stopping_watches_what_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let data = choices(folder.path());
-    let early_stop = Some(EarlyStop { metric: StopMetric::Ndcg, patience: 2 });
+    let early_stop = Some(EarlyStop { metric: StopMetric::Ndcg, head: None, patience: 2 });
     let how = TrainSpec { epochs: 50, early_stop, eval_k: 3, ..training() };
     let (_, told) = train(Arc::new(Solo), &data, spec(RetrievalObjective::Softmax), &how).unwrap();
     let ndcg = |report: &EvaluationReport| report.evaluation.ndcg.unwrap();

@@ -15,10 +15,11 @@ use super::state::{Best, TrainingState};
 use super::vote::Verdict;
 use super::window::Window;
 use crate::checkpoint::{self, CheckpointFolder, Form, RecipeEntry};
+use crate::joint::Joint;
 use crate::ranker::StepRule;
 use crate::{
-    Evaluation, EvaluationReport, ModelError, Observer, PhaseTimes, Ranker, RetrievalJob,
-    RetrievalOptions, StepReport, TrainSpec,
+    Evaluation, EvaluationReport, HeadLoss, ModelError, Observer, PhaseTimes, Ranker, RetrievalJob,
+    RetrievalOptions, Running, StepReport, TrainSpec,
 };
 
 /// One training: options, data, and where its checkpoints go.
@@ -89,9 +90,10 @@ pub fn fit(
     }
     if let Some(stop) = &job.spec.early_stop {
         let known = ranker.spec().metric_names(ranker.prediction());
-        if !known.contains(&stop.metric.name()) {
-            let expected = format!("one that the model has: {}", quoted_list(known));
-            return Err(ModelError::option("early_stop.metric", stop.metric.name(), expected));
+        if !known.contains(&stop.name()) {
+            let known = quoted_list(known.iter().map(String::as_str));
+            let expected = format!("one that the model has: {known}");
+            return Err(ModelError::option("early_stop.metric", stop.name(), expected));
         }
     }
     let order = OrderOptions { seed: job.spec.seed, shuffle: job.spec.shuffle };
@@ -220,12 +222,17 @@ impl<'a, 'b> Run<'a, 'b> {
     /// Ends the window: tells the observer, and stops a training that diverged.
     fn report(&mut self, rate: f32, steps_total: u64) -> Result<(), ModelError> {
         let window = std::mem::take(&mut self.window);
-        let running = window.running.over_ranks(&*self.comm)?;
-        let Some(loss) = running.mean_loss() else {
-            // Only towers have rows that are no choices.
-            let found = format!("0 or less in all rows up to step {}", self.state.steps);
-            return Err(ModelError::option("label", found, "above 0 in rows that are choices"));
+        let running = window.tally.all.over_ranks(&*self.comm)?;
+        let heads = window.tally.heads.iter().map(|head| head.over_ranks(&*self.comm));
+        let heads = heads.collect::<Result<Vec<_>, _>>()?;
+        let joint = self.ranker.learning.joint();
+        let loss = joint.map_or_else(|| running.mean_loss(), |joint| joint.total(&heads));
+        let loss = loss.ok_or_else(|| self.unlabelled())?;
+        let label = |(label, head): (&str, &Running)| HeadLoss {
+            label: label.to_owned(),
+            loss: head.mean_loss(),
         };
+        let heads = joint.into_iter().flat_map(Joint::labels).zip(&heads).map(label).collect();
         self.phases.add(&window.phases);
         self.train_seconds += window.seconds;
         let report = StepReport {
@@ -234,6 +241,7 @@ impl<'a, 'b> Run<'a, 'b> {
             epoch: (self.state.steps - 1) / self.job.spec.steps_per_epoch(self.job.train.rows()),
             samples: self.state.samples,
             loss,
+            heads,
             rate,
             calibration: running.calibration(),
             samples_per_s: running.rows as f64 / window.seconds,
@@ -246,6 +254,18 @@ impl<'a, 'b> Run<'a, 'b> {
         Err(ModelError::Diverged { step: self.state.steps, loss })
     }
 
+    /// That there was nothing to learn from.
+    fn unlabelled(&self) -> ModelError {
+        let step = self.state.steps;
+        if self.ranker.learning.joint().is_some() {
+            let found = format!("missing for every head in all rows up to step {step}");
+            return ModelError::option("label", found, "one in some rows");
+        }
+        // Only towers have rows that are no choices.
+        let found = format!("0 or less in all rows up to step {step}");
+        ModelError::option("label", found, "above 0 in rows that are choices")
+    }
+
     /// Evaluates on the validation split; true if early stopping says stop.
     fn evaluate(&mut self) -> Result<bool, ModelError> {
         let Some(valid) = self.job.valid else { return Ok(false) };
@@ -255,9 +275,9 @@ impl<'a, 'b> Run<'a, 'b> {
         if self.ranker.spec().is_contrastive() {
             self.retrieve(valid, &mut evaluation)?;
         }
-        let best = spec.early_stop.is_some_and(|stop| {
+        let best = spec.early_stop.as_ref().is_some_and(|stop| {
             let old = self.state.best.as_ref().map(|best| &best.evaluation);
-            stop.metric.improves(&evaluation, old)
+            stop.improves(&evaluation, old)
         });
         if best {
             let evaluation = evaluation.clone();
@@ -299,7 +319,7 @@ impl<'a, 'b> Run<'a, 'b> {
     }
 
     fn stopped_early(&self) -> bool {
-        let patience = self.job.spec.early_stop.map(|stop| stop.patience);
+        let patience = self.job.spec.early_stop.as_ref().map(|stop| stop.patience);
         patience.is_some_and(|patience| self.state.evaluations_since_best >= patience.max(1))
     }
 

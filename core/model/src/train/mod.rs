@@ -3,6 +3,7 @@
 mod evaluate;
 mod feed;
 mod fit;
+mod judged;
 mod read;
 mod state;
 mod vote;

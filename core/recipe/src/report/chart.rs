@@ -17,9 +17,9 @@ const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 
 /// What a line chart says besides its points.
-pub(super) struct Labels {
+pub(super) struct Labels<'a> {
     /// For readers that do not see the chart.
-    pub(super) name: &'static str,
+    pub(super) name: &'a str,
     pub(super) x: &'static str,
     /// CSS class of the line and its marks.
     pub(super) class: &'static str,
@@ -33,7 +33,7 @@ pub(super) struct Point {
 }
 
 /// A line over steps, with a mark at every point if they are few.
-pub(super) fn line(points: &[Point], labels: &Labels) -> String {
+pub(super) fn line(points: &[Point], labels: &Labels<'_>) -> String {
     let points: Vec<&Point> = points.iter().filter(|point| point.y.is_finite()).collect();
     let x = Scale::covering(points.iter().map(|point| point.x), (LEFT, WIDTH - RIGHT), 5);
     let y = Scale::covering(points.iter().map(|point| point.y), (HEIGHT - BOTTOM, TOP), 5);

@@ -99,7 +99,7 @@ pub struct LossPoint {
 }
 
 /// One evaluation during training.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationPoint {
     /// Steps done.
     pub step: u64,
@@ -113,6 +113,9 @@ pub struct EvaluationPoint {
     pub loss: Option<f64>,
     /// Share of the items to be found that towers recommend.
     pub recall: Option<f64>,
+    /// The main metric of each head: its name and value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heads: Vec<(String, Option<f64>)>,
     /// Whether it was the best so far.
     pub best: bool,
 }

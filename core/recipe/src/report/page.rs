@@ -13,10 +13,11 @@ use crate::plan::{bytes_text, grouped};
 const STYLE: &str = include_str!("page.css");
 
 /// Tiles at the top, at most: metric names in order of interest.
-const HEADLINES: [(&str, &str); 18] = [
+const HEADLINES: [(&str, &str); 19] = [
     ("test_recall@20", "test recall in 20"),
     ("test_ndcg@20", "test NDCG in 20"),
     ("test_auc", "test AUC"),
+    ("test_gauc", "test GAUC"),
     ("test_logloss", "test log loss"),
     ("test_ne", "test normalised entropy"),
     ("test_calibration", "test calibration"),
@@ -107,9 +108,16 @@ fn tiles(page: &mut String, data: &ReportData) {
     page.push_str("<div class=\"tiles\">\n");
     let found = HEADLINES.iter().filter_map(|(key, words)| {
         let (_, value) = data.metrics.iter().find(|(name, _)| name == key)?;
-        Some((*words, value.as_f64()?))
+        Some(((*words).to_owned(), value.as_f64()?))
     });
-    for (words, value) in found.take(HEADLINES_MAX) {
+    // Those of heads are called by their labels.
+    let main = |name: &str| {
+        ["test_auc_", "test_accuracy_", "test_rmse_"].iter().any(|start| name.starts_with(start))
+    };
+    let of_heads = data.metrics.iter().filter(|(name, _)| main(name));
+    let of_heads = of_heads
+        .filter_map(|(name, value)| Some((escaped(&name.replacen('_', " ", 2)), value.as_f64()?)));
+    for (words, value) in found.chain(of_heads).take(HEADLINES_MAX) {
         let value = format!("{value:.4}");
         push(page, format_args!("<div class=\"tile\"><b>{value}</b><span>{words}</span></div>\n"));
     }
@@ -133,25 +141,27 @@ fn curves(page: &mut String, data: &ReportData) {
             .map(|point| Point { x: point.step as f64, y: point.loss, best: false })
             .collect();
         let labels = Labels { name: "Training loss by step", x: "step", class: "loss" };
-        charts.push(("Training loss", chart::line(&points, &labels), "mean loss per sample"));
+        let title = "Training loss".to_owned();
+        charts.push((title, chart::line(&points, &labels), "mean loss per sample"));
     }
     let watched = VALIDATION.iter().find(|(_, _, value)| {
         data.evaluations.iter().any(|point| value(point).is_some_and(f64::is_finite))
     });
     if let Some((title, name, value)) = watched {
-        let point = |point: &EvaluationPoint| {
-            let y = value(point).unwrap_or(f64::NAN);
-            Point { x: point.step as f64, y, best: point.best }
-        };
-        let points: Vec<Point> = data.evaluations.iter().map(point).collect();
-        let labels = Labels { name, x: "step", class: "auc" };
-        charts.push((*title, chart::line(&points, &labels), "rings mark a new best"));
+        charts.push(((*title).to_owned(), validation(data, name, value), RINGS));
+    }
+    let heads = data.evaluations.first().map(|point| point.heads.as_slice()).unwrap_or_default();
+    for (at, (metric, _)) in heads.iter().enumerate() {
+        let name = format!("Validation {metric} by step");
+        let value = |point: &EvaluationPoint| point.heads.get(at).and_then(|(_, value)| *value);
+        let title = format!("Validation {}", escaped(metric));
+        charts.push((title, validation(data, &name, value), RINGS));
     }
     if !data.calibration.is_empty() {
         let note = "one dot per group of samples with similar predictions; its size is their \
                     number, the dashed line is perfect calibration";
         charts.push((
-            "Calibration: positives by prediction",
+            "Calibration: positives by prediction".to_owned(),
             chart::calibration(&data.calibration),
             note,
         ));
@@ -162,6 +172,23 @@ fn curves(page: &mut String, data: &ReportData) {
             format_args!("<section><h2>{title}</h2>{svg}<p class=\"note\">{note}</p></section>\n"),
         );
     }
+}
+
+/// What rings on a curve mean.
+const RINGS: &str = "rings mark a new best";
+
+/// The curve of a metric on the validation split.
+fn validation(
+    data: &ReportData,
+    name: &str,
+    value: impl Fn(&EvaluationPoint) -> Option<f64>,
+) -> String {
+    let point = |point: &EvaluationPoint| {
+        let y = value(point).unwrap_or(f64::NAN);
+        Point { x: point.step as f64, y, best: point.best }
+    };
+    let points: Vec<Point> = data.evaluations.iter().map(point).collect();
+    chart::line(&points, &Labels { name, x: "step", class: "auc" })
 }
 
 fn time_split(page: &mut String, data: &ReportData) {

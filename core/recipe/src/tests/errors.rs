@@ -223,7 +223,7 @@ fn models_and_trainings_are_checked() {
             "",
         ),
         ("bottom: [8]", "loss: \"bec\"", "dlrm: 'loss' is 'bec', expected \"bce\"", "'bce'"),
-        ("bottom: [8]", "loss: 5", "dlrm: 'loss' expects \"bce\", \"mse\" or a plugin", ""),
+        ("bottom: [8]", "loss: 5", "dlrm: 'loss' expects \"bce\", \"mse\", \"softmax\" or a", ""),
         (
             "valid: data.valid",
             "valid: data.valid, early_stop: #{patience: 1, metric: \"rmse\"}",

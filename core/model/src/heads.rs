@@ -1,0 +1,180 @@
+//! What a ranker learns from its rows: one label, or several of them at once.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rectool_base::{Loss, LossDemands, Prediction, quoted_list};
+use serde::{Deserialize, Serialize};
+
+use crate::{Architecture, LossSpec, ModelError, ModelSpec};
+
+/// The kinds whose last layer may have any width.
+const MANY_OUTPUTS: [&str; 3] = ["dlrm", "dcnv2", "din"];
+
+/// One of several things that a ranker learns from the same rows. All heads share every layer but the
+/// rows of the last one: its outputs are those of the first head, then those of the next one.
+///
+/// ```
+/// let text = r#"{"label": "stars", "loss": {"kind": "softmax", "classes": 5}, "weight": 0.3}"#;
+/// let head: rectool_model::HeadSpec = serde_json::from_str(text)?;
+/// assert_eq!(head.loss.outputs(), 5);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadSpec {
+    /// Column with the label, one float per row; NaN where a row has none, which then teaches this
+    /// head nothing.
+    pub label: String,
+    /// What the head makes small; no plugin's.
+    #[serde(default)]
+    pub loss: LossSpec,
+    /// What the mean over the batch's rows with a label is multiplied by; 0 or more.
+    #[serde(default = "one")]
+    pub weight: f32,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+/// Outputs of a row that belong together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outputs {
+    /// The label of the head; `None` if the model has no heads.
+    pub head: Option<String>,
+    /// What they stand for.
+    pub prediction: Prediction,
+    /// Which of a row's outputs they are.
+    pub columns: Range<usize>,
+}
+
+/// Whether rows may lack a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Refused,
+    LeftOut,
+}
+
+/// A label that is learned, as the rows of a batch have it.
+#[derive(Clone, Debug)]
+pub(crate) struct Learned {
+    /// Its column; towers may do without.
+    pub(crate) label: Option<String>,
+    pub(crate) demands: LossDemands,
+    pub(crate) missing: Missing,
+}
+
+impl ModelSpec {
+    /// Outputs of a row of a model that scores rows: its logits.
+    pub fn logits(&self) -> usize {
+        match self.heads.as_slice() {
+            [] => self.loss.outputs(),
+            heads => heads.iter().map(|head| head.loss.outputs()).sum(),
+        }
+    }
+
+    /// The loss of each head, or the only one.
+    pub(crate) fn losses(&self) -> Vec<&LossSpec> {
+        match self.heads.as_slice() {
+            [] => vec![&self.loss],
+            heads => heads.iter().map(|head| &head.loss).collect(),
+        }
+    }
+
+    /// The labels that `losses`, which were made of [`ModelSpec::losses`], are about.
+    pub(crate) fn learned(&self, losses: &[Arc<dyn Loss>]) -> Vec<Learned> {
+        let demands = losses.iter().map(|loss| loss.demands().clone());
+        if self.heads.is_empty() {
+            let label = |demands| {
+                let label = self.features.label.clone();
+                Learned { label, demands, missing: Missing::Refused }
+            };
+            return demands.map(label).collect();
+        }
+        let of_head = |(head, demands): (&HeadSpec, LossDemands)| {
+            let label = Some(head.label.clone());
+            Learned { label, demands, missing: Missing::LeftOut }
+        };
+        self.heads.iter().zip(demands).map(of_head).collect()
+    }
+
+    /// Checks loss and heads, and that the network can have as many outputs.
+    pub(crate) fn check_heads(&self) -> Result<(), ModelError> {
+        self.loss.check()?;
+        let kind = self.architecture.name();
+        let several = self.logits() > 1 || self.heads.len() > 1;
+        let towers = matches!(self.architecture, Architecture::TwoTower(_));
+        if (several || !self.heads.is_empty() && towers) && !MANY_OUTPUTS.contains(&kind) {
+            return Err(ModelError::Outputs { model: kind, known: quoted_list(MANY_OUTPUTS) });
+        }
+        if self.heads.is_empty() {
+            return Ok(());
+        }
+        if !self.loss.is_bce() {
+            return Err(ModelError::option("loss", "given", "none, as each head has its own"));
+        }
+        if self.features.label.is_some() {
+            let expected = "none, as each head names its own";
+            return Err(ModelError::option("label", "given", expected));
+        }
+        if self.features.negatives.is_some() {
+            let expected = "none, as only one label is known of what was drawn";
+            return Err(ModelError::option("negatives", "given", expected));
+        }
+        self.heads.iter().enumerate().try_for_each(|(at, head)| {
+            if self.heads[..at].iter().any(|other| other.label == head.label) {
+                let hint =
+                    "the label of a head is also its name; copy the column for a second loss";
+                return Err(head.refuse("label", "that of another head", "one of its own", hint));
+            }
+            head.check()
+        })
+    }
+}
+
+impl HeadSpec {
+    fn check(&self) -> Result<(), ModelError> {
+        let weight = self.weight;
+        if !weight.is_finite() || weight < 0.0 {
+            let hint =
+                "a head of weight 0 is judged and not learned; 1 counts as a model's only loss";
+            return Err(self.refuse("weight", weight, "a number, 0 or more", hint));
+        }
+        match &self.loss {
+            LossSpec::Plugin(call) => {
+                let hint = "a model with one label may have a plugin's loss";
+                let found = format!("the plugin `{}`", call.name);
+                Err(self.refuse("loss", found, "`bce`, `mse` or `softmax`", hint))
+            }
+            LossSpec::Softmax { classes } if self.loss.check().is_err() => {
+                let hint = "labels are the numbers of classes, from 0; two of them are also `bce`";
+                Err(self.refuse("classes", classes, "2 or more, and no more than a layer's", hint))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse(
+        &self,
+        option: &'static str,
+        found: impl std::fmt::Display,
+        expected: &'static str,
+        hint: &'static str,
+    ) -> ModelError {
+        let (head, found) = (self.label.clone(), found.to_string());
+        ModelError::Head { head, option, found, expected, hint }
+    }
+}
+
+/// Which outputs of a row stand for what, where they are made for `losses` with these labels.
+pub(crate) fn outputs_of(learned: &[Learned]) -> Vec<Outputs> {
+    let mut first = 0;
+    let of = |learned: &Learned| {
+        let columns = first..first + learned.demands.prediction.logits();
+        first = columns.end;
+        let head = learned.label.clone().filter(|_| learned.missing == Missing::LeftOut);
+        Outputs { head, prediction: learned.demands.prediction, columns }
+    };
+    learned.iter().map(of).collect()
+}

@@ -1,0 +1,143 @@
+//! `loss`, `classes` and `heads`: what a model learns.
+
+use rectool_base::limits::MLP_WIDTH_MAX;
+use rectool_model::{HeadSpec, LossSpec};
+use rhai::Dynamic;
+use serde::Deserialize;
+
+use crate::call::Call;
+use crate::error::{RecipeError, did_you_mean};
+use crate::features::{FeatureSet, check_single};
+use crate::options::{Options, entry};
+use crate::plugin::Plugin;
+use crate::values::described;
+
+/// What [`loss_of`] takes.
+const LOSSES: &str = "\"bce\", \"mse\", \"softmax\" or a plugin such as \
+                      plugin(\"focal-loss\", #{gamma: 2.0})";
+/// What heads take.
+const NATIVE: [&str; 3] = ["bce", "mse", "softmax"];
+
+/// One entry of `heads`.
+#[derive(Deserialize)]
+struct Head {
+    label: String,
+    #[serde(default = "bce")]
+    loss: String,
+    classes: Option<usize>,
+    #[serde(default = "one")]
+    weight: f32,
+}
+
+fn bce() -> String {
+    "bce".to_owned()
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+/// The loss of a model with one label: a plugin, or the name of a native one; an absent option means
+/// "bce".
+pub(crate) fn loss_of(options: &mut Options<'_>) -> Result<LossSpec, RecipeError> {
+    let value = options.noun::<Dynamic>("loss", LOSSES)?;
+    let classes = options.noun::<Dynamic>("classes", "a whole number")?;
+    let classes = classes.map(|value| {
+        let count = value.as_int().map(|count| usize::try_from(count).unwrap_or(0));
+        count.map_err(|_| {
+            let what = format!("expects a whole number, found {}", described(&value));
+            options.refuse("classes", &what, None)
+        })
+    });
+    let classes = classes.transpose()?;
+    let Some(value) = value else { return native(options, ("loss", "classes"), "bce", classes) };
+    if let Some(plugin) = value.clone().try_cast::<Plugin>() {
+        let call = plugin.of_kind("loss");
+        let call = call.map_err(|what| options.refuse("loss", &what, None))?;
+        if classes.is_some() {
+            return Err(no_classes(options, "classes", &call.name));
+        }
+        return Ok(LossSpec::Plugin(call));
+    }
+    match value.clone().into_string() {
+        Ok(name) if NATIVE.contains(&name.as_str()) => {
+            native(options, ("loss", "classes"), &name, classes)
+        }
+        Ok(name) => {
+            let hint = did_you_mean(&name, NATIVE);
+            let hint = hint.unwrap_or_else(|| format!("write loss: plugin(\"{name}\")"));
+            Err(options.refuse("loss", &format!("is '{name}', expected {LOSSES}"), Some(hint)))
+        }
+        Err(_) => {
+            let found = described(&value);
+            Err(options.refuse("loss", &format!("expects {LOSSES}, found {found}"), None))
+        }
+    }
+}
+
+/// The native loss `name`, which with its classes stands at these keys.
+fn native(
+    options: &Options<'_>,
+    (at, at_classes): (&str, &str),
+    name: &str,
+    classes: Option<usize>,
+) -> Result<LossSpec, RecipeError> {
+    let loss = match (name, classes) {
+        ("softmax", Some(classes)) if (2..=MLP_WIDTH_MAX).contains(&classes) => {
+            return Ok(LossSpec::Softmax { classes });
+        }
+        ("softmax", Some(classes)) => {
+            let what = format!("is {classes}, expected 2 to {MLP_WIDTH_MAX}");
+            let hint = "labels are the numbers of classes, from 0; two of them are also \"bce\"";
+            return Err(options.refuse(at_classes, &what, Some(hint.to_owned())));
+        }
+        ("softmax", None) => {
+            let hint = "write loss: \"softmax\", classes: 5".to_owned();
+            return Err(options.refuse(at, "is 'softmax' without 'classes'", Some(hint)));
+        }
+        ("mse", None) => LossSpec::Mse,
+        ("bce", None) => LossSpec::Bce,
+        ("bce" | "mse", Some(_)) => return Err(no_classes(options, at_classes, name)),
+        _ => {
+            let known = "expected \"bce\", \"mse\" or \"softmax\"";
+            let hint = did_you_mean(name, NATIVE);
+            let hint = hint.unwrap_or_else(|| "heads have no plugins' losses".to_owned());
+            return Err(options.refuse(at, &format!("is '{name}', {known}"), Some(hint)));
+        }
+    };
+    Ok(loss)
+}
+
+fn no_classes(options: &Options<'_>, at: &str, loss: &str) -> RecipeError {
+    let hint = "write loss: \"softmax\" to tell classes apart".to_owned();
+    options.refuse(at, &format!("goes with the loss \"softmax\", found '{loss}'"), Some(hint))
+}
+
+/// The heads of a model, if it has any.
+pub(crate) fn heads_of(
+    call: &Call,
+    options: &mut Options<'_>,
+    features: &FeatureSet,
+) -> Result<Vec<HeadSpec>, RecipeError> {
+    if !options.has("heads") {
+        options.values("heads")?;
+        return Ok(Vec::new());
+    }
+    if options.has("loss") || options.has("classes") {
+        let hint = "write it into the head: #{label: \"click\", loss: \"bce\"}".to_owned();
+        return Err(options.refuse("heads", "have losses of their own beside 'loss'", Some(hint)));
+    }
+    let entries = options.values("heads")?;
+    if entries.is_empty() {
+        let hint = "write heads: [#{label: \"click\"}], or leave it out".to_owned();
+        return Err(options.refuse("heads", "is empty", Some(hint)));
+    }
+    let head = |(at, value): (usize, &Dynamic)| {
+        let Head { label, loss, classes, weight } = entry(call, ("heads", at), value)?;
+        let path = |key: &str| format!("heads[{at}].{key}");
+        let loss = native(options, (&path("loss"), &path("classes")), &loss, classes)?;
+        check_single(options, &features.chained, ("heads", &label))?;
+        Ok(HeadSpec { label, loss, weight })
+    };
+    entries.iter().enumerate().map(head).collect()
+}
