@@ -60,7 +60,7 @@ fn write_arrow(path: &Path, values: &[f32]) {
 }
 
 /// Ids by query from `query --json`.
-fn found(ran: &Ran) -> Vec<Vec<u64>> {
+pub(crate) fn found(ran: &Ran) -> Vec<Vec<u64>> {
     let hits = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let hits = line["hits"].as_array().unwrap().iter();

@@ -8,6 +8,7 @@ use arrow_array::types::{Float32Type, Int64Type, UInt32Type};
 use arrow_ipc::reader::FileReader;
 
 use crate::harness::Dir;
+use crate::index::found as index_found;
 
 /// Forty users take items that are near them; nobody takes one twice.
 fn interactions(dir: &Dir) {
@@ -140,4 +141,78 @@ fn mistakes_of_those_who_apply_a_model_are_told() {
     let words = ["recommend", "out", "--data", "log", "--users", "test", "--items", "train"];
     dir.rectool(&[&words[..], &["-k", "0"], &out].concat()).expect_code(2);
     assert!(!dir.join("x.arrow").exists());
+}
+
+/// The values behind the header of a `.npy` file, and its shape as it is written there.
+fn npy(dir: &Dir, name: &str) -> (String, Vec<u8>) {
+    let bytes = std::fs::read(dir.join(name)).unwrap();
+    assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"), "{name}");
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert_eq!(start % 64, 0);
+    let header = String::from_utf8(bytes[10..start].to_vec()).unwrap();
+    (header.trim_end().to_owned(), bytes[start..].to_vec())
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+#[test]
+fn embedded_vectors_are_indexed_and_found() {
+    let dir = Dir::new();
+    interactions(&dir);
+    let script = Dir::script("two_tower.rhai");
+    let words = [&arguments(&script, "out")[..], &["--set", "baselines=false"]].concat();
+    dir.rectool(&words).expect_success();
+    let embed = |side: &'static str, out: &'static str| {
+        ["embed", "out", "--data", "log", "--side", side, "--split", "train", "--out", out]
+    };
+    dir.rectool(&embed("candidate", "items.arrow")).expect_success();
+    dir.rectool(&embed("candidate", "items.npy")).expect_success();
+    dir.rectool(&embed("query", "users.npy")).expect_success();
+    let batch =
+        FileReader::try_new(File::open(dir.join("items.arrow")).unwrap(), None).unwrap().next();
+    let batch = batch.unwrap().unwrap();
+    let (header, items) = npy(&dir, "items.npy");
+    assert_eq!(header, "{'descr': '<f4', 'fortran_order': False, 'shape': (60, 16), }");
+    let items = floats(&items);
+    let values = batch.column(1).as_fixed_size_list().values().as_primitive::<Float32Type>();
+    assert_eq!(items, values.values().to_vec());
+    let (header, ids) = npy(&dir, "items.ids.npy");
+    assert_eq!(header, "{'descr': '<i8', 'fortran_order': False, 'shape': (60,), }");
+    let ids: Vec<i64> = ids.as_chunks::<8>().0.iter().map(|id| i64::from_le_bytes(*id)).collect();
+    assert_eq!(ids, batch.column(0).as_primitive::<Int64Type>().values().to_vec());
+
+    let users = floats(&npy(&dir, "users.npy").1);
+    let best = |user: &[f32]| {
+        let mut scored: Vec<(f32, i64)> = items
+            .chunks(16)
+            .zip(&ids)
+            .map(|(item, id)| (user.iter().zip(item).map(|(a, b)| a * b).sum(), *id))
+            .collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+        scored.into_iter().take(5).map(|(_, id)| id as u64).collect::<Vec<_>>()
+    };
+    let expected: Vec<Vec<u64>> = users.chunks(16).map(best).collect();
+    let build = ["index", "build", "--kind", "flat"];
+    let of_arrow = ["items.arrow", "--out", "a.idx"];
+    dir.rectool(&[&build[..], &of_arrow].concat()).expect_success();
+    let of_npy = ["items.npy", "--ids", "items.ids.npy", "--out", "n.idx"];
+    dir.rectool(&[&build[..], &of_npy].concat()).expect_success();
+    for index in ["a.idx", "n.idx"] {
+        let query = ["index", "query", index, "--queries", "users.npy", "--exact", "--json"];
+        let ran = dir.rectool(&[&query[..], &["-k", "5"]].concat()).expect_success();
+        assert_eq!(index_found(&ran), expected, "{index}");
+    }
+
+    dir.rectool(&embed("query", "users.npy")).expect_code(1).expect_stderr(&["users.npy", "hint:"]);
+    let score = ["recommend", "out", "--data", "log", "--users", "test", "--items", "train"];
+    let ran = dir.rectool(&[&score[..], &["--out", "lists.npy"]].concat());
+    ran.expect_code(1).expect_stderr(&[".parquet"]);
+    let Some(ran) = dir.mpirun(2, &embed("candidate", "two.npy")) else { return };
+    ran.expect_success();
+    let bytes = |name: &str| std::fs::read(dir.join(name)).unwrap();
+    assert_eq!(bytes("two.ids.npy"), bytes("items.ids.npy"));
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
+    assert!(floats(&npy(&dir, "two.npy").1).iter().zip(&items).all(near));
 }

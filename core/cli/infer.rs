@@ -4,13 +4,13 @@ mod embed;
 mod recommend;
 mod score;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rectool_base::NoPlugins;
 use rectool_comm::{Comm, agree};
 use rectool_data::{Dataset, Split};
-use rectool_model::{Checkpoint, DeviceChoice, Environment, Ranker, check_output};
+use rectool_model::{Checkpoint, DeviceChoice, Environment, ModelError, Ranker};
 use rectool_plugin::{Host, Plugins, SearchPath};
 
 pub(crate) use embed::{EmbedArgs, run as embed};
@@ -32,7 +32,7 @@ struct ModelArgs {
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
 
-    /// The new file: .arrow (Arrow IPC) or .parquet
+    /// The new file: .arrow (Arrow IPC) or .parquet; of `embed` also .npy
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
 
@@ -49,16 +49,16 @@ struct Applied {
 }
 
 impl ModelArgs {
-    /// Loads the model and opens the data.
+    /// Loads the model and opens the data, once `check` has nothing against the name of the new file.
     ///
     /// # Collective
     /// Every rank of the job.
-    fn open(&self) -> Result<Applied, Failure> {
+    fn open(&self, check: impl Fn(&Path) -> Result<(), ModelError>) -> Result<Applied, Failure> {
         let comm = rectool_comm::connect().map_err(Failure::failed)?;
         let share = rectool_comm::threads_per_rank(&*comm).map_err(Failure::failed)?;
         rectool_model::set_threads(self.threads.map_or(share, usize::from).max(1));
         // The cheap mistakes first.
-        let free = if comm.rank() == 0 { check_output(&self.out) } else { Ok(()) };
+        let free = if comm.rank() == 0 { check(&self.out) } else { Ok(()) };
         let opened = free.and_then(|()| {
             let path = Checkpoint::find(&self.model).unwrap_or_else(|| self.model.clone());
             Ok((Checkpoint::open(&path)?, Dataset::open(&self.data)?))

@@ -2,7 +2,7 @@
 
 use rectool_data::Split;
 use rectool_model::{
-    Interactions, OutputColumn, Scorer, Side, VectorScorer, Vectors, write_columns,
+    Interactions, OutputColumn, Scorer, Side, VectorScorer, Vectors, check_output, write_columns,
 };
 
 use super::{Applied, LOADER_THREADS, ModelArgs};
@@ -47,7 +47,7 @@ pub(crate) struct RecommendArgs {
 /// # Collective
 /// Every rank of the job; rank 0 writes.
 pub(crate) fn run(args: &RecommendArgs) -> Result<Exit, Failure> {
-    let mut applied = args.model.open()?;
+    let mut applied = args.model.open(check_output)?;
     let users = applied.split(&args.users)?;
     let (items, seen) = (applied.splits(&args.items)?, applied.splits(&args.seen)?);
     let items: Vec<&Split> = items.iter().collect();

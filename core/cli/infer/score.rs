@@ -1,7 +1,7 @@
 //! `rectool score`: what a ranking model says of rows.
 
 use rectool_base::Prediction;
-use rectool_model::{OutputColumn, Outputs, sigmoid, softmax, write_columns};
+use rectool_model::{OutputColumn, Outputs, check_output, sigmoid, softmax, write_columns};
 
 use super::{LOADER_THREADS, ModelArgs};
 use crate::failure::{Exit, Failure};
@@ -29,7 +29,7 @@ pub(crate) struct ScoreArgs {
 /// # Collective
 /// Every rank of the job; rank 0 writes.
 pub(crate) fn run(args: &ScoreArgs) -> Result<Exit, Failure> {
-    let mut applied = args.model.open()?;
+    let mut applied = args.model.open(check_output)?;
     let split = applied.split(&args.split)?;
     let scores = applied.ranker.predict(&split, LOADER_THREADS).map_err(Failure::failed)?;
     if applied.writes() {

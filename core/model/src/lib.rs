@@ -21,6 +21,7 @@ mod loss;
 mod metric;
 mod negatives;
 mod network;
+mod npy;
 mod observer;
 mod optim;
 mod output;
@@ -62,6 +63,7 @@ pub use metric::{
 };
 pub use negatives::NegativeSpec;
 pub use network::{DenseOutline, dense_outline, dlrm_widths};
+pub use npy::{check_vectors_output, ids_beside, write_vectors};
 pub use observer::{EvaluationReport, HeadLoss, Observer, PhaseTimes, Quiet, StepReport};
 pub use optim::{
     DenseOptimizer, DenseOptimizerOptions, ParameterError, StateError, clip_by_global_norm,
