@@ -27,12 +27,12 @@ train(model, #{
     train: data.train, valid: data.valid, epochs: param("epochs", 6), batch_size: 100, seed: 3,
     early_stop: #{metric: "auc_click", patience: 5},
 });
-evaluate(model, data.test, #{group_by: "user"});
+evaluate(model, data.test, #{group_by: "user_id"});
 "#;
 
 /// Visits of twelve users to twelve items; those that were no clicks have no stars.
 fn visits(dir: &Dir) {
-    let mut text = String::from("user,item,price,click,stars,dwell\n");
+    let mut text = String::from("user_id,movie_id,price,click,stars,dwell\n");
     for row in 0..3000_u32 {
         let draw = |salt: u32| (row.wrapping_mul(2_654_435_761).wrapping_add(salt * 97) >> 9) % 97;
         let (user, item, price) = (draw(1) % 12, draw(5) * 7 % 12, f64::from(draw(3)) / 97.0);
@@ -50,7 +50,7 @@ fn visits(dir: &Dir) {
     }
     dir.write("visits.csv", &text);
     let words = ["data", "import", "csv", "visits.csv", "--out", "visits", "--dense", "price"];
-    let columns = ["--ids", "user,item", "--plain-floats", "click,stars,dwell"];
+    let columns = ["--ids", "user_id,movie_id", "--plain-floats", "click,stars,dwell"];
     dir.rectool(&[&words[..], &columns].concat()).expect_success();
     dir.write("heads.rhai", RECIPE);
 }
@@ -130,4 +130,24 @@ fn labels_out_of_range_end_a_run_with_their_row() {
     let ran = dir.rectool(&["run", "few.rhai", "--run-dir", "few"]);
     let parts = ["the label `stars` is 2, expected the number of a class", "hint:", "classes"];
     ran.expect_code(1).expect_stderr(&parts);
+}
+
+#[test]
+fn the_recipe_of_two_labels_learns_both_or_either() {
+    let dir = Dir::new();
+    visits(&dir);
+    let script = Dir::script("multi_task.rhai");
+    let run = ["run", &script, "--set", "data=visits", "--set", "batch_size=100"];
+    for (labels, metrics) in [
+        ("both", &["test_auc_click", "test_gauc_click", "test_accuracy_stars"][..]),
+        ("click", &["test_auc_click", "test_gauc_click"]),
+        ("stars", &["test_accuracy_stars"]),
+    ] {
+        let labels_are = format!("labels={labels}");
+        let words = [&run[..], &["--set", &labels_are, "--run-dir", labels]].concat();
+        dir.rectool(&words).expect_success();
+        let found = &dir.result(labels)["metrics"];
+        assert!(metrics.iter().all(|name| found[*name].as_f64().unwrap() > 0.6), "{found}");
+        assert_eq!(found.get("test_auc_click").is_some(), labels != "stars");
+    }
 }
