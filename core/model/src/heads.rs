@@ -74,6 +74,12 @@ impl ModelSpec {
         }
     }
 
+    /// The labels of the heads whose score can order rows: those with one output.
+    pub fn ordering_heads(&self) -> Vec<&str> {
+        let heads = self.heads.iter().filter(|head| head.loss.outputs() == 1);
+        heads.map(|head| head.label.as_str()).collect()
+    }
+
     /// The loss of each head, or the only one.
     pub(crate) fn losses(&self) -> Vec<&LossSpec> {
         match self.heads.as_slice() {

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rectool_base::{Batch, BatchPlace, Column, ColumnKind};
+use rectool_base::{Batch, BatchPlace, Column, ColumnKind, quoted_list};
 use rectool_comm::{CommExt, agree};
 use rectool_data::{Cells, DataError, Split, append_rows};
 
 use crate::encode::View;
-use crate::{Interactions, ModelError, Ranker, Recommended, RetrievalTask, Scorer};
+use crate::{Interactions, ModelError, Outputs, Ranker, Recommended, RetrievalTask, Scorer};
 
 /// Rows that are scored at a time, over all ranks.
 const BATCH_ROWS: usize = 1 << 14;
@@ -30,6 +30,8 @@ pub struct RerankJob<'a> {
     pub ids: (&'a str, &'a str),
     /// Further columns that describe items.
     pub item_columns: &'a [String],
+    /// The label of the head whose score orders, in a model with heads.
+    pub head: Option<&'a str>,
 }
 
 /// Lists in the order of a second model's scores.
@@ -79,6 +81,7 @@ impl Ranker {
     /// Every rank, with the same job; all get all lists.
     pub fn rerank(&mut self, job: &RerankJob<'_>) -> Result<Reranked, ModelError> {
         let comm = Arc::clone(&self.comm);
+        let (at, width) = agree(&*comm, self.ordering(job.head))?;
         let (view, sources, rows) = agree(&*comm, self.sources(job))?;
         let longest = job.lists.iter().map(Vec::len).max().unwrap_or(0).max(1);
         let mut lists = Recommended::with_capacity(job.lists.len());
@@ -88,8 +91,9 @@ impl Ranker {
             let batch = agree(&*comm, self.block(job, (&view, &sources), &rows, own))?;
             let outputs = self.score(&batch)?.to_vec();
             let scored = self.learning.scores(&outputs, batch.rows).unwrap_or_default();
+            let scored: Vec<f32> = scored.iter().copied().skip(at).step_by(width).collect();
             let mut scores = Vec::new();
-            comm.all_gather(scored, &mut scores)?;
+            comm.all_gather(&scored, &mut scores)?;
             let mut scores = scores.into_iter();
             for user in users {
                 let items = job.lists[*user].iter().map(|(item, _)| *item);
@@ -101,14 +105,31 @@ impl Ranker {
         Ok(Reranked { lists, items: job.task.popularity.counts.len() })
     }
 
+    /// Which of how many scores of a row orders.
+    fn ordering(&self, head: Option<&str>) -> Result<(usize, usize), ModelError> {
+        let outputs = self.learning.outputs();
+        let width = outputs.last().map_or(1, |last| last.columns.end);
+        let known = self.spec.ordering_heads();
+        let wanted = |outputs: &&Outputs| match head {
+            Some(_) => outputs.head.as_deref() == head,
+            None => width == 1,
+        };
+        match outputs.iter().find(wanted).filter(|outputs| outputs.columns.len() == 1) {
+            Some(outputs) => Ok((outputs.columns.start, width)),
+            None if known.is_empty() => {
+                let expected = "none, as the model has no heads with one score";
+                Err(ModelError::option("head", head.unwrap_or("absent"), expected))
+            }
+            None => {
+                let expected = format!("one with one score for a row: {}", quoted_list(known));
+                Err(ModelError::option("head", head.unwrap_or("absent"), expected))
+            }
+        }
+    }
+
     /// Which columns there are, where each comes from, and the rows of the task's users.
     fn sources(&self, job: &RerankJob<'_>) -> Result<(View, Vec<Source>, Vec<u64>), ModelError> {
         let view = View::of_scores(self, job.users)?;
-        let scores = self.learning.outputs().last().map_or(0, |last| last.columns.end);
-        if scores != 1 {
-            let found = format!("one with {scores} scores for a row");
-            return Err(ModelError::option("ranker", found, "one with a single score to order by"));
-        }
         let schema = job.users.schema();
         let of_item = |name: &str| Ok::<_, ModelError>(Cells::find(schema, name)?.column);
         let mut described = vec![of_item(job.ids.1)?];

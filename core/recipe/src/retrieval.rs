@@ -1,12 +1,13 @@
 //! `evaluate_retrieval(model, split, #{…})`: how well two towers find what users took.
 
+use rectool_base::quoted_list;
 use rectool_model::{RetrievalEvaluation, SampledEvaluation};
 use rhai::{Dynamic, Map};
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::dataset::Split;
-use crate::error::RecipeError;
+use crate::error::{RecipeError, did_you_mean};
 use crate::network::Model;
 use crate::options::Options;
 use crate::values::described;
@@ -40,6 +41,8 @@ pub(crate) struct TwoStageRequest {
     pub(crate) candidates: usize,
     /// Columns that describe items, besides their id.
     pub(crate) item_columns: Vec<String>,
+    /// The head of the second model that orders.
+    pub(crate) head: Option<String>,
 }
 
 /// Where the negatives of the sampled protocol come from.
@@ -97,6 +100,7 @@ struct TwoStage {
     candidates: usize,
     #[serde(default)]
     item_columns: Vec<String>,
+    head: Option<String>,
 }
 
 fn hundred() -> usize {
@@ -112,11 +116,11 @@ impl TwoStageRequest {
         map: Map,
     ) -> Result<Self, RecipeError> {
         let mut map = map;
-        let own: Map = ["candidates", "item_columns"]
+        let own: Map = ["candidates", "item_columns", "head"]
             .into_iter()
             .filter_map(|key| map.remove_entry(key))
             .collect();
-        let TwoStage { candidates, item_columns } = Options::new(call, own).rest()?;
+        let TwoStage { candidates, item_columns, head } = Options::new(call, own).rest()?;
         let retrieval = RetrievalRequest::read(call, model, test, map)?;
         let options = Options::new(call, Map::new());
         let longest = retrieval.ks.iter().copied().max().unwrap_or(1);
@@ -126,15 +130,36 @@ impl TwoStageRequest {
             let hint = "it can be any model with a label, such as dlrm(#{…})".to_owned();
             return Err(call.error(message, Some(hint)));
         }
-        let scores = ranker.0.spec.logits();
-        if scores != 1 {
-            let message =
-                format!("{}: the second model has {scores} scores for a row", call.function);
-            let hint = "it can be any model with one label and one score".to_owned();
-            return Err(call.error(message, Some(hint)));
-        }
+        check_head(&options, ranker, head.as_deref())?;
         ranker.0.check_split(call, "split", &retrieval.test)?;
-        Ok(Self { retrieval, candidates, item_columns })
+        Ok(Self { retrieval, candidates, item_columns, head })
+    }
+}
+
+/// Fails if it is not plain which score of the second model orders.
+fn check_head(
+    options: &Options<'_>,
+    ranker: &Model,
+    head: Option<&str>,
+) -> Result<(), RecipeError> {
+    let spec = &ranker.0.spec;
+    let known = spec.ordering_heads();
+    match head {
+        None if spec.logits() == 1 => Ok(()),
+        None => {
+            let what = format!("is absent, and the second model has {} scores", spec.logits());
+            let hint = match known.first() {
+                Some(label) => format!("say which one orders: head: \"{label}\""),
+                None => "classes are in no order: give a model with another loss".to_owned(),
+            };
+            Err(options.refuse("head", &what, Some(hint)))
+        }
+        Some(label) if known.contains(&label) => Ok(()),
+        Some(label) => {
+            let listed = quoted_list(known.iter().copied());
+            let what = format!("names '{label}'; heads of the second model that order: {listed}");
+            Err(options.refuse("head", &what, did_you_mean(label, known)))
+        }
     }
 }
 

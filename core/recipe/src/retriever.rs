@@ -121,6 +121,7 @@ impl Retriever<'_> {
             items: &self.items(),
             ids: (columns[0], columns[1]),
             item_columns: &request.item_columns,
+            head: request.head.as_deref(),
         })?;
         let full = evaluate_retrieval(self.comm, task, &reranked, &self.options())?;
         let Retrieved { outcome, examples, map } = alone;

@@ -149,6 +149,14 @@ fn one_head_is_the_plain_model_byte_for_byte() {
             assert_eq!(one.2, other.2);
         }
     }
+    // Stars do for the weights of rows as well.
+    let mut of_head = with_heads(vec![head("click", LossSpec::Bce, 1.0)]);
+    let mut of_label = plain("click", LossSpec::Bce);
+    let unweighted = alone(&data, &of_label).0;
+    of_head.features.weight = Some("stars".to_owned());
+    of_label.features.weight = Some("stars".to_owned());
+    assert!(alone(&data, &of_head).0 == alone(&data, &of_label).0);
+    assert!(alone(&data, &of_head).0 != unweighted);
     let mut deep = with_heads(vec![head("click", LossSpec::Bce, 1.0)]);
     deep.architecture = Architecture::DeepFm;
     let plain = ModelSpec { architecture: Architecture::DeepFm, ..plain("click", LossSpec::Bce) };

@@ -35,7 +35,7 @@ fn tasks() -> Fixture {
     let fixture = Fixture::new();
     let i64 = |name: &str| ColumnSchema::plain(name, ColumnKind::I64 { width: 1 });
     let f32 = |name: &str| ColumnSchema::plain(name, ColumnKind::F32 { width: 1 });
-    let floats = ["dense", "click", "stars", "dwell"].map(f32);
+    let floats = ["dense", "click", "stars", "dwell", "away"].map(f32);
     let columns = ["user", "item"].map(i64).into_iter().chain(floats).collect();
     let (path, schema) = (fixture.path("tasks"), Schema::new(columns).unwrap());
     let mut writer = DatasetWriter::create(&path, schema, WriterOptions::default()).unwrap();
@@ -56,7 +56,8 @@ fn tasks() -> Fixture {
             values.iter_mut().step_by(5).for_each(|value| *value = f32::NAN);
         }
         let ids = [user, item].map(|values| Column::I64 { width: 1, values });
-        let rest = [of(&|score| f32::from(score > 0.0)), stars, of(&|score| 2.0 * score)];
+        let (dwell, away) = (of(&|score| 2.0 * score), of(&|score| -score));
+        let rest = [of(&|score| f32::from(score > 0.0)), stars, dwell, away];
         let dense = [Column::F32 { width: 1, values: dense }];
         writer.write(split, ids.into_iter().chain(dense).chain(rest).collect()).unwrap();
     }
@@ -227,4 +228,52 @@ fn a_plan_shows_what_may_be_read() {
     let plan = check(&fixture.recipe(&(text + show), &[]), 2).unwrap();
     let last = plan.trainings[0].layers.last().unwrap();
     assert_eq!(last, &("top.1".to_owned(), 16, 6));
+}
+
+/// Users like the items below them; the first head learns the contrary.
+const TWO_STAGES: &str = r#"
+let data = dataset("TASKS");
+let tables = #{embedding_optimizer: adagrad(#{learning_rate: 0.3}), dense_optimizer: adam(#{learning_rate: 0.01})};
+let inputs = features(data, #{ids: ["user", "item"], label: "click"});
+let towers = two_tower(tables + #{
+    features: inputs, embedding_dim: 4,
+    query: #{id: "user", ids: ["user"]}, candidate: #{id: "item", ids: ["item"]},
+});
+train(towers, #{train: data.train, steps_max: 1, batch_size: 50});
+let ranker = dlrm(tables + #{
+    features: inputs, embedding_dim: 4, top: [16],
+    heads: [
+        #{label: "away", loss: "mse"}, #{label: "click"},
+        #{label: "stars", loss: "softmax", classes: 4, weight: 0.0},
+    ],
+});
+train(ranker, #{train: data.train, epochs: 6, batch_size: 50});
+let how = #{k: [3], seen: [], candidates: 12};
+let good = evaluate_two_stage(towers, ranker, data.test, how + #{head: "click"});
+let bad = evaluate_two_stage(towers, ranker, data.test, how + #{head: "away"});
+report(#{good: good["recall@3"], bad: bad["recall@3"]});
+"#;
+
+#[test]
+fn a_head_orders_what_was_retrieved() {
+    let fixture = tasks();
+    let text = TWO_STAGES.replace("TASKS", &fixture.path("tasks").display().to_string());
+    for ranks in [1, 2] {
+        let out = format!("stages-{ranks}");
+        let found = on_ranks(ranks, |comm| ran(&fixture, &comm, &text, &out));
+        let metric = |name: &str| found[0].metrics[name].as_f64().unwrap();
+        assert!(metric("good") > metric("bad") + 0.1, "{} {}", metric("good"), metric("bad"));
+    }
+    for (head, message, hint) in [
+        ("", "'head' is absent, and the second model has 6 scores", "head: \"away\""),
+        ("head: \"stars\"", "'head' names 'stars'; heads of the second", ""),
+        ("head: \"clik\"", "that order: `away`, `click`", "did you mean 'click'?"),
+    ] {
+        expect(&fixture, &text.replace("head: \"click\"", head), message, hint);
+    }
+    let (before, heads) = text.split_once("heads: [").unwrap();
+    let (_, after) = heads.split_once("],\n});").unwrap();
+    let classes = format!("{before}loss: \"softmax\", classes: 4,\n}});{after}");
+    let classes = classes.replace("head: \"click\"", "");
+    expect(&fixture, &classes, "the second model has 4 scores", "in no order");
 }
