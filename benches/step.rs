@@ -158,6 +158,7 @@ fn training(flags: &Flags, train_rows: u64) -> TrainSpec {
         clip_norm: 0.0,
         eval_every: 0,
         eval_k: 20,
+        group_by: None,
         early_stop: None,
         checkpoint_every: 0,
         checkpoints_kept: 1,

@@ -185,6 +185,8 @@ pub struct EarlyStop {
 pub enum StopMetric {
     /// Area under the ROC curve, higher is better.
     Auc,
+    /// The same within groups of rows, if [`TrainSpec::group_by`] says which, higher is better.
+    Gauc,
     /// Log loss, lower is better.
     Logloss,
     /// Share of rows whose class is the one predicted, higher is better.
@@ -249,6 +251,9 @@ pub struct TrainSpec {
     /// Items that evaluations of two towers recommend to each query.
     #[serde(default = "default_eval_k")]
     pub eval_k: usize,
+    /// The column, or member, with the ids of groups of rows that evaluations take the AUC within.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<String>,
     /// Stops early and goes back to the best evaluation's weights.
     #[serde(default)]
     pub early_stop: Option<EarlyStop>,

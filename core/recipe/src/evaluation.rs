@@ -1,6 +1,6 @@
 //! `evaluate(model, split, #{…})`: how well a model that scores rows does.
 
-use rectool_base::ColumnKind;
+use rectool_base::{ColumnKind, quoted_list};
 use rectool_data::Cells;
 use rhai::Map;
 use serde::Deserialize;
@@ -40,41 +40,45 @@ impl EvaluationRequest {
         model.0.check_split(call, "split", &split)?;
         let options = Options::new(call, map);
         let Plain { group_by } = options.rest()?;
-        let request = Self { split, group_by };
-        if let Some(name) = &request.group_by {
-            request.check_group(&options, name)?;
-            if request.grouped_names(model).is_empty() {
-                let what = "is given, but nothing that the model says of a row has an AUC";
-                let hint = "models with the loss \"bce\" have one".to_owned();
-                return Err(options.refuse("group_by", what, Some(hint)));
-            }
+        if let Some(name) = &group_by {
+            check_group(&options, model, &split, name)?;
         }
-        Ok(request)
+        Ok(Self { split, group_by })
     }
+}
 
-    /// Fails if the split has no ids of that name.
-    fn check_group(&self, options: &Options<'_>, name: &str) -> Result<(), RecipeError> {
-        let schema = self.split.rows.schema();
-        let kind = ColumnKind::I64 { width: 1 };
-        if Cells::find_one(schema, name, kind, "group_by").is_ok() {
-            return Ok(());
-        }
-        let mut known = Vec::new();
-        for column in schema.columns() {
-            match column.kind {
-                ColumnKind::I64 { width: 1 } => known.push(column.name.as_str()),
-                ColumnKind::I64 { .. } => known.extend(column.members.iter().map(String::as_str)),
-                _ => {}
-            }
-        }
-        let listed = rectool_base::quoted_list(known.iter().copied());
-        let what = format!("names '{name}', expected ids, one per row; the split has {listed}");
-        Err(options.refuse("group_by", &what, did_you_mean(name, known)))
-    }
+/// Names of the metrics that come with the groups that `group_by` says, if it does.
+pub(crate) fn grouped_names(model: &Model, group_by: Option<&str>) -> Vec<String> {
+    let names = |_| model.0.spec.grouped_metric_names(model.0.prediction);
+    group_by.map(names).unwrap_or_default()
+}
 
-    /// Names of the metrics that come with the groups, if they are asked for.
-    pub(crate) fn grouped_names(&self, model: &Model) -> Vec<String> {
-        let names = |_: &String| model.0.spec.grouped_metric_names(model.0.prediction);
-        self.group_by.as_ref().map(names).unwrap_or_default()
+/// Fails if `split` has no ids called `name`, or `model` says nothing that has an AUC.
+pub(crate) fn check_group(
+    options: &Options<'_>,
+    model: &Model,
+    split: &Split,
+    name: &str,
+) -> Result<(), RecipeError> {
+    if grouped_names(model, Some(name)).is_empty() || model.0.spec.is_contrastive() {
+        let what = "is given, but nothing that the model says of a row has an AUC";
+        let hint = "models with the loss \"bce\" have one".to_owned();
+        return Err(options.refuse("group_by", what, Some(hint)));
     }
+    let schema = split.rows.schema();
+    let kind = ColumnKind::I64 { width: 1 };
+    if Cells::find_one(schema, name, kind, "group_by").is_ok() {
+        return Ok(());
+    }
+    let mut known = Vec::new();
+    for column in schema.columns() {
+        match column.kind {
+            ColumnKind::I64 { width: 1 } => known.push(column.name.as_str()),
+            ColumnKind::I64 { .. } => known.extend(column.members.iter().map(String::as_str)),
+            _ => {}
+        }
+    }
+    let listed = quoted_list(known.iter().copied());
+    let what = format!("names '{name}', expected ids, one per row; the split has {listed}");
+    Err(options.refuse("group_by", &what, did_you_mean(name, known)))
 }

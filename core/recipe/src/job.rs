@@ -4,13 +4,14 @@ use rectool_base::limits::BATCH_ROWS_MAX;
 use rectool_base::quoted_list;
 use rectool_data::Shuffle;
 use rectool_embedding::Wire;
-use rectool_model::{EarlyStop, Overlap, Schedule, TrainSpec};
+use rectool_model::{EarlyStop, Overlap, Schedule, StopMetric, TrainSpec};
 use rhai::Map;
 use serde::Deserialize;
 
 use crate::call::Call;
 use crate::dataset::Split;
 use crate::error::{RecipeError, did_you_mean};
+use crate::evaluation::check_group;
 use crate::network::Model;
 use crate::options::Options;
 
@@ -44,6 +45,7 @@ struct Plain {
     eval_every: u64,
     #[serde(default = "twenty")]
     eval_k: usize,
+    group_by: Option<String>,
     early_stop: Option<Stop>,
     #[serde(default)]
     checkpoint_every: u64,
@@ -126,6 +128,17 @@ impl TrainJob {
         }
         let stop = plain.early_stop.as_ref().filter(|stop| stop.patience > 0);
         let early_stop = stop.map(|stop| stop.of(model, &options)).transpose()?;
+        if let Some(name) = &plain.group_by {
+            let Some(valid) = &valid else {
+                let what = "needs 'valid', the split that is judged by groups";
+                return Err(options.refuse("group_by", what, None));
+            };
+            check_group(&options, model, valid, name)?;
+        } else if early_stop.as_ref().is_some_and(|stop| stop.metric == StopMetric::Gauc) {
+            let hint = "say whose rows belong together: group_by: \"user\"".to_owned();
+            let what = "watches the AUC within groups without 'group_by'";
+            return Err(options.refuse("early_stop", what, Some(hint)));
+        }
         if early_stop.is_some() && valid.is_none() {
             return Err(options.refuse("early_stop", "needs 'valid', the split to watch", None));
         }
@@ -184,6 +197,7 @@ impl Plain {
             clip_norm: self.clip_norm,
             eval_every: self.eval_every,
             eval_k: self.eval_k,
+            group_by: self.group_by.clone(),
             early_stop,
             checkpoint_every: self.checkpoint_every,
             checkpoints_kept: self.checkpoints_kept,

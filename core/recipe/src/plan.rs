@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::error::{Cause, RecipeError};
-use crate::evaluation::EvaluationRequest;
+use crate::evaluation::{EvaluationRequest, grouped_names};
 use crate::executor::{Executor, Metrics, TrainResult};
 use crate::features::FeatureSet;
 use crate::index::{BuiltByScript, IndexJob, SearchJob, Searched, VectorInput};
@@ -223,9 +223,9 @@ pub(crate) struct Planner {
 const FREE: &str = "a script runs one function at a time";
 
 /// Metrics that scripts may read; without training they are 0.
-fn placeholders(model: &Model) -> Metrics {
+fn placeholders(model: &Model, group_by: Option<&str>) -> Metrics {
     let names = model.0.metric_names().into_iter().chain(["samples".to_owned()]);
-    names.map(|name| (name, 0.0)).collect()
+    names.chain(grouped_names(model, group_by)).map(|name| (name, 0.0)).collect()
 }
 
 impl Executor for Planner {
@@ -238,7 +238,8 @@ impl Executor for Planner {
         let placement = self.planning.place(&model.0, job)?;
         let training = TrainingPlan::new(&model.0, job, placement);
         self.plan.lock().expect(FREE).trainings.push(training);
-        let valid = if job.valid.is_some() { placeholders(model) } else { Metrics::new() };
+        let group = job.spec.group_by.as_deref();
+        let valid = job.valid.as_ref().map(|_| placeholders(model, group)).unwrap_or_default();
         Ok(TrainResult { valid, ..TrainResult::default() })
     }
 
@@ -250,8 +251,7 @@ impl Executor for Planner {
     ) -> Result<Metrics, RecipeError> {
         let split = request.split.rows.name().to_owned();
         self.plan.lock().expect(FREE).evaluations.push(split);
-        let grouped = request.grouped_names(model).into_iter().map(|name| (name, 0.0));
-        Ok(placeholders(model).into_iter().chain(grouped).collect())
+        Ok(placeholders(model, request.group_by.as_deref()))
     }
 
     fn retrieve(

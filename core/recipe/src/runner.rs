@@ -15,7 +15,7 @@ use rectool_model::{
 use crate::call::Call;
 use crate::dataset::Split;
 use crate::error::{Cause, Place, RecipeError};
-use crate::evaluation::EvaluationRequest;
+use crate::evaluation::{EvaluationRequest, grouped_names};
 use crate::executor::{Executor, Metrics, TrainResult};
 use crate::index::{
     BuildIndex, BuiltByScript, Existing, IndexError, IndexJob, InputColumns, SearchJob, Searched,
@@ -311,13 +311,12 @@ impl Executor for Runner {
             _ => None,
         });
         let best = summary.state.best.as_ref().map(|best| &best.evaluation);
+        let group = job.spec.group_by.as_deref();
         let valid = match (best.or(last).cloned(), &job.valid) {
-            (Some(evaluation), Some(_)) => metrics(model, &evaluation),
-            (None, Some(split)) => {
-                metrics(model, &self.evaluation_of(call, position, (split, None))?)
-            }
-            (_, None) => Metrics::new(),
+            (None, Some(split)) => Some(self.evaluation_of(call, position, (split, group))?),
+            (judged, _) => judged.filter(|_| job.valid.is_some()),
         };
+        let valid = valid.map(|valid| metrics(model, group, &valid)).unwrap_or_default();
         Ok(TrainResult {
             steps: summary.state.steps,
             samples: summary.state.samples,
@@ -337,9 +336,7 @@ impl Executor for Runner {
         let position = self.position(call, model, None)?;
         let group = request.group_by.as_deref();
         let evaluation = self.evaluation_of(call, position, (&request.split, group))?;
-        let grouped = request.grouped_names(model).into_iter();
-        let grouped = grouped.map(|name| valued(&evaluation, name));
-        let found = metrics(model, &evaluation).into_iter().chain(grouped).collect();
+        let found = metrics(model, group, &evaluation);
         self.record.lock().expect(FREE).evaluated = Some(evaluation);
         Ok(found)
     }
@@ -427,12 +424,11 @@ fn index_failed(place: &Place, error: IndexError) -> RecipeError {
 }
 
 /// The metrics by name; one that is not defined is NaN, and `null` in `result.json`.
-fn metrics(model: &Model, evaluation: &Evaluation) -> Metrics {
-    let values = model.0.metric_names().into_iter().map(|name| valued(evaluation, name));
-    values.chain([("samples".to_owned(), evaluation.rows as f64)]).collect()
-}
-
-fn valued(evaluation: &Evaluation, name: String) -> (String, f64) {
-    let value = evaluation.metric(&name).unwrap_or(f64::NAN);
-    (name, value)
+fn metrics(model: &Model, group_by: Option<&str>, evaluation: &Evaluation) -> Metrics {
+    let names = model.0.metric_names().into_iter().chain(grouped_names(model, group_by));
+    let valued = |name: String| {
+        let value = evaluation.metric(&name).unwrap_or(f64::NAN);
+        (name, value)
+    };
+    names.map(valued).chain([("samples".to_owned(), evaluation.rows as f64)]).collect()
 }

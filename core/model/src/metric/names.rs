@@ -61,8 +61,8 @@ impl ModelSpec {
         heads.flat_map(|head| GROUPED.map(|name| of_head(name, &head.label))).collect()
     }
 
-    /// Early stopping after `patience` evaluations on the metric `name`, or on the one to watch where
-    /// nobody says otherwise. `None` if the model has no such metric, or it cannot be watched.
+    /// Early stopping after `patience` evaluations on the metric `name`, which may be one of groups, or
+    /// on the one to watch where nobody says otherwise. `None` if the model has no such metric, or it cannot be watched.
     pub fn early_stop(
         &self,
         name: Option<&str>,
@@ -84,7 +84,8 @@ impl ModelSpec {
             let head = head.map(str::to_owned);
             StopMetric::ALL.map(|metric| EarlyStop { metric, head: head.clone(), patience })
         };
-        let known = self.metric_names(prediction);
+        let grouped = self.grouped_metric_names(prediction);
+        let known = [self.metric_names(prediction), grouped].concat();
         let mut all = heads.into_iter().flat_map(stop).filter(|stop| known.contains(&stop.name()));
         all.find(|stop| stop.name() == name)
     }
@@ -180,8 +181,9 @@ impl Evaluation {
 
 impl StopMetric {
     /// All of them.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Auc,
+        Self::Gauc,
         Self::Logloss,
         Self::Accuracy,
         Self::Loss,
@@ -196,6 +198,7 @@ impl StopMetric {
     pub fn name(self) -> &'static str {
         match self {
             Self::Auc => "auc",
+            Self::Gauc => "gauc",
             Self::Logloss => "logloss",
             Self::Accuracy => "accuracy",
             Self::Loss => "loss",
@@ -208,7 +211,10 @@ impl StopMetric {
     }
 
     fn higher_is_better(self) -> bool {
-        matches!(self, Self::Auc | Self::Accuracy | Self::Recall | Self::Ndcg | Self::HitRate)
+        matches!(
+            self,
+            Self::Auc | Self::Gauc | Self::Accuracy | Self::Recall | Self::Ndcg | Self::HitRate
+        )
     }
 }
 

@@ -401,6 +401,7 @@ pub(crate) fn training() -> TrainSpec {
         clip_norm: 0.0,
         eval_every: 0,
         eval_k: 20,
+        group_by: None,
         early_stop: None,
         checkpoint_every: 0,
         checkpoints_kept: 2,

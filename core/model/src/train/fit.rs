@@ -89,7 +89,11 @@ pub fn fit(
         return Err(ModelError::option("early_stop", "given", expected));
     }
     if let Some(stop) = &job.spec.early_stop {
-        let known = ranker.spec().metric_names(ranker.prediction());
+        let (spec, prediction) = (ranker.spec(), ranker.prediction());
+        let mut known = spec.metric_names(prediction);
+        if job.spec.group_by.is_some() {
+            known.extend(spec.grouped_metric_names(prediction));
+        }
         if !known.contains(&stop.name()) {
             let known = quoted_list(known.iter().map(String::as_str));
             let expected = format!("one that the model has: {known}");
@@ -271,7 +275,9 @@ impl<'a, 'b> Run<'a, 'b> {
         let Some(valid) = self.job.valid else { return Ok(false) };
         let spec = self.job.spec;
         let started = Instant::now();
-        let mut evaluation = self.ranker.evaluate(valid, spec.batch_size, spec.loader_threads)?;
+        let (group, batch_size) = (spec.group_by.as_deref(), spec.batch_size);
+        let mut evaluation =
+            self.ranker.evaluate_by(group, valid, batch_size, spec.loader_threads)?;
         if self.ranker.spec().is_contrastive() {
             self.retrieve(valid, &mut evaluation)?;
         }

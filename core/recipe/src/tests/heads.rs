@@ -126,6 +126,27 @@ fn classes_are_one_label() {
 }
 
 #[test]
+fn training_watches_the_auc_within_groups() {
+    let fixture = tasks();
+    let options = format!("bottom: [8], top: [16], {HEADS}");
+    let stop = "group_by: \"user\", eval_every: 10, \
+                early_stop: #{metric: \"gauc_click\", patience: 20}";
+    let text = script(&fixture, ["dlrm", &options, stop, ""]);
+    let again = "\nlet again = evaluate(model, data.valid, #{group_by: \"user\"});";
+    let show = "\nreport(#{kept: found.gauc_click, again: again.gauc_click});";
+    let outcome = ran(&fixture, &(Arc::new(Solo) as _), &(text + again + show), "watched");
+    let metric = |name: &str| outcome.metrics[name].as_f64().unwrap();
+    assert_eq!(metric("kept"), metric("again"));
+    let lines = std::fs::read_to_string(fixture.path("watched").join("metrics.jsonl")).unwrap();
+    let gauc = |line: &str| -> Option<f64> {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["evaluation"]["heads"][0]["evaluation"]["gauc"]["value"].as_f64()
+    };
+    let best = lines.lines().filter_map(gauc).fold(0.0, f64::max);
+    assert!(best > 0.85 && metric("kept") == best, "{best}, {}", metric("kept"));
+}
+
+#[test]
 fn ranks_agree_on_heads_and_groups() {
     let fixture = tasks();
     let options = format!("bottom: [8], top: [16], {HEADS}");
@@ -188,7 +209,12 @@ fn mistakes_are_named() {
         let label = "item\"], label: \"click\"";
         expect(&fixture, &text.replace("item\"]", label), message, hint);
     }
-    let options = &dlrm(HEADS)[1];
+}
+
+#[test]
+fn mistakes_of_those_who_judge_are_named() {
+    let fixture = tasks();
+    let options = &format!("bottom: [8], top: [16], {HEADS}");
     for (stop, evaluation, message, hint) in [
         ("early_stop: #{metric: \"auc\", patience: 1}", "", "watches 'auc', which this", ""),
         (
@@ -197,6 +223,13 @@ fn mistakes_are_named() {
             "it has `auc_click`, `logloss_click`, `accuracy_click`, `logloss_stars`",
             "did you mean 'auc_click'?",
         ),
+        (
+            "early_stop: #{metric: \"gauc_click\", patience: 1}",
+            "",
+            "'early_stop' watches the AUC within groups without 'group_by'",
+            "group_by: \"user\"",
+        ),
+        ("group_by: \"itm\"", "", "train: 'group_by' names 'itm'", "did you mean 'item'?"),
         ("", "group_by: \"usr\"", "'group_by' names 'usr', expected ids", "did you mean 'user'?"),
         ("", "group_by: \"dense\"", "the split has `user`, `item`", ""),
         ("", "group: \"user\"", "evaluate has no option 'group'", "group_by"),
