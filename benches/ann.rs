@@ -3,7 +3,7 @@
 //! `cargo bench -p rectool-ann --bench ann -- --data DIR --out DIR [--threads N] [--leaves L]` reads
 //! `base.npy` and `queries.npy` (f32) from the first folder, builds an index in the second, answers the
 //! queries with rising effort, writes the ids of each effort beside it, and prints JSON.
-//! `--quick` makes its own small data.
+//! `--keep` searches what an earlier run built; `--quick` makes its own small data.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rectool_ann::{
-    BuildInput, BuildOptions, Effort, Hit, IndexKind, Part, Scratch, SearchOptions, Spill, Tuning,
-    VectorFile, Vectors, build,
+    BuildInput, BuildOptions, Effort, Hit, IndexKind, Metric, Part, Scratch, SearchOptions, Spill,
+    Tuning, VectorFile, Vectors, build,
 };
 use rectool_base::Stream;
 use serde_json::{Value, json};
@@ -53,6 +53,8 @@ struct Args {
     threads: usize,
     options: BuildOptions,
     tuned: bool,
+    /// Search what an earlier run built in the folder.
+    keep: bool,
     /// One effort instead of all.
     effort: Option<(usize, usize)>,
 }
@@ -66,6 +68,7 @@ fn arguments() -> Result<Args, Fault> {
         threads: 1,
         options: BuildOptions::default(),
         tuned: false,
+        keep: false,
         effort: None,
     };
     let mut given = std::env::args().skip(1);
@@ -77,6 +80,13 @@ fn arguments() -> Result<Args, Fault> {
             "--threads" => args.threads = value()?.parse()?,
             "--leaves" => args.options.leaves = Some(value()?.parse()?),
             "--spill-weight" => args.options.spill_weight = value()?.parse()?,
+            "--metric" => {
+                let name = value()?;
+                let known = Metric::NAMES.iter().find(|(known, _)| *known == name);
+                args.options.metric = known.ok_or(format!("no metric {name}"))?.1;
+            }
+            "--tree" => args.options.kind = Some(IndexKind::Ivf),
+            "--code-error" => args.options.code_error = value()?.parse()?,
             "--threshold" => args.options.threshold = value()?.parse()?,
             "--no-spill" => args.options.spill = Spill::Off,
             "--no-tuning" => args.options.tuning = Tuning::Off,
@@ -87,6 +97,7 @@ fn arguments() -> Result<Args, Fault> {
                 args.effort = Some((leaves.parse()?, candidates.parse()?));
             }
             "--tuned" => args.tuned = true,
+            "--keep" => args.keep = true,
             "--quick" | "--bench" => {}
             other => return Err(format!("no option {other}").into()),
         }
@@ -113,7 +124,9 @@ fn main() -> Result<(), Fault> {
 fn measure(args: &Args, base: &Vectors<'_>, queries: &Vectors<'_>) -> Result<(), Fault> {
     let path = args.out.join("index.part");
     let (wall, cpu) = (Instant::now(), cpu_s());
-    let report = build(&path, &BuildInput::from(base), &args.options, &())?;
+    if !args.keep {
+        build(&path, &BuildInput::from(base), &args.options, &())?;
+    }
     let (build_s, build_cpu_s) = (wall.elapsed().as_secs_f64(), cpu_s() - cpu);
     let peak = peak_rss_mb();
     let opening = Instant::now();
@@ -122,7 +135,7 @@ fn measure(args: &Args, base: &Vectors<'_>, queries: &Vectors<'_>) -> Result<(),
     let all: Vec<f32> = (0..queries.rows()).flat_map(|row| queries.row(row)).copied().collect();
     let curve = part.curve().iter().map(|point| (point.leaves, point.candidates));
     let efforts: Vec<(usize, usize)> = if args.tuned { curve.collect() } else { EFFORTS.to_vec() };
-    let efforts = if report.kind == IndexKind::Flat { vec![(1, 1)] } else { efforts };
+    let efforts = if part.kind() == IndexKind::Flat { vec![(1, 1)] } else { efforts };
     let efforts = args.effort.map_or(efforts, |effort| vec![effort]);
     let mut runs = Vec::new();
     for (at, (leaves, candidates)) in efforts.into_iter().enumerate() {
@@ -136,10 +149,10 @@ fn measure(args: &Args, base: &Vectors<'_>, queries: &Vectors<'_>) -> Result<(),
     }
     let figures = json!({
         "version": concat!("rectool ", env!("CARGO_PKG_VERSION")),
-        "note": format!("{}, {} leaves, opened in {open_ms:.1} ms", report.kind.name(), report.leaves),
+        "note": format!("{}, {} leaves, opened in {open_ms:.1} ms", part.kind().name(), part.leaves()),
         "build_s": build_s,
         "build_cpu_s": build_cpu_s,
-        "index_bytes": report.file_bytes,
+        "index_bytes": part.file_bytes(),
         "peak_rss_mb": peak,
         "runs": runs,
     });

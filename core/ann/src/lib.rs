@@ -18,6 +18,7 @@ mod measure;
 mod metric;
 mod part;
 mod partition;
+mod rotation;
 mod search;
 mod source;
 #[cfg(test)]

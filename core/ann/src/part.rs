@@ -1,15 +1,17 @@
 //! One part of an index: a file, opened.
 
+use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::code::{Codebook, Entries};
+use crate::code::{COLUMNS_MAX, Codebook, Entries};
 use crate::error::AnnError;
 use crate::file::{Fact, IndexKind, Kind, Leaf, Meta, OperatingPoint, Sections};
 use crate::filter::{AttributeStore, Bits, Filter};
-use crate::kernel::{BLOCK, GROUP, Line, Plane};
+use crate::kernel::{BLOCK, GROUP, LANES, Line, PanelFacts, Plane, dot, panel_lines};
 use crate::limits::{DIM_MAX, LEAVES_MAX, PART_ROWS_MAX};
 use crate::metric::Metric;
+use crate::rotation::{Rotation, TURNED_DIM_MAX};
 
 /// One part of an index, mapped into memory. It never changes; [`crate::Index`] lays changes over it.
 ///
@@ -28,6 +30,9 @@ use crate::metric::Metric;
 pub struct Part {
     sections: Sections,
     pub(crate) meta: Meta,
+    rotation: Option<Rotation>,
+    /// |c|²/2 of each centroid, once a vector is put in.
+    half_squares: OnceLock<Vec<f32>>,
     /// Filters of late with their rows, the latest last.
     selected: Mutex<Vec<(Filter, Arc<Selected>)>>,
 }
@@ -62,8 +67,16 @@ impl Part {
 
     fn new(sections: Sections) -> Result<Self, AnnError> {
         let meta = sections.meta()?;
-        let part = Self { sections, meta, selected: Mutex::default() };
+        let mut part = Self {
+            sections,
+            meta,
+            rotation: None,
+            half_squares: OnceLock::new(),
+            selected: Mutex::default(),
+        };
         part.check()?;
+        let axes = part.sections.values::<f32>(Kind::Axes, 0);
+        part.rotation = (!axes.is_empty()).then(|| Rotation::new(part.dim(), axes));
         Ok(part)
     }
 
@@ -93,16 +106,22 @@ impl Part {
         sections.expect::<Fact>(Kind::Facts, 0, rows)?;
         sections.expect::<f32>(Kind::Centroids, 0, leaves * dim)?;
         sections.expect::<Leaf>(Kind::Leaves, 0, leaves)?;
+        if dim <= TURNED_DIM_MAX {
+            sections.expect::<f32>(Kind::Axes, 0, dim * dim)?;
+            sections.verify_section(Kind::Axes)?;
+        }
         let biased = meta.metric == Metric::L2;
-        let lines = Codebook::lines(dim, biased);
-        sections.expect::<Line>(Kind::Directory, 0, leaves.div_ceil(BLOCK) * lines)?;
-        for kind in [Kind::Codebook, Kind::DirectoryCodebook] {
-            sections.expect::<Entries>(kind, 0, Codebook::positions(dim, biased))?;
+        let panels = leaves.div_ceil(LANES);
+        sections.expect::<PanelFacts>(Kind::DirectoryFacts, 0, panels)?;
+        sections.expect::<Line>(Kind::Directory, 0, panels * panel_lines(dim))?;
+        self.check_widths(&meta.widths)?;
+        sections.expect::<Entries>(Kind::Codebook, 0, Codebook::positions(&meta.widths, biased))?;
+        for kind in
+            [Kind::Codebook, Kind::Centroids, Kind::Leaves, Kind::DirectoryFacts, Kind::Directory]
+        {
             sections.verify_section(kind)?;
         }
-        for kind in [Kind::Centroids, Kind::Leaves, Kind::Directory] {
-            sections.verify_section(kind)?;
-        }
+        let lines = Codebook::lines(&meta.widths, biased);
         let table = sections.values::<Leaf>(Kind::Leaves, 0);
         let blocks = |leaf: &Leaf| leaf.vectors.div_ceil(BLOCK as u32);
         let total = table.iter().try_fold(0u32, |at, leaf| {
@@ -114,6 +133,20 @@ impl Part {
         let total = total as usize;
         sections.expect::<Line>(Kind::Codes, 0, total * lines)?;
         sections.expect::<u32>(Kind::Lanes, 0, total * BLOCK)
+    }
+
+    fn check_widths(&self, widths: &[u8]) -> Result<(), AnnError> {
+        let columns: usize = widths.iter().map(|width| usize::from(*width)).sum();
+        let fits = |width: &u8| (1..=COLUMNS_MAX).contains(&usize::from(*width));
+        if widths.is_empty() || columns > self.meta.dim || !widths.iter().all(fits) {
+            let expected = format!("1 to {COLUMNS_MAX} each, {} in all at most", self.meta.dim);
+            return Err(self.sections.corrupt(
+                "columns of positions",
+                format!("{widths:?}"),
+                expected,
+            ));
+        }
+        Ok(())
     }
 
     fn check_attributes(&self) -> Result<(), AnnError> {
@@ -224,14 +257,18 @@ impl Part {
     pub(crate) fn tree(&self) -> Tree<'_> {
         let Self { sections, meta, .. } = self;
         let biased = meta.metric == Metric::L2;
-        let codebook = |kind| Codebook { dim: meta.dim, entries: sections.values(kind, 0) };
+        let dim = meta.dim;
         Tree {
             centroids: sections.values(Kind::Centroids, 0),
             leaves: sections.values(Kind::Leaves, 0),
             directory: sections.values(Kind::Directory, 0),
-            directory_codebook: codebook(Kind::DirectoryCodebook),
-            codebook: codebook(Kind::Codebook),
-            lines: Codebook::lines(meta.dim, biased),
+            directory_facts: sections.values(Kind::DirectoryFacts, 0),
+            codebook: Codebook {
+                dim,
+                widths: &meta.widths,
+                entries: sections.values(Kind::Codebook, 0),
+            },
+            lines: Codebook::lines(&meta.widths, biased),
             codes: sections.values(Kind::Codes, 0),
             lanes: sections.values(Kind::Lanes, 0),
             rows: StoredRows {
@@ -251,8 +288,30 @@ impl Part {
         let dim = self.meta.dim;
         match self.meta.kind {
             IndexKind::Flat => self.flat_rows().get(row * dim..)?.get(..dim).map(<[f32]>::to_vec),
-            IndexKind::Ivf => self.tree().rows.vector(row),
+            IndexKind::Ivf => {
+                let stored = self.tree().rows.vector(row)?;
+                Some(self.turned_back(&stored))
+            }
         }
+    }
+
+    /// The axes along which vectors are stored, if not their own.
+    pub(crate) fn rotation(&self) -> Option<&Rotation> {
+        self.rotation.as_ref()
+    }
+
+    /// |c|²/2 of each centroid of a tree.
+    pub(crate) fn half_squares(&self) -> &[f32] {
+        let centroids = || self.tree().centroids.chunks_exact(self.dim());
+        self.half_squares.get_or_init(|| centroids().map(|c| 0.5 * dot(c, c)).collect())
+    }
+
+    /// A vector \[D\] as it was before it was turned.
+    pub(crate) fn turned_back(&self, stored: &[f32]) -> Vec<f32> {
+        let Some(rotation) = &self.rotation else { return stored.to_vec() };
+        let mut out = Vec::new();
+        rotation.turn_back(stored, &mut out);
+        out
     }
 }
 
@@ -262,9 +321,9 @@ pub(crate) struct Tree<'a> {
     /// Centroids [L, D].
     pub(crate) centroids: &'a [f32],
     pub(crate) leaves: &'a [Leaf],
-    /// Codes of the centroids: the leaves of a search are chosen by them, then exactly.
+    /// The centroids as bytes: the leaves of a search are chosen by them.
     pub(crate) directory: &'a [Line],
-    pub(crate) directory_codebook: Codebook<'a>,
+    pub(crate) directory_facts: &'a [PanelFacts],
     pub(crate) codebook: Codebook<'a>,
     /// Lines of a block.
     pub(crate) lines: usize,
@@ -274,6 +333,13 @@ pub(crate) struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
+    /// The rows whose nearest leaf it is.
+    #[inline]
+    pub(crate) fn rows_of(&self, leaf: usize) -> Range<u32> {
+        let end = self.leaves.get(leaf + 1).map_or(self.rows.facts.len() as u32, |next| next.row);
+        self.leaves[leaf].row..end
+    }
+
     /// Codes and rows of a leaf's blocks.
     #[inline]
     pub(crate) fn blocks(&self, leaf: usize) -> (&'a [Line], &'a [u32]) {

@@ -1,7 +1,8 @@
-//! The vectors of a build as they are stored: of unit length for cosine.
+//! The vectors of a build as they are stored: of unit length for cosine, and turned in a tree.
 
 use crate::build::BuildInput;
 use crate::metric::Metric;
+use crate::rotation::Rotation;
 use crate::vectors::Vectors;
 
 /// Vectors under a metric.
@@ -10,12 +11,18 @@ pub(crate) struct Source<'a> {
     vectors: &'a Vectors<'a>,
     rows: Option<&'a [u32]>,
     metric: Metric,
+    rotation: Option<&'a Rotation>,
 }
 
 impl<'a> Source<'a> {
     /// The vectors that `input` asks to index.
     pub(crate) fn new(input: &BuildInput<'a>, metric: Metric) -> Self {
-        Self { vectors: input.vectors, rows: input.rows, metric }
+        Self { vectors: input.vectors, rows: input.rows, metric, rotation: None }
+    }
+
+    /// The same vectors, turned.
+    pub(crate) fn turned(self, rotation: Option<&'a Rotation>) -> Self {
+        Self { rotation, ..self }
     }
 
     /// Width D.
@@ -37,6 +44,9 @@ impl<'a> Source<'a> {
             out.extend_from_slice(self.vectors.row(row));
             self.metric.normalize(&mut out[start..]);
         }
-        out
+        let Some(rotation) = self.rotation else { return out };
+        let mut turned = Vec::new();
+        rotation.turn(&out, &mut turned);
+        turned
     }
 }

@@ -62,7 +62,7 @@ pub(super) struct BuildArgs {
     #[arg(long, value_name = "N")]
     leaves: Option<usize>,
 
-    /// Put each vector into one leaf instead of two: a smaller index, more leaves to search
+    /// Put each vector into one leaf, also those far from its centroid: a smaller index, more leaves to search
     #[arg(long)]
     no_spill: bool,
 

@@ -29,7 +29,7 @@ pub(super) struct TuneArgs {
     vector_column: String,
 
     /// Queries to draw from them
-    #[arg(long, value_name = "N", default_value_t = 384, value_parser = sample)]
+    #[arg(long, value_name = "N", default_value_t = 768, value_parser = sample)]
     sample: usize,
 
     /// Seed of the choice

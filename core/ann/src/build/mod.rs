@@ -1,5 +1,6 @@
 //! Building a part from vectors.
 
+mod axes;
 mod flat;
 mod input;
 mod options;
@@ -72,8 +73,9 @@ pub fn build(
         dim,
         seed: options.seed,
         leaves,
-        spill: (options.spill == Spill::On && leaves > 1).then_some(options.spill_weight),
+        spilling: None,
         weight: options.weight(dim),
+        widths: Vec::new(),
         distortion: 0.0,
         curve: Vec::new(),
         namespaces: Vec::new(),

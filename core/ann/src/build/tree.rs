@@ -2,16 +2,18 @@
 
 use rayon::prelude::*;
 
+use super::axes::Axes;
 use super::input::BuildInput;
-use super::options::BuildOptions;
+use super::options::{BuildOptions, Spill};
 use super::progress::Progress;
 use super::quantize::quantize;
 use crate::code::{self, Codebook, Encoder, Entries, pack};
 use crate::error::AnnError;
 use crate::file::{Fact, Kind, Leaf, Meta, PartWriter};
-use crate::kernel::{BLOCK, GROUP, Line, dot};
+use crate::kernel::{BLOCK, GROUP, Line, dot, pack_panels};
 use crate::metric::Metric;
-use crate::partition::{self, Assigned, Assigner, Groups};
+use crate::partition::{self, Assigned, Assigner, Groups, NO_LEAF};
+use crate::rotation::Rotation;
 use crate::source::Source;
 
 /// Leaves encoded before their codes are written.
@@ -31,23 +33,23 @@ pub(super) fn write(
     progress: &dyn Progress,
 ) -> Result<Vec<u32>, AnnError> {
     let source = Source::new(input, options.metric);
-    let (rows, dim) = (source.rows(), source.dim());
-    progress.stage("training", 2);
-    let sample = (meta.leaves * options.train_rows).min(rows).max(1);
-    // Evenly spread rather than drawn: nothing depends on the order in which it is read.
-    let sample =
-        source.gather((0..sample).map(|at| (at as u64 * rows as u64 / sample as u64) as usize));
-    let centroids = partition::train(&sample, dim, meta.leaves, options.seed);
-    drop(sample);
-    progress.advance(1);
-    let assigner = Assigner::new(&centroids, dim, options.seed);
-    progress.advance(1);
-    progress.stage("assigning", rows);
-    let assigned = assigner.assign(&source, meta.spill, &|units| progress.advance(units));
-    drop(assigner);
+    let dim = source.dim();
+    let (centroids, assigned) = partition_of(&source, meta.leaves, options, progress);
+    meta.spilling.clone_from(&assigned.spilling);
+    let axes = Axes::fit(&source, (&centroids, &assigned), input, options);
+    let Axes { values: axes, widths } = axes;
+    meta.widths.clone_from(&widths);
+    writer.section(Kind::Axes, 0, &axes)?;
+    let rotation = (!axes.is_empty()).then(|| Rotation::new(dim, &axes));
+    let mut turned = Vec::new();
+    if let Some(rotation) = &rotation {
+        rotation.turn(&centroids, &mut turned);
+    }
+    let centroids = if turned.is_empty() { centroids } else { turned };
+    let source = source.turned(rotation.as_ref());
     let plan = Plan::new(&assigned, meta.leaves, &centroids, options.metric);
     let codebook = train_codebook(&source, &centroids, &assigned, meta);
-    let entries = Codebook { dim, entries: &codebook };
+    let entries = Codebook { dim, widths: &widths, entries: &codebook };
     let coder = Coder {
         source: &source,
         metric: options.metric,
@@ -55,11 +57,35 @@ pub(super) fn write(
         encoder: Encoder { codebook: entries, weight: meta.weight },
     };
     write_partition(writer, &centroids, &plan, meta, &codebook)?;
-    progress.stage("encoding", rows);
+    progress.stage("encoding", source.rows());
     meta.distortion = write_codes(writer, &coder, &plan, progress)?;
-    progress.stage("writing", 3 * rows);
+    progress.stage("writing", 3 * source.rows());
     write_rows(writer, &source, options.metric, &plan.order, progress)?;
     Ok(plan.order)
+}
+
+/// The centroids of leaves [L, D], and the leaves of each vector.
+fn partition_of(
+    source: &Source<'_>,
+    leaves: usize,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+) -> (Vec<f32>, Assigned) {
+    let (rows, dim) = (source.rows(), source.dim());
+    progress.stage("training", 2);
+    let sample = (leaves * options.train_rows).min(rows).max(1);
+    // Evenly spread rather than drawn: nothing depends on the order in which it is read.
+    let sample =
+        source.gather((0..sample).map(|at| (at as u64 * rows as u64 / sample as u64) as usize));
+    let centroids = partition::train(&sample, dim, leaves, options.seed);
+    drop(sample);
+    progress.advance(1);
+    let assigner = Assigner::new(&centroids, dim, options.seed);
+    progress.advance(1);
+    progress.stage("assigning", rows);
+    let lambda = (options.spill == Spill::On).then_some(options.spill_weight);
+    let assigned = assigner.assign(source, lambda, &|units| progress.advance(units));
+    (centroids, assigned)
 }
 
 /// Which vectors lie where.
@@ -67,7 +93,8 @@ struct Plan {
     /// Rows of the input by their nearest leaf.
     order: Vec<u32>,
     nearest: Groups,
-    spill: Groups,
+    /// By second leaf, by third leaf, …
+    further: Vec<Groups>,
     /// Row of the part of each row of the input.
     row_of: Vec<u32>,
     leaves: Vec<Leaf>,
@@ -76,7 +103,8 @@ struct Plan {
 impl Plan {
     fn new(assigned: &Assigned, leaves: usize, centroids: &[f32], metric: Metric) -> Self {
         let nearest = Groups::new(leaves, &assigned.nearest);
-        let spill = Groups::new(leaves, &assigned.spill);
+        let further = assigned.further.iter().map(|of| Groups::new(leaves, of));
+        let further: Vec<Groups> = further.collect();
         let order: Vec<u32> = (0..leaves).flat_map(|leaf| nearest.members(leaf)).copied().collect();
         let mut row_of = vec![0; order.len()];
         for (row, source) in order.iter().enumerate() {
@@ -85,7 +113,8 @@ impl Plan {
         let dim = centroids.len() / leaves;
         let mut block = 0;
         let leaves = (0..leaves).map(|leaf| {
-            let vectors = nearest.members(leaf).len() + spill.members(leaf).len();
+            let others: usize = further.iter().map(|groups| groups.members(leaf).len()).sum();
+            let vectors = nearest.members(leaf).len() + others;
             let centroid = &centroids[leaf * dim..][..dim];
             let entry = Leaf {
                 block,
@@ -97,12 +126,13 @@ impl Plan {
             entry
         });
         let leaves = leaves.collect();
-        Self { order, nearest, spill, row_of, leaves }
+        Self { order, nearest, further, row_of, leaves }
     }
 
     /// Rows of the input in a leaf: those nearest to it, then the others.
     fn members(&self, leaf: usize) -> impl Iterator<Item = u32> + '_ {
-        self.nearest.members(leaf).iter().chain(self.spill.members(leaf)).copied()
+        let further = self.further.iter().flat_map(move |groups| groups.members(leaf));
+        self.nearest.members(leaf).iter().chain(further).copied()
     }
 }
 
@@ -118,13 +148,13 @@ fn train_codebook(
     let metric = meta.metric;
     for row in (0..rows).step_by(step) {
         let vector = source.gather(std::iter::once(row));
-        let leaves = std::iter::once(assigned.nearest[row]).chain(assigned.spill.get(row).copied());
-        for leaf in leaves {
+        let further = assigned.further.iter().map(|of| of[row]).filter(|leaf| *leaf != NO_LEAF);
+        for leaf in std::iter::once(assigned.nearest[row]).chain(further) {
             sample.add(&vector, &centroids[leaf as usize * dim..][..dim], metric);
         }
     }
     let Residuals { values, directions, biases } = &sample;
-    code::train(dim, (values, directions), biases, meta.weight, meta.seed)
+    code::train((dim, &meta.widths), (values, directions), biases, meta.weight, meta.seed)
 }
 
 /// Vectors as seen from their leaves.
@@ -157,20 +187,10 @@ fn write_partition(
     writer.section(Kind::Centroids, 0, centroids)?;
     writer.section(Kind::Leaves, 0, &plan.leaves)?;
     writer.section(Kind::Codebook, 0, codebook)?;
-    // The directory codes centroids as leaves code vectors, as seen from the origin.
-    let (dim, zero) = (meta.dim, vec![0.0; meta.dim]);
-    let mut seen = Residuals::default();
-    for centroid in centroids.chunks_exact(dim) {
-        seen.add(centroid, &zero, meta.metric);
-    }
-    let Residuals { values, directions, biases } = &seen;
-    let entries = code::train(dim, (values, directions), biases, meta.weight, meta.seed);
-    let codebook = Codebook { dim, entries: &entries };
-    let mut codes = Vec::new();
-    let encoder = Encoder { codebook, weight: meta.weight };
-    encoder.encode((values, directions), biases, &mut codes);
-    writer.section(Kind::DirectoryCodebook, 0, &entries)?;
-    writer.section(Kind::Directory, 0, &pack_all(&codes, entries.len()))
+    let biases = plan.leaves.iter().map(|leaf| leaf.bias);
+    let (panels, facts) = pack_panels(meta.dim, centroids, biases);
+    writer.section(Kind::DirectoryFacts, 0, &facts)?;
+    writer.section(Kind::Directory, 0, &panels)
 }
 
 /// Codes [N, positions] in blocks.

@@ -30,7 +30,7 @@ pub struct TuneOptions {
 impl Default for TuneOptions {
     fn default() -> Self {
         let targets = vec![0.80, 0.85, 0.90, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998];
-        Self { queries: 384, targets, seed: 1 }
+        Self { queries: 768, targets, seed: 1 }
     }
 }
 
@@ -149,15 +149,24 @@ impl Tuner<'_> {
             .par_chunks_exact(dim)
             .zip(self.truth)
             .map_init(TreeScratch::default, |scratch, (query, truth)| {
-                scratch.query.set(query, dim, part.metric())?;
+                scratch.query.set(query, part)?;
                 scratch.search(&tree, &selection, Reach { leaves, candidates }, K);
                 let found = scratch.found.iter().take(K);
                 Ok(found.filter(|(_, row)| truth.contains(row)).count())
             })
             .collect();
-        let all: usize = self.truth.iter().map(Vec::len).sum();
-        let recall = hits?.iter().sum::<usize>() as f64 / all.max(1) as f64;
+        let recall = recall_of(&hits?, self.truth);
         self.known.insert((leaves, candidates), recall);
         Ok(recall)
     }
+}
+
+/// The share of `truth` that was hit, less one standard error: what the sample promises.
+fn recall_of(hits: &[usize], truth: &[Vec<u32>]) -> f64 {
+    let all: usize = truth.iter().map(Vec::len).sum();
+    let mean = hits.iter().sum::<usize>() as f64 / all.max(1) as f64;
+    let square =
+        |(hits, truth): (&usize, &Vec<u32>)| (*hits as f64 - mean * truth.len() as f64).powi(2);
+    let squares: f64 = hits.iter().zip(truth).map(square).sum();
+    mean - squares.sqrt() / all.max(1) as f64
 }

@@ -5,7 +5,7 @@
 //! Quantization", 2020). With e the error, u the vector's direction: loss = |e|² + weight·(e·u)². The
 //! second term ties all positions together; codes are chosen position by position, twice over.
 
-use super::codebook::{CODES, COLUMNS, Codebook, Entries};
+use super::codebook::{CODES, Codebook, Entries};
 use crate::kernel::{Arithmetic, BLOCK, Kernel, Line, dispatch};
 
 /// Rounds over the positions of a vector: later ones change few codes.
@@ -44,11 +44,11 @@ impl Encoder<'_> {
             let direction = &directions[at * dim..][..dim];
             dispatch(Choose { encoder: *self, residual, direction, codes });
             if let [coarse, fine] = self.codebook.bias() {
-                let positions = self.codebook.columns().len();
-                let code = nearest(&coarse.x, biases[at]);
+                let positions = self.codebook.widths.len();
+                let code = nearest(&coarse.values[0], biases[at]);
                 codes[positions] = code;
-                let rest = biases[at] - coarse.x[usize::from(code)];
-                codes[positions + 1] = nearest(&fine.x, rest);
+                let rest = biases[at] - coarse.values[0][usize::from(code)];
+                codes[positions + 1] = nearest(&fine.values[0], rest);
             }
         }
     }
@@ -83,41 +83,43 @@ impl Kernel for Choose<'_> {
 
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let weight = self.encoder.weight;
+        let Encoder { codebook, weight } = self.encoder;
         let rounds = if weight > 0.0 { ROUNDS } else { 1 };
-        // The error along the vector, of the positions chosen so far.
-        let mut along = 0.0;
+        // The error along the vector, of the columns that are not coded and of positions so far.
+        let coded = codebook.coded();
+        let mut along = product(&self.residual[coded..], &self.direction[coded..]);
         for round in 0..rounds {
-            for (position, entries) in self.encoder.codebook.columns().iter().enumerate() {
-                let [r, u] = [self.residual, self.direction].map(|row| pair(row, position));
+            let parts = codebook.parts(self.residual).zip(codebook.parts(self.direction));
+            for (((entries, residual), (_, direction)), code) in parts.zip(&mut *self.codes) {
                 let mut along_of = [0.0f32; CODES];
                 let mut square = [0.0f32; CODES];
-                for code in 0..CODES {
-                    let (ex, ey) = (r[0] - entries.x[code], r[1] - entries.y[code]);
-                    along_of[code] = ex * u[0] + ey * u[1];
-                    square[code] = ex * ex + ey * ey;
+                let columns = residual.iter().zip(direction).zip(&entries.values);
+                for ((r, u), values) in columns {
+                    for at in 0..CODES {
+                        let error = r - values[at];
+                        along_of[at] += error * u;
+                        square[at] += error * error;
+                    }
                 }
                 if round > 0 {
-                    along -= along_of[usize::from(self.codes[position] & 15)];
+                    along -= along_of[usize::from(*code & 15)];
                 }
                 let mut costs = [0.0f32; CODES];
-                for code in 0..CODES {
-                    let total = along + along_of[code];
-                    costs[code] = square[code] + weight * total * total;
+                for at in 0..CODES {
+                    let total = along + along_of[at];
+                    costs[at] = square[at] + weight * total * total;
                 }
-                let code = least(&costs);
-                self.codes[position] = code;
-                along += along_of[usize::from(code & 15)];
+                *code = least(&costs);
+                along += along_of[usize::from(*code & 15)];
             }
         }
     }
 }
 
-/// The two values of a position; a missing one is 0.
+/// The inner product, one term after another.
 #[inline(always)]
-pub(super) fn pair(row: &[f32], position: usize) -> [f32; COLUMNS] {
-    let at = position * COLUMNS;
-    [row[at], row.get(at + 1).copied().unwrap_or(0.0)]
+fn product(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + a * b)
 }
 
 /// Puts codes [positions] of one vector into its lane of a block.
@@ -131,13 +133,18 @@ pub(crate) fn pack(codes: &[u8], lane: usize, block: &mut [Line]) {
 
 /// Error of a residual along its vector, for codes that were chosen.
 pub(super) fn along(
-    entries: &[Entries],
+    codebook: &Codebook<'_>,
     (residual, direction): (&[f32], &[f32]),
     codes: &[u8],
 ) -> f32 {
-    entries.iter().zip(codes).enumerate().fold(0.0, |sum, (position, (entries, code))| {
-        let [r, u] = [residual, direction].map(|row| pair(row, position));
-        let code = usize::from(*code);
-        sum + (r[0] - entries.x[code]) * u[0] + (r[1] - entries.y[code]) * u[1]
+    let parts = codebook.parts(direction).zip(codes);
+    parts.fold(product(residual, direction), |sum, ((entries, direction), code)| {
+        sum - product_of(entries, direction, *code)
     })
+}
+
+/// The inner product of a code's values with a direction's part.
+pub(super) fn product_of(entries: &Entries, direction: &[f32], code: u8) -> f32 {
+    let columns = direction.iter().zip(&entries.values);
+    columns.fold(0.0, |sum, (u, values)| sum + values[usize::from(code)] * u)
 }

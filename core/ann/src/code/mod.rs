@@ -2,12 +2,14 @@
 
 mod codebook;
 mod encode;
+mod layout;
 mod table;
 #[cfg(test)]
 mod tests;
 mod train;
 
-pub(crate) use codebook::{Codebook, Entries};
+pub(crate) use codebook::{BIAS_POSITIONS, COLUMNS_MAX, Codebook, Entries};
 pub(crate) use encode::{Encoder, pack};
+pub(crate) use layout::choose;
 pub(crate) use table::Table;
 pub(crate) use train::train;

@@ -1,7 +1,7 @@
 //! What each code adds to a score, for one query.
 
 use super::codebook::{CODES, Codebook};
-use crate::kernel::{GROUP, Line};
+use crate::kernel::{Arithmetic, GROUP, Kernel, Line, dispatch};
 
 /// Sums of entries stay below 16 bits.
 const SUM_MAX: usize = 65_535;
@@ -24,48 +24,80 @@ pub(crate) struct Table {
 impl Table {
     /// Fills the table for `query` [D].
     pub(crate) fn set(&mut self, codebook: Codebook<'_>, query: &[f32]) {
-        self.values.clear();
-        for (entries, pair) in codebook.columns().iter().zip(query.chunks(2)) {
-            let second = pair.get(1).copied().unwrap_or(0.0);
-            let mut values = [0.0; CODES];
-            for (code, value) in values.iter_mut().enumerate() {
-                *value = pair[0] * entries.x[code] + second * entries.y[code];
-            }
-            self.values.push(values);
-        }
-        self.values.extend(codebook.bias().iter().map(|entries| entries.x));
-        let mut widest = 0.0f32;
-        self.offset = 0.0;
-        for values in &mut self.values {
-            let least = values.iter().copied().fold(f32::INFINITY, f32::min);
-            let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            for value in values.iter_mut() {
-                *value -= least;
-            }
-            self.offset += least;
-            widest = widest.max(most - least);
-        }
-        let entry_max = (SUM_MAX / self.values.len().max(1)).min(255);
-        let steps = entry_max as f32 / widest;
-        self.steps = if steps.is_finite() { steps } else { 1.0 };
-        self.lines.clear();
-        self.lines.resize(self.values.len().div_ceil(GROUP), Line([0; 64]));
-        self.sum_max = 0;
-        for (position, values) in self.values.iter().enumerate() {
-            let line = &mut self.lines[position / GROUP].0;
-            let entries = &mut line[position % GROUP * CODES..][..CODES];
-            let mut most = 0;
-            for (entry, value) in entries.iter_mut().zip(values) {
-                *entry = (value * self.steps).round_ties_even() as u8;
-                most = most.max(*entry);
-            }
-            self.sum_max += i32::from(most);
-        }
+        dispatch(Fill { table: self, codebook, query });
     }
 
     /// A part of a score in units of entries.
     pub(crate) fn in_steps(&self, score: f32) -> i32 {
         // Far from the ends of the range, so that a sum added to it cannot overflow.
         (score * self.steps).round().clamp(-1e9, 1e9) as i32
+    }
+}
+
+struct Fill<'a> {
+    table: &'a mut Table,
+    codebook: Codebook<'a>,
+    query: &'a [f32],
+}
+
+impl Kernel for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Self { table, codebook, query } = self;
+        multiply::<A>(codebook, query, &mut table.values);
+        let mut widest = 0.0f32;
+        table.offset = 0.0;
+        for values in &mut table.values {
+            let (mut least, mut most) = (f32::INFINITY, f32::NEG_INFINITY);
+            for value in &*values {
+                least = least.min(*value);
+                most = most.max(*value);
+            }
+            for value in values {
+                *value -= least;
+            }
+            table.offset += least;
+            widest = widest.max(most - least);
+        }
+        let entry_max = (SUM_MAX / table.values.len().max(1)).min(255);
+        let steps = entry_max as f32 / widest;
+        table.steps = if steps.is_finite() { steps } else { 1.0 };
+        table.lines.clear();
+        table.lines.resize(table.values.len().div_ceil(GROUP), Line([0; 64]));
+        table.sum_max = 0;
+        for (position, values) in table.values.iter().enumerate() {
+            let line = &mut table.lines[position / GROUP].0;
+            let entries = &mut line[position % GROUP * CODES..][..CODES];
+            let mut most = 0;
+            for (entry, value) in entries.iter_mut().zip(values) {
+                // At least 0, so that adding a half and cutting off rounds.
+                *entry = (value * table.steps + 0.5) as u8;
+                most = most.max(*entry);
+            }
+            table.sum_max += i32::from(most);
+        }
+    }
+}
+
+/// What each code of each position adds to a score.
+#[inline(always)]
+fn multiply<A: Arithmetic>(codebook: Codebook<'_>, query: &[f32], out: &mut Vec<[f32; CODES]>) {
+    out.clear();
+    let mut rest = query;
+    for (entries, width) in codebook.entries.iter().zip(codebook.widths) {
+        let mut values = [0.0; CODES];
+        let (part, after) = rest.split_at(usize::from(*width));
+        rest = after;
+        for (column, entries) in part.iter().zip(&entries.values) {
+            for (value, entry) in values.iter_mut().zip(entries) {
+                *value = A::multiply_add(*column, *entry, *value);
+            }
+        }
+        out.push(values);
+    }
+    for entries in codebook.bias() {
+        out.push(entries.values[0]);
     }
 }

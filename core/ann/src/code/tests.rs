@@ -18,21 +18,36 @@ fn units(values: &[f32], dim: usize) -> Vec<f32> {
         .collect()
 }
 
+/// Positions of one to four columns; the last columns are not coded.
+fn widths(dim: usize) -> Vec<u8> {
+    let mut widths: Vec<u8> = Vec::new();
+    while widths.iter().map(|width| usize::from(*width)).sum::<usize>() + 4 <= dim {
+        widths.push([2, 1, 3, 2, 4][widths.len() % 5]);
+    }
+    widths
+}
+
 /// Mean losses along and across the vectors.
 fn losses(dim: usize, rows: &[f32], directions: &[f32], weight: f32) -> (f32, f32) {
-    let entries = train(dim, (rows, directions), &[], weight, 1);
-    let codebook = Codebook { dim, entries: &entries };
+    let widths = widths(dim);
+    let entries = train((dim, &widths), (rows, directions), &[], weight, 1);
+    let codebook = Codebook { dim, widths: &widths, entries: &entries };
     let mut codes = Vec::new();
     Encoder { codebook, weight }.encode((rows, directions), &[], &mut codes);
     let (mut along, mut all) = (0.0, 0.0);
     for (at, codes) in codes.chunks_exact(entries.len()).enumerate() {
         let mut product = 0.0;
-        for column in 0..dim {
-            let entry = &entries[column / 2];
-            let code = usize::from(codes[column / 2]);
-            let value = if column % 2 == 0 { entry.x[code] } else { entry.y[code] };
-            let error = rows[at * dim + column] - value;
-            product += error * directions[at * dim + column];
+        let row = at * dim..(at + 1) * dim;
+        let (mut row, mut direction) = (rows[row.clone()].to_vec(), directions[row].iter());
+        let mut columns = row.iter_mut();
+        for ((entries, width), code) in entries.iter().zip(&widths).zip(codes) {
+            let values = entries.values.iter().take(usize::from(*width));
+            for (values, column) in values.zip(&mut columns) {
+                *column -= values[usize::from(*code)];
+            }
+        }
+        for error in row {
+            product += error * direction.next().unwrap();
             all += error * error;
         }
         along += product * product;
@@ -59,12 +74,13 @@ fn table_sums_approximate_products() {
         let rows = normal(64 * dim, 2);
         let directions = units(&rows, dim);
         let biases = if biased { normal(64, 3) } else { Vec::new() };
-        let entries = train(dim, (&rows, &directions), &biases, 0.0, 1);
-        assert_eq!(entries.len(), Codebook::positions(dim, biased));
-        let codebook = Codebook { dim, entries: &entries };
+        let widths = widths(dim);
+        let entries = train((dim, &widths), (&rows, &directions), &biases, 0.0, 1);
+        assert_eq!(entries.len(), Codebook::positions(&widths, biased));
+        let codebook = Codebook { dim, widths: &widths, entries: &entries };
         let mut codes = Vec::new();
         Encoder { codebook, weight: 0.0 }.encode((&rows, &directions), &biases, &mut codes);
-        let width = Codebook::lines(dim, biased);
+        let width = Codebook::lines(&widths, biased);
         let mut blocks = vec![Line([0; 64]); 2 * width];
         for (at, codes) in codes.chunks_exact(entries.len()).enumerate() {
             pack(codes, at % BLOCK, &mut blocks[at / BLOCK * width..][..width]);
@@ -77,14 +93,17 @@ fn table_sums_approximate_products() {
         scan(asked, &mut sums, &mut masks);
         for (at, codes) in codes.chunks_exact(entries.len()).enumerate() {
             let mut exact = 0.0;
+            let mut columns = query.iter();
             for (position, code) in codes.iter().enumerate() {
                 let (entry, code) = (&entries[position], usize::from(*code));
-                let at = |column: usize| query.get(column).copied().unwrap_or(0.0);
-                exact += if position < dim.div_ceil(2) {
-                    at(2 * position) * entry.x[code] + at(2 * position + 1) * entry.y[code]
-                } else {
-                    entry.x[code]
-                };
+                match widths.get(position) {
+                    Some(width) => {
+                        let columns = columns.by_ref().take(usize::from(*width));
+                        let values = columns.zip(&entry.values);
+                        exact += values.map(|(q, values)| q * values[code]).sum::<f32>();
+                    }
+                    None => exact += entry.values[0][code],
+                }
             }
             let sum = sums[at / BLOCK][at % BLOCK];
             assert!(i32::from(sum) <= table.sum_max);
@@ -98,8 +117,9 @@ fn table_sums_approximate_products() {
 #[test]
 fn a_query_of_zeros_has_a_table_of_zeros() {
     let rows = normal(40 * 4, 5);
-    let entries = train(4, (&rows, &units(&rows, 4)), &[], 1.0, 1);
+    let widths = [1, 2];
+    let entries = train((4, &widths), (&rows, &units(&rows, 4)), &[], 1.0, 1);
     let mut table = Table::default();
-    table.set(Codebook { dim: 4, entries: &entries }, &[0.0; 4]);
+    table.set(Codebook { dim: 4, widths: &widths, entries: &entries }, &[0.0; 4]);
     assert_eq!((table.sum_max, table.offset, table.steps), (0, 0.0, 1.0));
 }

@@ -1,9 +1,10 @@
 //! Training of codebooks on a sample of residuals.
 
+use nalgebra::{Matrix4, Vector4};
 use rayon::prelude::*;
 
-use super::codebook::{CODES, COLUMNS, Codebook, Entries};
-use super::encode::{Encoder, along, nearest, pair};
+use super::codebook::{CODES, Codebook, Entries};
+use super::encode::{Encoder, along, nearest, product_of};
 use crate::partition;
 
 /// Rounds that fit the values to the loss with its weight along the vectors.
@@ -17,26 +18,28 @@ const CHUNK: usize = 1 << 10;
 /// # Determinism
 /// A function of sample and seed, for any number of threads.
 pub(crate) fn train(
-    dim: usize,
+    (dim, widths): (usize, &[u8]),
     (residuals, directions): (&[f32], &[f32]),
     biases: &[f32],
     weight: f32,
     seed: u64,
 ) -> Vec<Entries> {
-    let positions = Codebook::column_positions(dim);
-    let mut entries: Vec<Entries> = (0..positions)
+    let mut entries: Vec<Entries> = (0..widths.len())
         .into_par_iter()
         .map(|position| {
-            let points = residuals.chunks_exact(dim).flat_map(|row| pair(row, position));
-            let points: Vec<f32> = points.collect();
+            let (from, width) = (start(widths, position), usize::from(widths[position]));
+            let points = residuals.chunks_exact(dim).flat_map(|row| &row[from..from + width]);
+            let points: Vec<f32> = points.copied().collect();
             let seed = seed.wrapping_add(position as u64);
-            as_entries(&partition::train(&points, COLUMNS, CODES, seed), COLUMNS)
+            as_entries(&partition::train(&points, width, CODES, seed), width)
         })
         .collect();
     if weight > 0.0 {
+        let positions = widths.len();
         let mut codes = vec![0; residuals.len() / dim * positions];
         for _ in 0..ROUNDS {
-            let encoder = Encoder { codebook: Codebook { dim, entries: &entries }, weight };
+            let codebook = Codebook { dim, widths, entries: &entries };
+            let encoder = Encoder { codebook, weight };
             let chunks = residuals.par_chunks(CHUNK * dim).zip(directions.par_chunks(CHUNK * dim));
             chunks.zip(codes.par_chunks_mut(CHUNK * positions)).for_each_init(
                 Vec::new,
@@ -45,13 +48,13 @@ pub(crate) fn train(
                     codes.copy_from_slice(found);
                 },
             );
-            fit(&mut entries, dim, (residuals, directions), &codes, weight);
+            fit(&mut entries, (dim, widths), (residuals, directions), &codes, weight);
         }
     }
     if !biases.is_empty() {
         let coarse = as_entries(&partition::train(biases, 1, CODES, seed), 1);
-        let rest =
-            biases.iter().map(|bias| bias - coarse.x[usize::from(nearest(&coarse.x, *bias))]);
+        let values = &coarse.values[0];
+        let rest = biases.iter().map(|bias| bias - values[usize::from(nearest(values, *bias))]);
         let rest: Vec<f32> = rest.collect();
         let fine = as_entries(&partition::train(&rest, 1, CODES, seed), 1);
         entries.extend([coarse, fine]);
@@ -59,47 +62,61 @@ pub(crate) fn train(
     entries
 }
 
+/// The first column of a position.
+fn start(widths: &[u8], position: usize) -> usize {
+    widths[..position].iter().map(|width| usize::from(*width)).sum()
+}
+
 /// Centroids [16, `width`] as the values of a position.
 fn as_entries(centroids: &[f32], width: usize) -> Entries {
-    let y = |code: usize| if width > 1 { centroids[code * width + 1] } else { 0.0 };
-    Entries { x: std::array::from_fn(|code| centroids[code * width]), y: std::array::from_fn(y) }
+    let mut entries = Entries::default();
+    for (code, centroid) in centroids.chunks_exact(width).enumerate() {
+        for (values, value) in entries.values.iter_mut().zip(centroid) {
+            values[code] = *value;
+        }
+    }
+    entries
 }
 
 /// Moves the values of one position after the other to where the loss over the residuals that use
-/// them is least: two linear equations for each pair of values.
+/// them is least: as many linear equations for each code as it has columns.
 fn fit(
     entries: &mut [Entries],
-    dim: usize,
+    (dim, widths): (usize, &[u8]),
     (residuals, directions): (&[f32], &[f32]),
     codes: &[u8],
     weight: f32,
 ) {
     let positions = entries.len();
     let rows = || residuals.chunks_exact(dim).zip(directions.chunks_exact(dim));
+    let codebook = Codebook { dim, widths, entries };
     let mut errors: Vec<f32> = rows()
         .zip(codes.chunks_exact(positions))
-        .map(|(row, codes)| along(entries, row, codes))
+        .map(|(row, codes)| along(&codebook, row, codes))
         .collect();
     for position in 0..positions {
+        let from = start(widths, position);
+        let part = from..from + usize::from(widths[position]);
         let mut sums = [Equations::default(); CODES];
-        let own = &entries[position];
+        let own = entries[position];
         for (at, (residual, direction)) in rows().enumerate() {
-            let code = usize::from(codes[at * positions + position]);
-            let [r, u] = [residual, direction].map(|row| pair(row, position));
+            let code = codes[at * positions + position];
+            let (r, u) = (&residual[part.clone()], &direction[part.clone()]);
             // The error of all other positions plus this one's whole residual: what is left to fit.
-            let target = errors[at] + own.x[code] * u[0] + own.y[code] * u[1];
-            sums[code].add(r, u, target, weight);
+            let target = errors[at] + product_of(&own, u, code);
+            sums[usize::from(code)].add(r, u, target, weight);
         }
-        let mut next = *own;
+        let mut next = own;
         for (code, sums) in sums.iter().enumerate() {
-            if let Some([x, y]) = sums.solve() {
-                (next.x[code], next.y[code]) = (x, y);
+            if let Some(solved) = sums.solve() {
+                for (values, value) in next.values.iter_mut().zip(solved.iter()).take(part.len()) {
+                    values[code] = *value as f32;
+                }
             }
         }
         for (at, (_, direction)) in rows().enumerate() {
-            let code = usize::from(codes[at * positions + position]);
-            let u = pair(direction, position);
-            errors[at] += (own.x[code] - next.x[code]) * u[0] + (own.y[code] - next.y[code]) * u[1];
+            let (code, u) = (codes[at * positions + position], &direction[part.clone()]);
+            errors[at] += product_of(&own, u, code) - product_of(&next, u, code);
         }
         entries[position] = next;
     }
@@ -108,28 +125,23 @@ fn fit(
 /// Sums of Σ (I + weight·u·uᵀ)·v = Σ (r + weight·target·u).
 #[derive(Clone, Copy, Debug, Default)]
 struct Equations {
-    matrix: [f64; 3],
-    right: [f64; 2],
+    matrix: Matrix4<f64>,
+    right: Vector4<f64>,
 }
 
 impl Equations {
-    fn add(&mut self, r: [f32; 2], u: [f32; 2], target: f32, weight: f32) {
-        let ([r0, r1], [u0, u1]) = (r.map(f64::from), u.map(f64::from));
+    fn add(&mut self, r: &[f32], u: &[f32], target: f32, weight: f32) {
+        let vector = |values: &[f32]| {
+            Vector4::from_fn(|at, _| values.get(at).copied().map_or(0.0, f64::from))
+        };
+        let (r, u) = (vector(r), vector(u));
         let (target, weight) = (f64::from(target), f64::from(weight));
-        self.matrix[0] += 1.0 + weight * u0 * u0;
-        self.matrix[1] += weight * u0 * u1;
-        self.matrix[2] += 1.0 + weight * u1 * u1;
-        self.right[0] += r0 + weight * target * u0;
-        self.right[1] += r1 + weight * target * u1;
+        self.matrix += Matrix4::identity() + weight * u * u.transpose();
+        self.right += r + weight * target * u;
     }
 
-    /// The pair of values; `None` if no residual uses it.
-    fn solve(&self) -> Option<[f32; 2]> {
-        let [a, b, d] = self.matrix;
-        let determinant = a * d - b * b;
-        let [e, f] = self.right;
-        (determinant > 0.0)
-            .then(|| [(d * e - b * f) / determinant, (a * f - b * e) / determinant])
-            .map(|pair| pair.map(|value| value as f32))
+    /// The values; `None` if no residual uses them.
+    fn solve(&self) -> Option<Vector4<f64>> {
+        self.matrix.cholesky().map(|cholesky| cholesky.solve(&self.right))
     }
 }

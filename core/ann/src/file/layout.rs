@@ -3,7 +3,7 @@
 /// First bytes of every part file.
 pub(crate) const MAGIC: [u8; 8] = *b"RECTANN\n";
 /// Version of the format: raised by every change of it.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Sections start at multiples of this.
 pub(crate) const ALIGNMENT: u64 = 64;
 /// Sections of a file.
@@ -65,7 +65,7 @@ pub(crate) enum Kind {
     Centroids = 8,
     /// `Leaf` [L].
     Leaves = 9,
-    /// f32 [positions, 2, 16].
+    /// f32 [positions, 4, 16].
     Codebook = 10,
     /// u8 [blocks, lines, 64]: codes.
     Codes = 11,
@@ -83,10 +83,12 @@ pub(crate) enum Kind {
     Numbers = 17,
     /// u32 [_]: rows that have the number, in rising order of it.
     NumberOrder = 18,
-    /// f32 [positions, 2, 16]: the values of centroids' codes.
-    DirectoryCodebook = 19,
-    /// u8 [⌈L / 32⌉, lines, 64]: codes of centroids.
+    /// `PanelFacts` [⌈L / 16⌉].
+    DirectoryFacts = 19,
+    /// u8 [⌈L / 16⌉, ⌈D / 4⌉, 16, 4]: centroids as bytes.
     Directory = 20,
+    /// f32 [D, D]: the axes along which a tree's vectors are stored, one per row.
+    Axes = 21,
 }
 
 /// What turns whole-number products with a row into a score.

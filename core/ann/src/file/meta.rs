@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metric::Metric;
+use crate::partition::Spilling;
 
 /// How a part finds what is near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ impl IndexKind {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatingPoint {
-    /// Recall@10 on the sample.
+    /// Recall@10 on the sample, less one standard error.
     pub recall: f64,
     /// Leaves scanned.
     pub leaves: usize,
@@ -47,10 +48,12 @@ pub(crate) struct Meta {
     pub(crate) dim: usize,
     pub(crate) seed: u64,
     pub(crate) leaves: usize,
-    /// λ of second leaves; none if each vector lies in one leaf.
-    pub(crate) spill: Option<f32>,
+    /// Further leaves of vectors; none if each lies in one leaf.
+    pub(crate) spilling: Option<Spilling>,
     /// How much more an error counts along the vector.
     pub(crate) weight: f32,
+    /// Columns of each position of codes.
+    pub(crate) widths: Vec<u8>,
     /// Mean squared distance of a vector from its nearest centroid: drift is measured against it.
     pub(crate) distortion: f64,
     /// Efforts in rising order, with their recall.

@@ -1,5 +1,7 @@
 //! Sets of rows.
 
+use std::ops::Range;
+
 /// One bit per row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Bits {
@@ -59,13 +61,28 @@ impl Bits {
 
     /// The rows, rising.
     pub(crate) fn rows(&self) -> impl Iterator<Item = u32> + '_ {
-        self.words.iter().enumerate().flat_map(|(at, word)| {
+        self.rows_in(0..u32::MAX)
+    }
+
+    /// The rows within a range, rising.
+    pub(crate) fn rows_in(&self, range: Range<u32>) -> impl Iterator<Item = u32> + '_ {
+        let words = self.words.len().min((range.end as usize).div_ceil(64));
+        let first = (range.start as usize / 64).min(words);
+        let words = self.words[first..words].iter().enumerate();
+        words.flat_map(move |(at, word)| {
+            let base = (first + at) as u32 * 64;
             let mut left = *word;
+            if base < range.start {
+                left &= u64::MAX << (range.start - base);
+            }
+            if range.end - base < 64 {
+                left &= (1 << (range.end - base)) - 1;
+            }
             std::iter::from_fn(move || {
                 (left != 0).then(|| {
                     let bit = left.trailing_zeros();
                     left &= left - 1;
-                    at as u32 * 64 + bit
+                    base + bit
                 })
             })
         })

@@ -237,3 +237,17 @@ proptest! {
         prop_assert_eq!(rest.count(), 0);
     }
 }
+
+#[test]
+fn rows_of_a_range_are_those_of_all_within_it() {
+    let mut bits = Bits::none(300);
+    for row in [0, 1, 63, 64, 65, 127, 128, 200, 299] {
+        bits.insert(row);
+    }
+    for range in [0..300, 0..64, 1..64, 63..65, 64..128, 65..127, 128..129, 201..299, 250..250] {
+        let expected: Vec<u32> = bits.rows().filter(|row| range.contains(row)).collect();
+        assert_eq!(bits.rows_in(range.clone()).collect::<Vec<_>>(), expected, "{range:?}");
+    }
+    assert_eq!(bits.rows().count(), 9);
+    assert_eq!(bits.rows_in(290..5000).collect::<Vec<_>>(), [299]);
+}

@@ -42,6 +42,12 @@ impl Level {
     }
 }
 
+/// Whether the processor multiplies and adds bytes in one instruction (AVX-512 VNNI).
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_vnni() -> bool {
+    std::arch::is_x86_feature_detected!("avx512vnni")
+}
+
 /// How a level multiplies and adds. A fused multiply-add without hardware for it is a slow library
 /// call, so the portable level rounds twice: levels agree within rounding, not bit for bit, wherever
 /// floats are summed.

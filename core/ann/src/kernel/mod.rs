@@ -1,5 +1,8 @@
 //! Loops whose speed decides the crate's, and all of its unsafe code.
 
+mod directory;
+#[cfg(target_arch = "x86_64")]
+mod directory_x86;
 mod level;
 mod panels;
 mod rows;
@@ -9,7 +12,8 @@ mod scan_x86;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use level::{Arithmetic, Kernel, dispatch};
-pub(crate) use panels::{LANES, Panels, dot, dot_with, dots, square_with};
+pub(crate) use directory::{ByteQuery, PanelFacts, pack_panels, panel_lines};
+pub(crate) use level::{Arithmetic, Kernel, dispatch, prefetch};
+pub(crate) use panels::{LANES, Panels, dot, dot_with, square_with};
 pub(crate) use rows::{IntegerQuery, Plane, integer_dots};
 pub(crate) use scan::{BLOCK, GROUP, Line, Scan, scan};

@@ -1,6 +1,6 @@
 //! Products of many rows with many vectors: the work of assignment and of exact search in batches.
 
-use super::level::{Arithmetic, Kernel, dispatch, prefetch};
+use super::level::{Arithmetic, Kernel, dispatch};
 
 /// Vectors side by side in one panel: one AVX-512 register, or two AVX2 registers, of floats.
 pub(crate) const LANES: usize = 16;
@@ -134,42 +134,6 @@ impl Kernel for Dot<'_> {
     #[inline(always)]
     fn run<A: Arithmetic>(self) -> f32 {
         dot_with::<A>(self.a, self.b)
-    }
-}
-
-/// The inner product of `query` [D] with each of `rows` of a matrix [_, D]; 0 for a row that is not
-/// there.
-pub(crate) fn dots(matrix: &[f32], query: &[f32], rows: &[u32], out: &mut Vec<f32>) {
-    out.clear();
-    dispatch(Dots { matrix, query, rows, out });
-}
-
-/// How many rows ahead cache lines are asked for.
-const AHEAD: usize = 8;
-
-struct Dots<'a> {
-    matrix: &'a [f32],
-    query: &'a [f32],
-    rows: &'a [u32],
-    out: &'a mut Vec<f32>,
-}
-
-impl Kernel for Dots<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        let Self { matrix, query, rows, out } = self;
-        let dim = query.len();
-        for (at, row) in rows.iter().enumerate() {
-            if let Some(next) = rows.get(at + AHEAD) {
-                for line in 0..dim.div_ceil(LANES).min(8) {
-                    prefetch(matrix, *next as usize * dim + line * LANES);
-                }
-            }
-            let row = matrix.get(*row as usize * dim..).and_then(|row| row.get(..dim));
-            out.push(row.map_or(0.0, |row| dot_with::<A>(row, query)));
-        }
     }
 }
 

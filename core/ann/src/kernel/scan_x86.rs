@@ -6,7 +6,7 @@
 //! Le Scouarnec, "Quicker ADC", 2019). One unpacking per block instead of one per lookup.
 
 use std::arch::x86_64::{
-    __m256i, __m512i, _MM_HINT_T0, _mm_prefetch, _mm256_add_epi16, _mm256_and_si256,
+    __m256i, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_add_epi16, _mm256_and_si256,
     _mm256_cmpeq_epi16, _mm256_load_si256, _mm256_max_epu16, _mm256_movemask_epi8,
     _mm256_packs_epi16, _mm256_permute2x128_si256, _mm256_permute4x64_epi64, _mm256_set1_epi8,
     _mm256_set1_epi16, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
@@ -61,7 +61,7 @@ fn prefetch(next: &[Line], at: usize) {
     #[expect(unsafe_code, reason = "prefetch intrinsic")]
     // SAFETY: SSE is part of x86-64, and prefetching is defined for every address.
     unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+        _mm_prefetch::<_MM_HINT_T1>(line.cast());
     }
 }
 

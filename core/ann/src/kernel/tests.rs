@@ -2,7 +2,7 @@ use rectool_base::Stream;
 
 use super::level::{Kernel, Level, dispatch_at};
 use super::scan::{BLOCK, GROUP, Line, Scan, scan_at};
-use super::{Arithmetic, Panels, dot_with};
+use super::{Arithmetic, ByteQuery, LANES, Panels, dot, dot_with, pack_panels, panel_lines};
 
 fn lines(stream: &mut Stream, count: usize) -> Vec<Line> {
     (0..count).map(|_| Line(std::array::from_fn(|_| stream.next_u64() as u8))).collect()
@@ -107,4 +107,55 @@ fn integer_rows_multiply_exactly() {
             assert_eq!(i64::from(*found), exact);
         }
     }
+}
+
+#[test]
+fn panels_of_bytes_give_the_same_products_at_every_level() {
+    for (dim, count) in [(1, 1), (6, 40), (64, 35), (129, 16)] {
+        let mut stream = Stream::new(8, &[dim as u64]);
+        let centroids: Vec<f32> = (0..count * dim).map(|_| stream.next_normal()).collect();
+        let query: Vec<f32> = (0..dim).map(|_| stream.next_normal()).collect();
+        let biases = (0..count).map(|at| at as f32 * 0.01);
+        let (panels, facts) = pack_panels(dim, &centroids, biases.clone());
+        assert_eq!(panels.len(), facts.len() * panel_lines(dim));
+        let mut bytes = ByteQuery::default();
+        bytes.set(&query);
+        let (mut out, mut most) = (Vec::new(), Vec::new());
+        bytes.products(&panels, &facts, &mut out, &mut most);
+        for ((at, centroid), bias) in centroids.chunks_exact(dim).enumerate().zip(biases) {
+            let exact = dot(&query, centroid) + bias;
+            assert!(
+                (out[at] - exact).abs() < 0.06 * (dim as f32).sqrt(),
+                "{at}: {} {exact}",
+                out[at]
+            );
+        }
+        assert!(out[count..].iter().all(|score| *score == f32::NEG_INFINITY));
+        assert_eq!(most.len(), facts.len().div_ceil(LANES) * LANES);
+        for (at, most) in most.iter().enumerate() {
+            let own = out.chunks(LANES * LANES).nth(at / LANES).unwrap();
+            let own = own.iter().skip(at % LANES).step_by(LANES).copied();
+            assert_eq!(own.fold(f32::NEG_INFINITY, f32::max), *most);
+        }
+        let mut levels = Level::supported().into_iter().map(|level| {
+            let mut sums = vec![[0; LANES]; facts.len()];
+            super::directory::sums_at(level, &panels, bytes.packed(), &mut sums);
+            sums
+        });
+        let first = levels.next().unwrap();
+        assert!(levels.all(|sums| sums == first));
+    }
+}
+
+#[test]
+fn the_largest_bytes_do_not_overflow() {
+    let (dim, query) = (4096, vec![-1.0f32; 4096]);
+    let (panels, facts) = pack_panels(dim, &vec![1.0; dim], std::iter::once(0.0));
+    let (mut bytes, mut out, mut most) = (ByteQuery::default(), Vec::new(), Vec::new());
+    bytes.set(&query);
+    bytes.products(&panels, &facts, &mut out, &mut most);
+    assert!((out[0] + 4096.0).abs() < 1.0, "{}", out[0]);
+    bytes.set(&vec![0.0; dim]);
+    bytes.products(&panels, &facts, &mut out, &mut most);
+    assert_eq!(out[0], 0.0);
 }

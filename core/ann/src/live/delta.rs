@@ -8,7 +8,8 @@ use crate::build::{Residuals, pack_all};
 use crate::code::{Encoder, pack};
 use crate::file::IndexKind;
 use crate::filter::{Bits, Filter, ItemAttributes};
-use crate::kernel::{BLOCK, Line, dot};
+use crate::kernel::{BLOCK, ByteQuery, Line, dot};
+use crate::metric::Metric;
 use crate::part::Part;
 use crate::partition::assign_one;
 use crate::search::Query;
@@ -34,6 +35,7 @@ pub(crate) struct Delta {
 #[derive(Clone, Debug)]
 struct Slot {
     id: u64,
+    /// As the part stores vectors.
     vector: Vec<f32>,
     bias: f32,
     attributes: ItemAttributes,
@@ -58,6 +60,11 @@ impl Delta {
         let slot = self.slots;
         let mut vector = item.vector.clone();
         part.metric().normalize(&mut vector);
+        if let Some(rotation) = part.rotation() {
+            let mut turned = Vec::new();
+            rotation.turn(&vector, &mut turned);
+            vector = turned;
+        }
         if part.kind() == IndexKind::Ivf {
             self.encode(part, slot, &vector);
         }
@@ -79,17 +86,25 @@ impl Delta {
     /// Codes a vector into its leaves.
     fn encode(&mut self, part: &Part, slot: u32, vector: &[f32]) {
         let (tree, dim) = (part.tree(), part.dim());
-        let (first, second) = assign_one(tree.centroids, vector, part.meta.spill);
-        for leaf in std::iter::once(first).chain(second) {
+        let (mut near, mut most) = (Vec::new(), Vec::new());
+        let mut bytes = ByteQuery::default();
+        bytes.set(vector);
+        bytes.products(tree.directory, tree.directory_facts, &mut near, &mut most);
+        near.truncate(tree.leaves.len());
+        if part.metric() != Metric::L2 {
+            // L2's scores have it already.
+            near.iter_mut().zip(part.half_squares()).for_each(|(near, half)| *near -= half);
+        }
+        let spilling = part.meta.spilling.as_ref();
+        let (leaves, square) = assign_one(tree.centroids, &near, vector, spilling);
+        self.distortion += f64::from(square);
+        for leaf in leaves {
             let mut seen = Residuals::default();
             seen.add(vector, &tree.centroids[leaf as usize * dim..][..dim], part.metric());
             let Residuals { values, directions, biases } = &seen;
             let encoder = Encoder { codebook: tree.codebook, weight: part.meta.weight };
             let mut codes = Vec::new();
             encoder.encode((values, directions), biases, &mut codes);
-            if leaf == first {
-                self.distortion += f64::from(dot(values, values));
-            }
             let leaf = Arc::make_mut(self.leaves[leaf as usize].get_or_insert_default());
             let lane = leaf.vectors % BLOCK;
             if lane == 0 {
@@ -149,7 +164,7 @@ impl Delta {
         self.slot(slot).map(|slot| slot.id)
     }
 
-    /// The vectors that are there, with ids and attributes.
+    /// The vectors that are there, as the part stores vectors, with ids and attributes.
     pub(super) fn items(&self) -> impl Iterator<Item = (u64, &[f32], &ItemAttributes)> {
         (0..self.slots).filter(move |slot| self.lives(*slot)).filter_map(move |slot| {
             self.slot(slot).map(|slot| (slot.id, &*slot.vector, &slot.attributes))

@@ -12,7 +12,7 @@ mod tests;
 mod wal;
 
 pub use change::Item;
-pub(crate) use delta::Delta;
+pub(crate) use delta::{ChangedLeaf, Delta};
 pub use index::{Index, Maintenance, build_part, publish};
 pub use rebuild::Rebuild;
 pub use stats::{IndexStats, PartStats};

@@ -65,7 +65,8 @@ impl Snapshot {
 
     /// Whether the part should be built again.
     pub(super) fn rebuild_due(&self) -> bool {
-        let changed = self.delta.slots() as usize + self.dead_count;
+        // What is replaced is both a slot and a dead row.
+        let changed = self.dead_count.max(self.delta.slots() as usize);
         let share = changed as f64 / self.part.rows().max(1) as f64;
         let drifts = self.drift() > DRIFT_MAX && share > DRIFTING_SHARE;
         changed >= CHANGED_MIN && (share > CHANGED_MAX || drifts)
@@ -81,6 +82,8 @@ pub(super) struct Writer {
     wal: Option<Wal>,
     /// Changes since a rebuild began.
     pub(super) since: Option<Vec<Change>>,
+    /// The state before the present one.
+    retired: Option<Arc<Snapshot>>,
 }
 
 /// One part with its changes.
@@ -116,7 +119,7 @@ impl LivePart {
 
     fn new(part: Part, name: &str, wal: Option<Wal>, changes: &[Change]) -> Self {
         let mut snapshot = Snapshot::new(part);
-        let mut writer = Writer { changed: HashMap::new(), wal, since: None };
+        let mut writer = Writer { changed: HashMap::new(), wal, since: None, retired: None };
         writer.apply(&mut snapshot, changes);
         Self {
             snapshot: RwLock::new(Arc::new(snapshot)),
@@ -131,8 +134,14 @@ impl LivePart {
         self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn publish(&self, snapshot: Snapshot) {
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+    /// Shows a new state. The old one is kept until the next: freeing it takes long, and by then the
+    /// readers that found it have let go of it, so that it is the writer who frees it.
+    fn publish(&self, writer: &mut Writer, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        let mut shown = self.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        let old = std::mem::replace(&mut *shown, snapshot);
+        drop(shown);
+        writer.retired = Some(old);
     }
 
     /// The writer's state. A thread that panicked while it held it would leave changes that are
@@ -158,7 +167,7 @@ impl LivePart {
         if let Some(since) = &mut writer.since {
             since.extend_from_slice(changes);
         }
-        self.publish(next);
+        self.publish(&mut writer, next);
         Ok(())
     }
 
@@ -175,11 +184,13 @@ impl LivePart {
         let wal = Wal::create(&folder.join(log_name(name)), &changes)?;
         commit()?;
         let mut snapshot = Snapshot::new(part);
-        *writer = Writer { changed: HashMap::new(), wal: Some(wal), since: None };
+        let retired = writer.retired.take();
+        *writer = Writer { changed: HashMap::new(), wal: Some(wal), since: None, retired };
         writer.apply(&mut snapshot, &changes);
         let mut own = self.name.lock().unwrap_or_else(PoisonError::into_inner);
         let old = folder.join(std::mem::replace(&mut *own, name.to_owned()));
-        self.publish(snapshot);
+        drop(own);
+        self.publish(writer, snapshot);
         Ok(old)
     }
 

@@ -1,5 +1,6 @@
 //! Building parts again, while they are searched and changed.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -41,7 +42,15 @@ impl Index {
         // A rebuild that fails leaves the index as it is, due: the next change tries again, and
         // `stats` goes on saying so.
         let work = move || {
-            let _ = index.rebuild(Rebuild::Due, &());
+            let rebuild = || index.rebuild(Rebuild::Due, &());
+            let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(cores.div_ceil(2))
+                .start_handler(|_| yield_to_searches());
+            let _ = match pool.build() {
+                Ok(pool) => pool.install(rebuild),
+                Err(_) => rebuild(),
+            };
             index.inner.rebuilding.store(false, Ordering::Release);
         };
         if std::thread::Builder::new().name("ann-rebuild".to_owned()).spawn(work).is_err() {
@@ -88,6 +97,14 @@ impl Index {
     }
 }
 
+/// Lets the calling thread run when nothing else wants the processor: searches and changes come
+/// first. Where that is not to be had, it runs as any other.
+fn yield_to_searches() {
+    #[cfg(target_os = "linux")]
+    // To Linux, no process means the calling thread.
+    let _ = rustix::process::setpriority_process(None, 19);
+}
+
 /// Which parts are built again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rebuild {
@@ -113,7 +130,7 @@ fn write(
         items.push(part.attributes().item(row as u32));
     }
     for (id, vector, attributes) in snapshot.delta.items() {
-        values.extend_from_slice(vector);
+        values.extend(part.turned_back(vector));
         ids.push(id);
         items.push(attributes.clone());
     }

@@ -1,11 +1,12 @@
-//! Assignment of vectors to leaves: the nearest one, and a second one that sees them from elsewhere.
+//! Assignment of vectors to leaves: the nearest one, and further ones that see them from elsewhere.
 
 use rayon::prelude::*;
 
 use super::group::Groups;
-use super::lloyd::{Centers, largest, nearest_of_all};
+use super::lloyd::{Centers, POINTS, largest, nearest_of_all};
+use super::spill::{Chooser, LEAVES_PER_VECTOR, NO_LEAF, Spilling, nearest_listed};
 use super::train::one_level;
-use crate::kernel::{dot, dots};
+use crate::kernel::dot;
 use crate::source::Source;
 use rectool_base::Stream;
 
@@ -14,32 +15,49 @@ const FLAT_MAX: usize = 256;
 /// Groups of leaves, of those nearest to a vector's own group, whose leaves it is compared with.
 const GROUPS_SEEN: usize = 6;
 /// Leaves in a neighbourhood, among which the final ones are chosen.
-const NEIGHBORS: usize = 64;
+const NEIGHBORS: usize = 96;
 /// Vectors assigned at a time.
 const CHUNK: usize = 1 << 15;
 
 /// Where vectors lie.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Assigned {
     /// The nearest leaf of each vector.
     pub(crate) nearest: Vec<u32>,
-    /// A second leaf of each vector; empty if there is none.
-    pub(crate) spill: Vec<u32>,
+    /// Second leaves, third leaves, … of each vector, [`NO_LEAF`] where it has none; empty without
+    /// `spilling`.
+    pub(crate) further: Vec<Vec<u32>>,
+    /// What was found of how many leaves a vector lies in.
+    pub(crate) spilling: Option<Spilling>,
 }
 
 /// Finds the leaves of vectors.
 ///
 /// Every vector is first compared with the leaves around its group (an inverted file over centroids),
-/// then with the neighbourhood of the leaf found.
-///
-/// The second leaf is chosen as in SOAR (Sun, Guo, Chern, Kumar, 2024): a leaf whose residual points
-/// another way than the first residual r, so that a query for which the first leaf misjudges the
-/// vector does not misjudge it here too. It minimises |x − c|² + λ·((x − c)·r / |r|)².
+/// then with the neighbourhood of the leaf found. Those that still lie far off are compared with all:
+/// their leaves are not among the neighbours of the leaf found.
 pub(crate) struct Assigner {
     dim: usize,
     centroids: Vec<f32>,
     groups: Option<Coarse>,
     neighbors: Vec<Vec<u32>>,
+}
+
+/// The leaves of one vector, found in a neighbourhood.
+#[derive(Clone, Copy, Debug, Default)]
+struct Settled {
+    nearest: u32,
+    second: u32,
+    /// |x − c|² of the nearest.
+    square: f32,
+}
+
+/// Buffers of [`Assigner::assign_far`].
+#[derive(Default)]
+struct Far {
+    nearness: Vec<f32>,
+    list: Vec<(u32, f32)>,
+    chooser: Chooser,
 }
 
 /// Groups of leaves, and the leaves that a vector of each group is compared with.
@@ -69,8 +87,8 @@ impl Assigner {
         Centers::new(self.dim, leaves.iter().map(leaf))
     }
 
-    /// Assigns every row of `source`; to two leaves if `lambda` is given and there are two. `done`
-    /// hears how many more rows are assigned.
+    /// Assigns every row of `source`; to further leaves too if `lambda` is given and there are some.
+    /// `done` hears how many more rows are assigned.
     pub(crate) fn assign(
         &self,
         source: &Source<'_>,
@@ -85,7 +103,7 @@ impl Assigner {
         });
         let lambda = lambda.filter(|_| self.leaves() > 1);
         let by_leaf = Groups::new(self.leaves(), &nearest);
-        let found: Vec<Vec<[u32; 2]>> = (0..self.leaves())
+        let found: Vec<Vec<Settled>> = (0..self.leaves())
             .into_par_iter()
             .map(|leaf| {
                 let members = by_leaf.members(leaf);
@@ -95,16 +113,66 @@ impl Assigner {
                 found
             })
             .collect();
-        let mut spill = vec![0u32; if lambda.is_some() { rows } else { 0 }];
+        let mut settled = vec![Settled::default(); rows];
         for (leaf, found) in found.into_iter().enumerate() {
-            for (row, [first, second]) in by_leaf.members(leaf).iter().zip(found) {
-                nearest[*row as usize] = first;
-                if let Some(spill) = spill.get_mut(*row as usize) {
-                    *spill = second;
+            for (row, found) in by_leaf.members(leaf).iter().zip(found) {
+                settled[*row as usize] = found;
+            }
+        }
+        let squares: Vec<f32> = settled.iter().map(|settled| settled.square).collect();
+        let spilling = Spilling::fit(lambda.unwrap_or(0.0), &squares);
+        let rungs = if lambda.is_some() { LEAVES_PER_VECTOR - 1 } else { 0 };
+        let mut assigned = Assigned {
+            nearest: settled.iter().map(|settled| settled.nearest).collect(),
+            further: vec![vec![NO_LEAF; rows]; rungs],
+            spilling: lambda.map(|_| spilling.clone()),
+        };
+        if let Some(second) = assigned.further.first_mut() {
+            for (second, settled) in second.iter_mut().zip(&settled) {
+                if spilling.further(settled.square) > 0 {
+                    *second = settled.second;
                 }
             }
         }
-        Assigned { nearest, spill }
+        self.assign_far(source, &spilling, &squares, &mut assigned);
+        assigned
+    }
+
+    /// Compares the vectors that lie far from their leaf with all leaves.
+    fn assign_far(
+        &self,
+        source: &Source<'_>,
+        spilling: &Spilling,
+        squares: &[f32],
+        assigned: &mut Assigned,
+    ) {
+        let far = |row: &usize| squares[*row] >= spilling.far();
+        let far: Vec<usize> = (0..squares.len()).filter(far).collect();
+        let centers = Centers::new(self.dim, self.centroids.chunks_exact(self.dim));
+        let rungs = assigned.further.len();
+        let mut found = vec![NO_LEAF; far.len() * (1 + rungs)];
+        let work = far.par_chunks(POINTS).zip(found.par_chunks_mut(POINTS * (1 + rungs)));
+        work.for_each_init(Far::default, |scratch, (rows, found)| {
+            let Far { nearness, list, chooser } = scratch;
+            let points = source.gather(rows.iter().copied());
+            centers.nearness(&points, nearness);
+            let points = points.chunks_exact(self.dim);
+            let points = points.zip(nearness.chunks_exact(centers.biases.len()));
+            let found = found.chunks_exact_mut(1 + rungs);
+            for ((row, (point, nearness)), found) in rows.iter().zip(points).zip(found) {
+                nearest_listed(nearness, dot(point, point), list);
+                found[0] = list.first().map_or(assigned.nearest[*row], |(leaf, _)| *leaf);
+                let further = spilling.further(squares[*row]).min(rungs);
+                let out = &mut found[1..=further];
+                chooser.choose((point, &self.centroids), list, spilling.weight, out);
+            }
+        });
+        for (row, found) in far.iter().zip(found.chunks_exact(1 + rungs)) {
+            assigned.nearest[*row] = found[0];
+            for (further, leaf) in assigned.further.iter_mut().zip(&found[1..]) {
+                further[*row] = *leaf;
+            }
+        }
     }
 
     fn assign_chunk(&self, source: &Source<'_>, from: usize, out: &mut [u32]) {
@@ -141,7 +209,7 @@ impl Assigner {
     }
 
     /// Nearest and second leaf of points of `leaf`, from its neighbourhood.
-    fn settle(&self, leaf: usize, points: &[f32], lambda: Option<f32>) -> Vec<[u32; 2]> {
+    fn settle(&self, leaf: usize, points: &[f32], lambda: Option<f32>) -> Vec<Settled> {
         let list = &self.neighbors[leaf];
         let centers = self.centers(list);
         let width = centers.biases.len();
@@ -159,40 +227,38 @@ impl Assigner {
         rows.map(|(point, nearness)| {
             let first = largest(nearness);
             let other = lambda.map_or(first, |lambda| second.find(point, nearness, first, lambda));
-            [list[first], list[other]]
+            let square = dot(point, point) - 2.0 * nearness[first];
+            Settled { nearest: list[first], second: list[other], square }
         })
         .collect()
     }
 }
 
-/// Leaves of one vector among `centroids` [L, D]: the nearest, and a second one if `lambda` is given
-/// and there are two.
+/// Leaves of one vector among `centroids` [L, D], the nearest first, and the squared distance of that.
+/// `nearness` \[L\] is x·c − |c|²/2 or about that: only the leaves that are near by it are compared.
 pub(crate) fn assign_one(
     centroids: &[f32],
+    nearness: &[f32],
     vector: &[f32],
-    lambda: Option<f32>,
-) -> (u32, Option<u32>) {
-    let dim = vector.len();
-    let every: Vec<u32> = (0..(centroids.len() / dim) as u32).collect();
-    let mut products = Vec::new();
-    dots(centroids, vector, &every, &mut products);
-    let squares = centroids.chunks_exact(dim).map(|c| dot(c, c));
-    let near: Vec<f32> = products.iter().zip(squares).map(|(p, square)| p - 0.5 * square).collect();
-    let first = (0..near.len()).max_by(|a, b| near[*a].total_cmp(&near[*b]).then(b.cmp(a)));
-    let first = first.unwrap_or(0);
-    let centroid = &centroids[first * dim..][..dim];
-    let residual: Vec<f32> = vector.iter().zip(centroid).map(|(x, c)| x - c).collect();
-    let scale = lambda.unwrap_or(0.0) / dot(&residual, &residual).max(f32::MIN_POSITIVE);
-    let (square, own) = (dot(vector, vector), dot(vector, &residual));
-    let cost = |at: &usize| {
-        let along = own - dot(&centroids[at * dim..][..dim], &residual);
-        square - 2.0 * near[*at] + scale * along * along
-    };
-    let second = lambda.and_then(|_| {
-        let others = (0..near.len()).filter(|at| *at != first).map(|at| (at, cost(&at)));
-        others.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(at, _)| at as u32)
-    });
-    (first as u32, second)
+    spilling: Option<&Spilling>,
+) -> (Vec<u32>, f32) {
+    let mut list = Vec::new();
+    nearest_listed(nearness, dot(vector, vector), &mut list);
+    for (leaf, square) in &mut list {
+        let centroid = &centroids[*leaf as usize * vector.len()..][..vector.len()];
+        let residual: Vec<f32> = vector.iter().zip(centroid).map(|(x, c)| x - c).collect();
+        *square = dot(&residual, &residual);
+    }
+    list.sort_unstable_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+    let (first, square) = list.first().copied().unwrap_or_default();
+    let mut leaves = vec![first];
+    if let Some(spilling) = spilling {
+        let mut further = vec![NO_LEAF; spilling.further(square)];
+        let chooser = &mut Chooser::default();
+        chooser.choose((vector, centroids), &list, spilling.weight, &mut further);
+        leaves.extend(further.into_iter().filter(|leaf| *leaf != NO_LEAF));
+    }
+    (leaves, square)
 }
 
 /// Finds second leaves among the centroids of a neighbourhood.

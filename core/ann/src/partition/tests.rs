@@ -1,6 +1,6 @@
 use rectool_base::Stream;
 
-use super::{Assigner, assign_one, train};
+use super::{Assigner, NO_LEAF, Spilling, assign_one, train};
 use crate::metric::Metric;
 use crate::source::Source;
 use crate::vectors::Vectors;
@@ -18,6 +18,11 @@ fn clustered(rows: usize, dim: usize) -> Vec<f32> {
 
 fn square(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
+}
+
+fn nearness(centroids: &[f32], point: &[f32]) -> Vec<f32> {
+    let own = square(point, &vec![0.0; point.len()]);
+    centroids.chunks_exact(point.len()).map(|c| 0.5 * (own - square(point, c))).collect()
 }
 
 fn in_pool<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
@@ -54,39 +59,59 @@ fn nearly_every_vector_lies_in_its_nearest_leaf() {
         let one = in_pool(1, || assigner.assign(&source, Some(1.0), &|_| ()));
         let assigned = in_pool(3, || assigner.assign(&source, Some(1.0), &|_| ()));
         assert_eq!(one, assigned);
-        let mut missed = 0;
+        let (mut missed, mut lying) = (0, 0);
         for (row, point) in points.chunks_exact(8).enumerate() {
             let own = square(point, &centroids[assigned.nearest[row] as usize * 8..][..8]);
             let best = centroids.chunks_exact(8).map(|c| square(point, c)).fold(9e9, f32::min);
             missed += usize::from(own > best * 1.001);
-            assert_ne!(assigned.nearest[row], assigned.spill[row]);
+            let mut leaves: Vec<u32> = assigned.further.iter().map(|of| of[row]).collect();
+            leaves.retain(|leaf| *leaf != NO_LEAF);
+            leaves.push(assigned.nearest[row]);
+            let count = leaves.len();
+            leaves.sort_unstable();
+            leaves.dedup();
+            assert_eq!(leaves.len(), count, "{leaves:?}");
+            lying += count;
             if row % 100 == 0 {
-                let (found, _) = assign_one(&centroids, point, None);
-                let found = square(point, &centroids[found as usize * 8..][..8]);
+                let near = nearness(&centroids, point);
+                let (found, distance) = assign_one(&centroids, &near, point, None);
+                let found = square(point, &centroids[found[0] as usize * 8..][..8]);
+                assert!((found - distance).abs() <= 1e-3 * best, "{found} {distance}");
                 assert!((found - best).abs() <= 1e-3 * best, "{found} {best}");
             }
         }
         assert!(missed <= 60, "{missed} of 6000 with {leaves} leaves");
+        let further = lying as f64 / 6000.0 - 1.0;
+        assert!((further - 0.87).abs() < 0.02, "{further}");
     }
 }
 
 #[test]
-fn the_second_leaf_minimises_its_loss() {
+fn each_further_leaf_minimises_its_loss() {
     let points = clustered(500, 6);
     let centroids = train(&points, 6, 30, 2);
+    let spilling = Spilling { weight: 1.5, squares: vec![0.0, 0.0, 0.0, 1e9] };
     for point in points.chunks_exact(6).take(100) {
-        let (first, second) = assign_one(&centroids, point, Some(1.5));
-        let minus = |at: usize| -> Vec<f32> {
-            point.iter().zip(&centroids[at * 6..]).map(|(a, b)| a - b).collect()
+        let near = nearness(&centroids, point);
+        let (leaves, _) = assign_one(&centroids, &near, point, Some(&spilling));
+        assert_eq!(leaves.len(), 4);
+        let minus = |at: u32| -> Vec<f32> {
+            point.iter().zip(&centroids[at as usize * 6..]).map(|(a, b)| a - b).collect()
         };
-        let r = minus(first as usize);
-        let norm = r.iter().map(|v| v * v).sum::<f32>();
-        let loss = |at: usize| {
-            let e = minus(at);
-            let along: f32 = e.iter().zip(&r).map(|(a, b)| a * b).sum();
-            e.iter().map(|v| v * v).sum::<f32>() + 1.5 * along * along / norm
-        };
-        let best = (0..30).filter(|at| *at != first as usize).map(loss).fold(9e9, f32::min);
-        assert!((loss(second.unwrap() as usize) - best).abs() <= 1e-3 * best);
+        for count in 1..leaves.len() {
+            let (known, found) = (&leaves[..count], leaves[count]);
+            let loss = |at: u32| {
+                let e = minus(at);
+                let along = |r: &[f32]| -> f32 { e.iter().zip(r).map(|(a, b)| a * b).sum() };
+                let further = known.iter().map(|leaf| {
+                    let r = minus(*leaf);
+                    1.5 * along(&r).powi(2) / r.iter().map(|v| v * v).sum::<f32>()
+                });
+                along(&e) + further.sum::<f32>()
+            };
+            let others = (0..30).filter(|at| !known.contains(at));
+            let best = others.map(loss).fold(9e9, f32::min);
+            assert!((loss(found) - best).abs() <= 1e-3 * best);
+        }
     }
 }

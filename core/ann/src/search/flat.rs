@@ -77,7 +77,7 @@ pub(crate) fn search_all(
             let mut values = Vec::with_capacity(queries.len());
             let mut query = Query::default();
             for row in queries.chunks_exact(dim) {
-                query.set(row, dim, part.metric())?;
+                query.set(row, part)?;
                 values.extend_from_slice(&query.values);
             }
             Ok(search_some(part, &values, k))

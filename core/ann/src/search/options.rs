@@ -106,9 +106,9 @@ impl Effort {
 
 impl Reach {
     /// The reach for a filter that lets a `share` of the vectors through: the results lie as far away
-    /// as those of a search for k / share results without it.
+    /// as those of a search for more results without it.
     pub(crate) fn filtered(self, share: f64, leaves: usize) -> Self {
-        let factor = share.clamp(1e-6, 1.0).powf(-0.4);
+        let factor = share.clamp(1e-6, 1.0).powf(-0.25);
         Self { leaves: ((self.leaves as f64 * factor).ceil() as usize).min(leaves), ..self }
     }
 

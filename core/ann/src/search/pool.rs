@@ -31,7 +31,7 @@ impl Pool {
         if order < self.floor {
             return;
         }
-        self.keys.push(u64::from(order) << 32 | u64::from(!row));
+        self.keys.push(key_of(order, row));
         // Keeping twice as many as asked for makes the cost of choosing constant per candidate.
         if self.keys.len() >= 2 * self.keep + 64 {
             self.shrink();
@@ -59,6 +59,12 @@ impl Pool {
         self.keys.sort_unstable_by(|a, b| b.cmp(a));
         &self.keys
     }
+}
+
+/// The key of a row with the order of its score.
+#[inline(always)]
+pub(crate) fn key_of(order: u32, row: u32) -> u64 {
+    u64::from(order) << 32 | u64::from(!row)
 }
 
 /// The row of a key.

@@ -4,12 +4,14 @@ use crate::error::AnnError;
 use crate::kernel::{IntegerQuery, dot};
 use crate::limits::K_MAX;
 use crate::metric::Metric;
+use crate::part::Part;
 use crate::vectors::is_usable;
 
-/// A query that is checked, and of unit length for cosine.
+/// A query that is checked, of unit length for cosine, and turned as the part's vectors.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query {
     pub(crate) values: Vec<f32>,
+    turned: Vec<f32>,
     pub(crate) integer: IntegerQuery,
     /// |q|².
     pub(crate) square: f32,
@@ -17,13 +19,9 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    /// Takes a query [D] for `dim` columns.
-    pub(crate) fn set(
-        &mut self,
-        query: &[f32],
-        dim: usize,
-        metric: Metric,
-    ) -> Result<(), AnnError> {
+    /// Takes a query [D] for a part, as the part's vectors are stored.
+    pub(crate) fn set(&mut self, query: &[f32], part: &Part) -> Result<(), AnnError> {
+        let (dim, metric) = (part.dim(), part.metric());
         if query.len() != dim {
             let expected = dim.to_string();
             return Err(AnnError::Shape {
@@ -38,6 +36,10 @@ impl Query {
         self.values.clear();
         self.values.extend_from_slice(query);
         metric.normalize(&mut self.values);
+        if let Some(rotation) = part.rotation() {
+            rotation.turn(&self.values, &mut self.turned);
+            std::mem::swap(&mut self.values, &mut self.turned);
+        }
         self.square = dot(&self.values, &self.values);
         self.integer.set(&self.values);
         self.metric = metric;

@@ -15,9 +15,8 @@ pub(crate) struct RerankScratch {
     finalists: Pool,
 }
 
-/// Compares the candidates, `scratch.rows`, with the query and leaves at least the `k` best rows in
-/// `out`, by their ranks. A candidate may come twice, once from each of its leaves; `out` keeps it
-/// once.
+/// Compares the candidates, `scratch.rows`, which differ, with the query and leaves at least the `k`
+/// best rows in `out`, by their ranks.
 pub(crate) fn rerank(
     stored: StoredRows<'_>,
     selection: &Selection<'_>,
@@ -29,8 +28,7 @@ pub(crate) fn rerank(
     out.clear();
     selection.rank_changes(query, rows, out);
     integer_dots(stored.high, &query.integer.values, rows, high);
-    // Of rows that come twice, both may be finalists.
-    finalists.reset(2 * (k + 8 + k / 4));
+    finalists.reset(k + 8 + k / 4);
     let unit = query.integer.scale;
     for (row, dot) in rows.iter().zip(&*high) {
         if let Some(fact) = stored.facts.get(*row as usize) {
@@ -40,8 +38,6 @@ pub(crate) fn rerank(
     }
     rows.clear();
     rows.extend(finalists.best().iter().map(|key| row_of(*key)));
-    rows.sort_unstable();
-    rows.dedup();
     integer_dots(stored.high, &query.integer.values, rows, high);
     integer_dots(stored.low, &query.integer.values, rows, low);
     for ((row, high), low) in rows.iter().zip(&*high).zip(&*low) {
@@ -52,5 +48,4 @@ pub(crate) fn rerank(
         }
     }
     out.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    out.dedup_by_key(|(_, row)| *row);
 }

@@ -23,6 +23,16 @@ impl Selection<'_> {
         Self { rows: rows as u32, allowed: None, dead: None, delta: None, filter: None }
     }
 
+    /// Whether a filter says which rows may be found.
+    pub(crate) fn is_filtered(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Whether rows were replaced, deleted or added.
+    pub(crate) fn is_changed(&self) -> bool {
+        self.dead.is_some() || self.delta.is_some()
+    }
+
     /// Whether a row may be found.
     #[inline(always)]
     pub(crate) fn has(&self, row: u32) -> bool {

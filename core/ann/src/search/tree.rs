@@ -1,18 +1,18 @@
 //! Search of a tree: promising leaves, their codes, then the vectors of the best.
 
 use super::options::Reach;
-use super::pool::{Pool, order_of, row_of};
+use super::pool::{Pool, key_of, order_of, row_of};
 use super::query::{Query, ordered, unordered};
 use super::rerank::{RerankScratch, rerank};
 use super::selection::Selection;
 use crate::code::Table;
-use crate::kernel::{BLOCK, Line, Scan, dots, scan};
+use crate::filter::Bits;
+use crate::kernel::{BLOCK, ByteQuery, Line, Scan, prefetch, scan};
+use crate::live::ChangedLeaf;
 use crate::part::Tree;
 
-/// Leaves compared exactly for each leaf that is scanned: the directory's codes misjudge some.
-const FIRST_CHOICE: usize = 3;
-/// Blocks of the directory between two looks at the floor.
-const DIRECTORY_BLOCKS: usize = 16;
+/// How many lanes ahead the rows of candidates are asked for.
+const LANES_AHEAD: usize = 16;
 /// The offset that makes whole numbers with sign order as those without.
 const MIDDLE: u32 = 1 << 31;
 
@@ -20,9 +20,12 @@ const MIDDLE: u32 = 1 << 31;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TreeScratch {
     pub(crate) query: Query,
-    near: Vec<u32>,
-    nearness: Vec<f32>,
-    leaves: Pool,
+    directory: ByteQuery,
+    /// The product with every centroid, and the largest of groups of them.
+    near: Vec<f32>,
+    most: Vec<f32>,
+    /// Keys of the leaves to scan, the best first.
+    leaves: Vec<u64>,
     scanner: Scanner,
     pub(crate) rerank: RerankScratch,
     /// Ranks and rows found, the best first.
@@ -42,10 +45,44 @@ impl TreeScratch {
         let Self { query, leaves, scanner, rerank: buffers, found, .. } = self;
         scanner.table.set(tree.codebook, &query.values);
         scanner.candidates.reset(reach.candidates);
-        scan_leaves(tree, selection, leaves.sorted(), scanner);
+        scan_leaves(tree, selection, leaves, scanner);
         buffers.rows.clear();
-        buffers.rows.extend(scanner.candidates.best().iter().map(|key| row_of(*key)));
+        let places = scanner.candidates.best().iter().map(|key| row_of(*key));
+        resolve(tree, selection, places, &mut buffers.rows);
+        // A vector comes once from each of its leaves.
+        buffers.rows.sort_unstable();
+        buffers.rows.dedup();
+        if !selection.is_filtered() && selection.is_changed() {
+            // Looking up the rows of all that might get in would cost more than a few candidates.
+            buffers.rows.retain(|row| selection.has(*row));
+        }
         rerank(tree.rows, selection, (query, k), buffers, found);
+    }
+
+    /// As [`Self::search`], for few `allowed` rows: those whose nearest leaves are the `leaves` most
+    /// promising are all compared, without a look at their codes.
+    pub(crate) fn search_rows(
+        &mut self,
+        tree: &Tree<'_>,
+        selection: &Selection<'_>,
+        (allowed, leaves): (&Bits, usize),
+        k: usize,
+    ) {
+        self.choose_leaves(tree, leaves);
+        let rows = &mut self.rerank.rows;
+        rows.clear();
+        for key in &self.leaves {
+            let leaf = row_of(*key) as usize;
+            rows.extend(allowed.rows_in(tree.rows_of(leaf)).filter(|row| selection.has(*row)));
+            if let Some(changed) = selection.delta.and_then(|delta| delta.leaf(leaf)) {
+                let lanes = &changed.lanes[..changed.vectors];
+                rows.extend(lanes.iter().filter(|row| selection.has(**row)));
+            }
+        }
+        // A change comes once from each of its leaves.
+        rows.sort_unstable();
+        rows.dedup();
+        self.compare(tree, selection, k);
     }
 
     /// Compares exactly the rows in `self.rerank.rows` and leaves the best in `self.found`.
@@ -53,25 +90,54 @@ impl TreeScratch {
         rerank(tree.rows, selection, (&self.query, k), &mut self.rerank, &mut self.found);
     }
 
-    /// Leaves the `count` most promising leaves in `self.leaves`: the best by the codes of the
-    /// directory, compared exactly.
+    /// Leaves the `count` most promising leaves in `self.leaves`, the best first.
     fn choose_leaves(&mut self, tree: &Tree<'_>, count: usize) {
-        let all = tree.leaves.len();
-        let count = count.clamp(1, all);
-        let Self { query, near, nearness, leaves, scanner, .. } = self;
-        leaves.reset(count);
-        near.clear();
-        let first = FIRST_CHOICE * count + 32;
-        if first >= all {
-            near.extend(0..all as u32);
-        } else {
-            scanner.scan_directory(tree, query, first);
-            near.extend(scanner.candidates.best().iter().map(|key| row_of(*key)));
+        let Self { query, directory, near, most, leaves, .. } = self;
+        directory.set(&query.values);
+        directory.products(tree.directory, tree.directory_facts, near, most);
+        leaves.clear();
+        let count = count.clamp(1, tree.leaves.len());
+        // Each of the largest is another leaf's, so at least as many leaves reach the floor as wanted.
+        let mut floor = f32::NEG_INFINITY;
+        if count < most.len() {
+            floor = *most.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a)).1;
         }
-        dots(tree.centroids, &query.values, near, nearness);
-        for (leaf, near) in near.iter().zip(nearness) {
-            leaves.push(ordered(*near + tree.leaves[*leaf as usize].bias), *leaf);
+        for (leaf, near) in near.iter().take(tree.leaves.len()).enumerate() {
+            if *near >= floor {
+                leaves.push(key_of(ordered(*near), leaf as u32));
+            }
         }
+        if leaves.len() > count {
+            leaves.select_nth_unstable_by(count - 1, |a, b| b.cmp(a));
+            leaves.truncate(count);
+        }
+        leaves.sort_unstable_by(|a, b| b.cmp(a));
+    }
+}
+
+/// Adds the rows at places to `rows`. A place is the number of a lane of the part, or, behind all of
+/// them, of a slot of the changes.
+fn resolve(
+    tree: &Tree<'_>,
+    selection: &Selection<'_>,
+    places: impl Iterator<Item = u32>,
+    rows: &mut Vec<u32>,
+) {
+    let start = rows.len();
+    rows.extend(places);
+    for at in start..rows.len() {
+        // Lanes lie anywhere: one that is read without having been asked for costs a cache miss.
+        if let Some(next) = rows.get(at + LANES_AHEAD) {
+            prefetch(tree.lanes, *next as usize);
+        }
+        let place = rows[at] as usize;
+        rows[at] = match tree.lanes.get(place) {
+            Some(row) => {
+                prefetch(tree.rows.facts, *row as usize);
+                *row
+            }
+            None => selection.rows + (place - tree.lanes.len()) as u32,
+        };
     }
 }
 
@@ -83,11 +149,15 @@ fn scan_leaves(tree: &Tree<'_>, selection: &Selection<'_>, leaves: &[u64], scann
         let base = scanner.table.in_steps(unordered(order_of(*key)) + scanner.table.offset);
         let (codes, lanes) = tree.blocks(leaf);
         let vectors = tree.leaves[leaf].vectors as usize;
-        let blocks = Blocks { codes, lanes, vectors, next: next.unwrap_or_default() };
+        let first = tree.leaves[leaf].block * BLOCK as u32;
+        let places = Places::Lanes { first, lanes };
+        let blocks = Blocks { codes, places, vectors, next: next.unwrap_or_default() };
         scanner.scan(&blocks, selection, base);
         if let Some(changed) = selection.delta.and_then(|delta| delta.leaf(leaf)) {
-            let (codes, lanes) = (&changed.codes, &changed.lanes);
-            let blocks = Blocks { codes, lanes, vectors: changed.vectors, next: &[] };
+            let slots = tree.lanes.len() as u32;
+            let places = Places::Slots { first: slots, lanes: &changed.lanes };
+            let ChangedLeaf { codes, vectors, .. } = changed;
+            let blocks = Blocks { codes, places, vectors: *vectors, next: &[] };
             scanner.scan(&blocks, selection, base);
         }
     }
@@ -96,10 +166,19 @@ fn scan_leaves(tree: &Tree<'_>, selection: &Selection<'_>, leaves: &[u64], scann
 /// Codes of one leaf.
 struct Blocks<'a> {
     codes: &'a [Line],
-    lanes: &'a [u32],
+    places: Places<'a>,
     vectors: usize,
     /// Codes of the next leaf.
     next: &'a [Line],
+}
+
+/// What the lanes of blocks are called among candidates.
+#[derive(Clone, Copy)]
+enum Places<'a> {
+    /// Lanes of the part, by their number from `first` on: their rows are looked up in the end.
+    Lanes { first: u32, lanes: &'a [u32] },
+    /// Lanes of changes, by their slot from `first` on.
+    Slots { first: u32, lanes: &'a [u32] },
 }
 
 /// The scan of codes into a pool of candidates.
@@ -118,8 +197,8 @@ impl Scanner {
         if needed > self.table.sum_max {
             return;
         }
-        let Blocks { codes, lanes, vectors, next } = *blocks;
-        let count = lanes.len() / BLOCK;
+        let Blocks { codes, places, vectors, next } = *blocks;
+        let count = codes.len() / self.table.lines.len();
         self.sums.resize(count, [0; BLOCK]);
         self.masks.resize(count, 0);
         // A sum of the floor itself may still win by its row.
@@ -127,6 +206,7 @@ impl Scanner {
         let asked = Scan { codes, table: &self.table.lines, next, threshold };
         scan(asked, &mut self.sums, &mut self.masks);
         let every = needed <= 0;
+        let free = !selection.is_filtered();
         for (block, mask) in self.masks.iter().enumerate() {
             let filled = vectors.saturating_sub(block * BLOCK).clamp(1, BLOCK);
             let valid = u32::MAX >> (BLOCK - filled);
@@ -135,36 +215,19 @@ impl Scanner {
                 let lane = mask.trailing_zeros() as usize;
                 mask &= mask - 1;
                 let order = (base + i32::from(self.sums[block][lane])) as u32 ^ MIDDLE;
-                let row = lanes[block * BLOCK + lane];
-                if order >= self.candidates.floor() && selection.has(row) {
-                    self.candidates.push(order, row);
-                }
-            }
-        }
-    }
-
-    /// Leaves the `count` best leaves by their codes in the pool.
-    fn scan_directory(&mut self, tree: &Tree<'_>, query: &Query, count: usize) {
-        let Self { table, sums, masks, candidates } = self;
-        table.set(tree.directory_codebook, &query.values);
-        candidates.reset(count);
-        let all = tree.leaves.len();
-        for (piece, codes) in tree.directory.chunks(DIRECTORY_BLOCKS * tree.lines).enumerate() {
-            let blocks = codes.len() / tree.lines;
-            sums.resize(blocks, [0; BLOCK]);
-            masks.resize(blocks, 0);
-            let every = candidates.floor() == 0;
-            let threshold = candidates.floor().saturating_sub(1) as u16;
-            scan(Scan { codes, table: &table.lines, next: &[], threshold }, sums, masks);
-            let from = piece * DIRECTORY_BLOCKS * BLOCK;
-            for (block, mask) in masks.iter().enumerate() {
-                let from = from + block * BLOCK;
-                let valid = u32::MAX >> (BLOCK - (all - from).min(BLOCK));
-                let mut mask = if every { valid } else { mask & valid };
-                while mask != 0 {
-                    let lane = mask.trailing_zeros() as usize;
-                    mask &= mask - 1;
-                    candidates.push(u32::from(sums[block][lane]), (from + lane) as u32);
+                let lane = block * BLOCK + lane;
+                let place = match places {
+                    Places::Lanes { first, .. } if free => first + lane as u32,
+                    Places::Lanes { first, lanes } if selection.has(lanes[lane]) => {
+                        first + lane as u32
+                    }
+                    Places::Slots { first, lanes } if free || selection.has(lanes[lane]) => {
+                        first + (lanes[lane] - selection.rows)
+                    }
+                    _ => continue,
+                };
+                if order >= self.candidates.floor() {
+                    self.candidates.push(order, place);
                 }
             }
         }

@@ -63,6 +63,30 @@ fn a_tree_scanned_whole_is_exact() {
 }
 
 #[test]
+fn vectors_of_any_size_are_indexed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rows, dim) = (3000, 20);
+    for size in [1e13f32, 1e-18, 0.0] {
+        let base: Vec<f32> = vectors(rows, dim, 1).iter().map(|v| v * size).collect();
+        for metric in METRICS {
+            let part = part(folder.path(), dim, &base, &options(metric, IndexKind::Ivf));
+            let effort = Effort::Fixed { leaves: 12, candidates: 400 };
+            let mut found = 0;
+            for (row, query) in base.chunks_exact(dim).enumerate().step_by(100) {
+                let asked = SearchOptions { effort, ..SearchOptions::new(5) };
+                let hits = part.search(query, &asked).unwrap();
+                assert_eq!(hits.len(), 5);
+                assert!(hits.iter().all(|hit| hit.score.is_finite()));
+                found += usize::from(hits.iter().any(|hit| hit.id == row as u64));
+            }
+            // Inner products need not find a vector by itself, nor L2 what differs by less than floats.
+            let expected = if metric == Metric::Cosine && size > 0.0 { 28 } else { 0 };
+            assert!(found >= expected, "{metric:?} {size}: {found} of 30");
+        }
+    }
+}
+
+#[test]
 fn recall_reaches_what_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let (rows, dim) = (8_000, 24);

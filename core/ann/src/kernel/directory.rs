@@ -1,0 +1,190 @@
+//! Products of one query with every centroid, in bytes: the choice of leaves.
+//!
+//! Sixteen centroids make a panel; a line of it has four columns of each, side by side, so that one
+//! instruction multiplies and adds 64 bytes where the processor has it (AVX-512 VNNI). A centroid is
+//! stored as bytes without sign, value ≈ scale·(byte − 128).
+
+use super::level::{Arithmetic, Kernel, Level, dispatch};
+use super::panels::LANES;
+use super::scan::Line;
+#[cfg(target_arch = "x86_64")]
+use super::{directory_x86, level::has_vnni};
+
+/// Columns of a line.
+const COLUMNS: usize = 4;
+/// What stands for 0.
+const ZERO: f32 = 128.0;
+/// The largest number of a byte with sign.
+const RANGE: f32 = 127.0;
+
+/// What turns a panel's sums into scores: sixteen scales and sixteen biases. Lanes without a centroid
+/// have a bias of −∞.
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub(crate) struct PanelFacts {
+    pub(crate) scales: [f32; LANES],
+    pub(crate) biases: [f32; LANES],
+}
+
+/// Lines of a panel of vectors of width `dim`.
+pub(crate) fn panel_lines(dim: usize) -> usize {
+    dim.div_ceil(COLUMNS)
+}
+
+/// Panels of `centroids` [L, D], with a bias each.
+pub(crate) fn pack_panels(
+    dim: usize,
+    centroids: &[f32],
+    biases: impl Iterator<Item = f32>,
+) -> (Vec<Line>, Vec<PanelFacts>) {
+    let panels = (centroids.len() / dim).div_ceil(LANES);
+    let lines = panel_lines(dim);
+    let mut values = vec![Line([ZERO as u8; 64]); panels * lines];
+    let empty = PanelFacts { scales: [0.0; LANES], biases: [f32::NEG_INFINITY; LANES] };
+    let mut facts = vec![empty; panels];
+    for ((at, centroid), bias) in centroids.chunks_exact(dim).enumerate().zip(biases) {
+        let (panel, lane) = (at / LANES, at % LANES);
+        let bytes = Bytes::of(centroid);
+        for (column, byte) in bytes.rounded(centroid).enumerate() {
+            let line = &mut values[panel * lines + column / COLUMNS].0;
+            line[lane * COLUMNS + column % COLUMNS] = (byte + ZERO) as u8;
+        }
+        facts[panel].scales[lane] = bytes.scale;
+        facts[panel].biases[lane] = bias;
+    }
+    (values, facts)
+}
+
+/// How floats become bytes with sign.
+struct Bytes {
+    scale: f32,
+    inverse: f32,
+}
+
+impl Bytes {
+    fn of(values: &[f32]) -> Self {
+        let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let inverse = RANGE / largest;
+        // A vector of zeros, or of values so tiny that the inverse overflows: then of zeros.
+        let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+        Self { scale: largest / RANGE, inverse }
+    }
+
+    fn rounded<'v>(&self, values: &'v [f32]) -> impl Iterator<Item = f32> + 'v {
+        let inverse = self.inverse;
+        values.iter().map(move |value| (value * inverse).round_ties_even().clamp(-RANGE, RANGE))
+    }
+}
+
+/// A query in bytes with sign: value ≈ scale·byte.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ByteQuery {
+    /// Four to a number, as they lie in a line.
+    values: Vec<i32>,
+    scale: f32,
+    sum: i32,
+    sums: Vec<[i32; LANES]>,
+}
+
+impl ByteQuery {
+    /// The nearest bytes.
+    pub(crate) fn set(&mut self, query: &[f32]) {
+        let bytes = Bytes::of(query);
+        self.scale = bytes.scale;
+        self.sum = 0;
+        self.values.clear();
+        self.values.resize(panel_lines(query.len()), 0);
+        for (column, byte) in bytes.rounded(query).enumerate() {
+            self.sum += byte as i32;
+            let packed = &mut self.values[column / COLUMNS];
+            *packed |= i32::from(byte as i8 as u8) << (8 * (column % COLUMNS));
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn packed(&self) -> &[i32] {
+        &self.values
+    }
+
+    /// The query's product with every centroid plus its bias, in `out` [panels × 16], and in `most` the
+    /// largest of each lane of every sixteen panels: every score counts in one of them.
+    ///
+    /// # Panics
+    /// If the shapes do not fit.
+    ///
+    /// # Determinism
+    /// Whole numbers but for one product and one sum of floats: every level gives the same.
+    pub(crate) fn products(
+        &mut self,
+        panels: &[Line],
+        facts: &[PanelFacts],
+        out: &mut Vec<f32>,
+        most: &mut Vec<f32>,
+    ) {
+        self.sums.resize(facts.len(), [0; LANES]);
+        sums_at(Level::best(), panels, &self.values, &mut self.sums);
+        out.resize(facts.len() * LANES, 0.0);
+        most.resize(facts.len().div_ceil(LANES) * LANES, 0.0);
+        let zero = ZERO as i32 * self.sum;
+        dispatch(Scores { sums: &self.sums, zero, scale: self.scale, facts, out, most });
+    }
+}
+
+/// Sums of products of bytes, of all panels, with the instructions of `level`.
+pub(super) fn sums_at(level: Level, panels: &[Line], query: &[i32], sums: &mut [[i32; LANES]]) {
+    assert_eq!(panels.len(), query.len() * sums.len(), "panels of the query's width");
+    match level {
+        Level::Portable => portable(panels, query, sums),
+        #[cfg(target_arch = "x86_64")]
+        #[expect(unsafe_code, reason = "calls a function compiled for AVX-512 VNNI")]
+        // SAFETY: the processor was asked; the function has no other demand.
+        Level::Avx512 if has_vnni() => unsafe { directory_x86::vnni(panels, query, sums) },
+        #[cfg(target_arch = "x86_64")]
+        #[expect(unsafe_code, reason = "calls a function compiled for AVX2")]
+        // SAFETY: a `Level` above portable only comes from `supported`, which asked the processor.
+        Level::Avx2 | Level::Avx512 => unsafe { directory_x86::avx2(panels, query, sums) },
+    }
+}
+
+fn portable(panels: &[Line], query: &[i32], sums: &mut [[i32; LANES]]) {
+    for (lines, sums) in panels.chunks_exact(query.len()).zip(sums) {
+        *sums = [0; LANES];
+        for (line, packed) in lines.iter().zip(query) {
+            for (sum, bytes) in sums.iter_mut().zip(line.0.chunks_exact(COLUMNS)) {
+                for (byte, value) in bytes.iter().zip(packed.to_le_bytes()) {
+                    *sum += i32::from(*byte) * i32::from(value as i8);
+                }
+            }
+        }
+    }
+}
+
+struct Scores<'a> {
+    sums: &'a [[i32; LANES]],
+    zero: i32,
+    scale: f32,
+    facts: &'a [PanelFacts],
+    out: &'a mut [f32],
+    most: &'a mut [f32],
+}
+
+impl Kernel for Scores<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Self { sums, zero, scale, facts, out, most } = self;
+        most.fill(f32::NEG_INFINITY);
+        for (panel, (sums, facts)) in sums.iter().zip(facts).enumerate() {
+            let out = &mut out[panel * LANES..][..LANES];
+            let most = &mut most[panel / LANES * LANES..][..LANES];
+            for lane in 0..LANES {
+                // Two roundings at every level, so that all give the same.
+                let score =
+                    (sums[lane] - zero) as f32 * (scale * facts.scales[lane]) + facts.biases[lane];
+                out[lane] = score;
+                most[lane] = if score > most[lane] { score } else { most[lane] };
+            }
+        }
+    }
+}

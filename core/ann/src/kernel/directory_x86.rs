@@ -1,0 +1,65 @@
+//! [`super::directory::sums_at`] for x86-64.
+
+use std::arch::x86_64::{
+    _mm_load_si128, _mm_set1_epi32, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16,
+    _mm256_hadd_epi32, _mm256_madd_epi16, _mm256_permute4x64_epi64, _mm256_setzero_si256,
+    _mm256_storeu_si256, _mm512_add_epi32, _mm512_dpbusd_epi32, _mm512_load_si512,
+    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+};
+use std::ptr::from_ref;
+
+use super::panels::LANES;
+use super::scan::Line;
+
+/// One instruction per line; two sums per panel hide its latency.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn vnni(panels: &[Line], query: &[i32], sums: &mut [[i32; LANES]]) {
+    for (lines, sums) in panels.chunks_exact(query.len()).zip(sums) {
+        let mut totals = [_mm512_setzero_si512(); 4];
+        for (at, (line, packed)) in lines.iter().zip(query).enumerate() {
+            #[expect(unsafe_code, reason = "vector load")]
+            // SAFETY: a `Line` is 64 bytes, aligned to 64.
+            let bytes = unsafe { _mm512_load_si512(from_ref(line).cast()) };
+            let total = &mut totals[at % 4];
+            *total = _mm512_dpbusd_epi32(*total, bytes, _mm512_set1_epi32(*packed));
+        }
+        let [a, b, c, d] = totals;
+        let total = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+        #[expect(unsafe_code, reason = "vector store")]
+        // SAFETY: the array holds sixteen 32-bit numbers, which is what the store writes.
+        unsafe {
+            _mm512_storeu_si512(sums.as_mut_ptr().cast(), total);
+        }
+    }
+}
+
+/// Bytes widened to 16 bits: two sums of pairs per lane, added up in the end.
+#[target_feature(enable = "avx2")]
+pub(super) fn avx2(panels: &[Line], query: &[i32], sums: &mut [[i32; LANES]]) {
+    for (lines, sums) in panels.chunks_exact(query.len()).zip(sums) {
+        let mut totals = [_mm256_setzero_si256(); 4];
+        for (line, packed) in lines.iter().zip(query) {
+            let value = _mm256_cvtepi8_epi16(_mm_set1_epi32(*packed));
+            for (quarter, total) in totals.iter_mut().enumerate() {
+                #[expect(unsafe_code, reason = "vector load")]
+                // SAFETY: a `Line` is 64 bytes, aligned to 64: each quarter is an aligned 16 bytes.
+                let bytes = unsafe {
+                    _mm_load_si128(from_ref(line).cast::<[u8; 16]>().add(quarter).cast())
+                };
+                let products = _mm256_madd_epi16(_mm256_cvtepu8_epi16(bytes), value);
+                *total = _mm256_add_epi32(*total, products);
+            }
+        }
+        let [a, b, c, d] = totals;
+        // Adding neighbours works within 128-bit lanes; the permutation restores the order.
+        let first = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(a, b));
+        let second = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(c, d));
+        let (low, high) = sums.split_at_mut(LANES / 2);
+        #[expect(unsafe_code, reason = "vector stores")]
+        // SAFETY: each half was just cut to eight 32-bit numbers, which is what a store writes.
+        unsafe {
+            _mm256_storeu_si256(low.as_mut_ptr().cast(), first);
+            _mm256_storeu_si256(high.as_mut_ptr().cast(), second);
+        }
+    }
+}
