@@ -2,7 +2,7 @@
 
 /// Width D of a vector: that of embeddings.
 pub const DIM_MAX: usize = rectool_base::limits::EMBEDDING_DIM_MAX;
-/// Vectors of one part: the lanes of both leaves of each are numbered with 32 bits.
+/// Vectors of one part: their lanes, about two each, are numbered with 32 bits.
 pub const PART_ROWS_MAX: usize = 1 << 30;
 /// Results of one query.
 pub const K_MAX: usize = 16_384;

@@ -50,3 +50,10 @@ impl<'a> Source<'a> {
         turned
     }
 }
+
+/// At most `count` of the rows 0..`rows`, evenly spread rather than drawn: nothing depends on the
+/// order in which they are read.
+pub(crate) fn spread(rows: usize, count: usize) -> impl ExactSizeIterator<Item = usize> + Clone {
+    let count = count.min(rows);
+    (0..count).map(move |at| (at as u64 * rows as u64 / count as u64) as usize)
+}

@@ -7,7 +7,7 @@ use crate::kernel::GROUP;
 use crate::metric::Metric;
 use crate::partition::Assigned;
 use crate::rotation::{Rotation, TURNED_DIM_MAX, principal_axes, sample_rows};
-use crate::source::Source;
+use crate::source::{Source, spread};
 
 /// Queries, or vectors in their place, whose mean square along each axis is taken.
 const QUERIES: usize = 4096;
@@ -82,12 +82,6 @@ fn queries(source: &Source<'_>, input: &BuildInput<'_>, metric: Metric) -> Vec<f
         metric.normalize(&mut out[start..]);
     }
     out
-}
-
-/// At most `count` of the rows 0..`rows`, evenly spread.
-fn spread(rows: usize, count: usize) -> impl ExactSizeIterator<Item = usize> + Clone {
-    let count = count.min(rows);
-    (0..count).map(move |at| (at as u64 * rows as u64 / count as u64) as usize)
 }
 
 /// The mean square of each column of rows [N, D], once turned.

@@ -14,7 +14,7 @@ use crate::kernel::{BLOCK, GROUP, Line, dot, pack_panels};
 use crate::metric::Metric;
 use crate::partition::{self, Assigned, Assigner, Groups, NO_LEAF};
 use crate::rotation::Rotation;
-use crate::source::Source;
+use crate::source::{Source, spread};
 
 /// Leaves encoded before their codes are written.
 const LEAVES: usize = 256;
@@ -73,10 +73,7 @@ fn partition_of(
 ) -> (Vec<f32>, Assigned) {
     let (rows, dim) = (source.rows(), source.dim());
     progress.stage("training", 2);
-    let sample = (leaves * options.train_rows).min(rows).max(1);
-    // Evenly spread rather than drawn: nothing depends on the order in which it is read.
-    let sample =
-        source.gather((0..sample).map(|at| (at as u64 * rows as u64 / sample as u64) as usize));
+    let sample = source.gather(spread(rows, leaves * options.train_rows));
     let centroids = partition::train(&sample, dim, leaves, options.seed);
     drop(sample);
     progress.advance(1);

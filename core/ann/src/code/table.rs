@@ -85,11 +85,8 @@ impl Kernel for Fill<'_> {
 #[inline(always)]
 fn multiply<A: Arithmetic>(codebook: Codebook<'_>, query: &[f32], out: &mut Vec<[f32; CODES]>) {
     out.clear();
-    let mut rest = query;
-    for (entries, width) in codebook.entries.iter().zip(codebook.widths) {
+    for (entries, part) in codebook.parts(query) {
         let mut values = [0.0; CODES];
-        let (part, after) = rest.split_at(usize::from(*width));
-        rest = after;
         for (column, entries) in part.iter().zip(&entries.values) {
             for (value, entry) in values.iter_mut().zip(entries) {
                 *value = A::multiply_add(*column, *entry, *value);

@@ -11,7 +11,7 @@ use std::ptr::from_ref;
 use super::panels::LANES;
 use super::scan::Line;
 
-/// One instruction per line; two sums per panel hide its latency.
+/// One instruction per line; four sums per panel hide its latency.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn vnni(panels: &[Line], query: &[i32], sums: &mut [[i32; LANES]]) {
     for (lines, sums) in panels.chunks_exact(query.len()).zip(sums) {
