@@ -4,11 +4,12 @@
 //! and `queries.npy` (f32) from the first folder, builds an index with tokens that 1 %, 10 % and 50 % of
 //! the vectors have in the second, and prints JSON: recall and speed under each filter beside those
 //! without; and latencies at half the peak speed, without and with one vector in a hundred replaced
-//! per second. `--quick` makes its own small data.
+//! per second, those of queries during a rebuild also on their own. `--keep` takes the index that an
+//! earlier run left, `--no-filters` measures latencies only. `--quick` makes its own small data.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ const PASSES: usize = 3;
 /// Vectors replaced by one call.
 const BATCH: usize = 200;
 const K: usize = 10;
+/// Queries per second for whose latencies there is room.
+const ROOM: f64 = 50_000.0;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
@@ -35,10 +38,12 @@ struct Args {
     data: Option<PathBuf>,
     out: Option<PathBuf>,
     seconds: f64,
+    keep: bool,
+    filters: bool,
 }
 
 fn arguments() -> Result<Args, Fault> {
-    let mut args = Args { data: None, out: None, seconds: 20.0 };
+    let mut args = Args { data: None, out: None, seconds: 20.0, keep: false, filters: true };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
         let mut value = || given.next().ok_or(format!("{name} needs a value"));
@@ -46,6 +51,8 @@ fn arguments() -> Result<Args, Fault> {
             "--data" => args.data = Some(value()?.into()),
             "--out" => args.out = Some(value()?.into()),
             "--seconds" => args.seconds = value()?.parse()?,
+            "--keep" => args.keep = true,
+            "--no-filters" => args.filters = false,
             "--quick" | "--bench" => {}
             other => return Err(format!("no option {other}").into()),
         }
@@ -56,24 +63,42 @@ fn arguments() -> Result<Args, Fault> {
 fn main() -> Result<(), Fault> {
     let args = arguments()?;
     let folder = tempfile::tempdir()?;
-    let out = args.out.unwrap_or_else(|| folder.path().to_owned()).join("index");
+    let out = args.out.as_deref().unwrap_or(folder.path()).join("index");
     let Some(data) = &args.data else {
         let mut stream = Stream::new(1, &[]);
         let values: Vec<f32> = (0..30_000 * 16).map(|_| stream.next_normal()).collect();
         let (base, queries) = (Vectors::new(16, &values)?, Vectors::new(16, &values[..16 * 500])?);
-        return measure(&out, &base, &queries, args.seconds.min(2.0));
+        let args = Args { seconds: args.seconds.min(2.0), ..args };
+        return measure(&args, &out, &base, &queries);
     };
     let (base, queries) =
         (VectorFile::open(&data.join("base.npy"))?, VectorFile::open(&data.join("queries.npy"))?);
-    measure(&out, &base.vectors()?, &queries.vectors()?, args.seconds)
+    measure(&args, &out, &base.vectors()?, &queries.vectors()?)
 }
 
 fn measure(
-    out: &std::path::Path,
+    args: &Args,
+    out: &Path,
     base: &Vectors<'_>,
     queries: &Vectors<'_>,
-    seconds: f64,
 ) -> Result<(), Fault> {
+    // Efforts are measured on the second half of the queries, results on the first.
+    let half = queries.rows() / 2;
+    let flat: Vec<f32> = (0..queries.rows()).flat_map(|row| queries.row(row)).copied().collect();
+    if !args.keep {
+        create(out, base, &Vectors::new(queries.dim(), &flat[half * queries.dim()..])?)?;
+    }
+    let asked = &flat[..half.min(QUERIES) * queries.dim()];
+    let filters = args.filters.then(|| filters(&Index::open(out)?, asked)).transpose()?;
+    let index = Index::open_for_changes(out, Maintenance::Background)?;
+    let updates = updates(&index, base, asked, args.seconds)?;
+    let figures =
+        json!({ "rows": base.rows(), "dim": base.dim(), "filters": filters, "updates": updates });
+    println!("{figures:#}");
+    Ok(())
+}
+
+fn create(out: &Path, base: &Vectors<'_>, queries: &Vectors<'_>) -> Result<(), Fault> {
     let mut attributes = Attributes::new(base.rows());
     let mut stream = Stream::new(2, &[]);
     for share in SHARES {
@@ -82,24 +107,13 @@ fn measure(
             has.map(|has| if has { vec!["yes"] } else { vec![] }).collect();
         attributes.add_tokens(&format!("share{share}"), &tokens)?;
     }
-    // Efforts are measured on the second half of the queries, results on the first.
-    let half = queries.rows() / 2;
-    let flat: Vec<f32> = (0..queries.rows()).flat_map(|row| queries.row(row)).copied().collect();
-    let tuned = Vectors::new(queries.dim(), &flat[half * queries.dim()..])?;
     let input = BuildInput {
         attributes: Some(&attributes),
-        queries: Some(&tuned),
+        queries: Some(queries),
         ..BuildInput::from(base)
     };
     let _ = std::fs::remove_dir_all(out);
     Index::create(out, &input, &BuildOptions::default(), &())?;
-    let asked = &flat[..half.min(QUERIES) * queries.dim()];
-    let filters = filters(&Index::open(out)?, asked)?;
-    let index = Index::open_for_changes(out, Maintenance::Background)?;
-    let updates = updates(&index, base, asked, seconds)?;
-    let figures =
-        json!({ "rows": base.rows(), "dim": base.dim(), "filters": filters, "updates": updates });
-    println!("{figures:#}");
     Ok(())
 }
 
@@ -195,23 +209,40 @@ fn replace(
 fn steady(index: &Index, queries: &[f32], rate: f64, seconds: f64) -> Result<Value, Fault> {
     let options = index.search_options(K);
     let (mut scratch, mut hits) = (Scratch::default(), Vec::new());
-    let mut times = Vec::new();
+    // Written once, so that the system need not find memory for it while queries are timed.
+    let room = (seconds * if rate.is_finite() { rate } else { ROOM }) as usize + 1;
+    let (mut times, mut during) = (vec![1.0; room], vec![1.0; room]);
+    times.clear();
+    during.clear();
     let started = Instant::now();
     for (at, query) in queries.chunks_exact(index.dim()).cycle().enumerate() {
         let due = if rate.is_finite() { at as f64 / rate } else { started.elapsed().as_secs_f64() };
         while started.elapsed().as_secs_f64() < due {
             std::hint::spin_loop();
         }
+        let rebuilding = index.is_rebuilding();
         index.search_with(query, &options, &mut scratch, &mut hits)?;
         let now = started.elapsed().as_secs_f64();
         times.push(now - due);
+        if rebuilding {
+            during.push(now - due);
+        }
         if now > seconds {
             break;
         }
     }
-    let (count, whole) = (times.len(), started.elapsed().as_secs_f64());
+    let whole = started.elapsed().as_secs_f64();
+    let mut figures = latencies(&mut times);
+    figures["qps"] = (times.len() as f64 / whole).into();
+    if !during.is_empty() {
+        figures["during a rebuild"] = latencies(&mut during);
+    }
+    Ok(figures)
+}
+
+fn latencies(times: &mut [f64]) -> Value {
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| times[((count - 1) as f64 * share) as usize] * 1e6;
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize] * 1e6;
     let (p50, p99, p999) = (at(0.5), at(0.99), at(0.999));
-    Ok(json!({ "qps": count as f64 / whole, "p50_us": p50, "p99_us": p99, "p999_us": p999 }))
+    json!({ "queries": times.len(), "p50_us": p50, "p99_us": p99, "p999_us": p999, "max_us": at(1.0) })
 }

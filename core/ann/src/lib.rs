@@ -10,6 +10,7 @@ mod code;
 mod error;
 mod file;
 mod filter;
+mod idle;
 mod import;
 mod kernel;
 pub mod limits;

@@ -31,8 +31,8 @@ pub struct Part {
     sections: Sections,
     pub(crate) meta: Meta,
     rotation: Option<Rotation>,
-    /// |c|²/2 of each centroid, once a vector is put in.
-    half_squares: OnceLock<Vec<f32>>,
+    /// The directory's facts for nearness, x·c − |c|²/2, once a vector is put in.
+    distance_facts: OnceLock<Vec<PanelFacts>>,
     /// Filters of late with their rows, the latest last.
     selected: Mutex<Vec<(Filter, Arc<Selected>)>>,
 }
@@ -71,7 +71,7 @@ impl Part {
             sections,
             meta,
             rotation: None,
-            half_squares: OnceLock::new(),
+            distance_facts: OnceLock::new(),
             selected: Mutex::default(),
         };
         part.check()?;
@@ -300,10 +300,20 @@ impl Part {
         self.rotation.as_ref()
     }
 
-    /// |c|²/2 of each centroid of a tree.
-    pub(crate) fn half_squares(&self) -> &[f32] {
-        let centroids = || self.tree().centroids.chunks_exact(self.dim());
-        self.half_squares.get_or_init(|| centroids().map(|c| 0.5 * dot(c, c)).collect())
+    /// The facts with which the directory gives x·c − |c|²/2.
+    pub(crate) fn distance_facts(&self) -> &[PanelFacts] {
+        let tree = self.tree();
+        if self.metric() == Metric::L2 {
+            return tree.directory_facts;
+        }
+        self.distance_facts.get_or_init(|| {
+            let mut facts = tree.directory_facts.to_vec();
+            let biases = facts.iter_mut().flat_map(|facts| &mut facts.biases);
+            for (bias, centroid) in biases.zip(tree.centroids.chunks_exact(self.dim())) {
+                *bias = -0.5 * dot(centroid, centroid);
+            }
+            facts
+        })
     }
 
     /// A vector \[D\] as it was before it was turned.

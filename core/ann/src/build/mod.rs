@@ -55,6 +55,18 @@ pub fn build(
     options: &BuildOptions,
     progress: &dyn Progress,
 ) -> Result<BuildReport, AnnError> {
+    build_like(path, input, options, None, progress)
+}
+
+/// As [`build`]; where `former` holds about as many vectors, the efforts that were measured for it are
+/// taken over: the queries that they were measured with are no longer there.
+pub(crate) fn build_like(
+    path: &Path,
+    input: &BuildInput<'_>,
+    options: &BuildOptions,
+    former: Option<&Part>,
+    progress: &dyn Progress,
+) -> Result<BuildReport, AnnError> {
     let started = Instant::now();
     options.check()?;
     let (rows, dim) = (input.count(), input.vectors.dim());
@@ -93,8 +105,10 @@ pub fn build(
     if let Some(attributes) = input.attributes {
         filter::write(&mut writer, &mut meta, attributes, &order)?;
     }
+    let former = former.filter(|_| kind == IndexKind::Ivf);
+    meta.curve = former.map_or_else(Vec::new, |former| tune::taken_over(former, rows, leaves));
     let mut file_bytes = writer.seal(&meta)?;
-    if kind == IndexKind::Ivf && options.tuning == Tuning::On {
+    if kind == IndexKind::Ivf && options.tuning == Tuning::On && meta.curve.is_empty() {
         let part = Part::open(writer.unnamed())?;
         meta.curve = tune::tune(&part, input.queries, &options.tune_options(), progress)?;
         drop(part);

@@ -10,6 +10,7 @@ use super::quantize::quantize;
 use crate::code::{self, Codebook, Encoder, Entries, pack};
 use crate::error::AnnError;
 use crate::file::{Fact, Kind, Leaf, Meta, PartWriter};
+use crate::idle::give_way;
 use crate::kernel::{BLOCK, GROUP, Line, dot, pack_panels};
 use crate::metric::Metric;
 use crate::partition::{self, Assigned, Assigner, Groups, NO_LEAF};
@@ -155,7 +156,7 @@ fn train_codebook(
 }
 
 /// Vectors as seen from their leaves.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Residuals {
     pub(crate) values: Vec<f32>,
     pub(crate) directions: Vec<f32>,
@@ -163,6 +164,12 @@ pub(crate) struct Residuals {
 }
 
 impl Residuals {
+    pub(crate) fn clear(&mut self) {
+        self.values.clear();
+        self.directions.clear();
+        self.biases.clear();
+    }
+
     pub(crate) fn add(&mut self, vector: &[f32], centroid: &[f32], metric: Metric) {
         self.values.extend(vector.iter().zip(centroid).map(|(x, c)| x - c));
         let square = dot(vector, vector);
@@ -301,6 +308,7 @@ fn quantize_rows(
     metric: Metric,
     rows: &[u32],
 ) -> (Vec<i8>, Vec<i8>, Vec<Fact>) {
+    give_way();
     let dim = source.dim();
     let vectors = source.gather(rows.iter().map(|row| *row as usize));
     let (mut high, mut low) = (vec![0; vectors.len()], vec![0; vectors.len()]);

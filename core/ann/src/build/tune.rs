@@ -83,6 +83,19 @@ pub(super) fn tune(
     Ok(curve)
 }
 
+/// The efforts measured for `former`, for a part of `rows` vectors in `leaves` leaves that is to take
+/// its place; none if it has more than twice as many or fewer than half.
+pub(super) fn taken_over(former: &Part, rows: usize, leaves: usize) -> Vec<OperatingPoint> {
+    if !(former.rows() / 2..=former.rows() * 2).contains(&rows) {
+        return Vec::new();
+    }
+    let scaled = |point: &OperatingPoint| {
+        let wanted = (point.leaves * leaves).div_ceil(former.leaves().max(1));
+        OperatingPoint { leaves: wanted.clamp(1, leaves), ..*point }
+    };
+    former.curve().iter().map(scaled).collect()
+}
+
 fn sample(part: &Part, queries: Option<&Vectors<'_>>, options: &TuneOptions) -> Vec<f32> {
     let from = queries.map_or(part.rows(), Vectors::rows);
     let mut stream = Stream::new(options.seed, &[3]);

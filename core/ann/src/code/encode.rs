@@ -6,6 +6,7 @@
 //! second term ties all positions together; codes are chosen position by position, twice over.
 
 use super::codebook::{CODES, Codebook, Entries};
+use crate::idle::give_way;
 use crate::kernel::{Arithmetic, BLOCK, Kernel, Line, dispatch};
 
 /// Rounds over the positions of a vector: later ones change few codes.
@@ -35,6 +36,7 @@ impl Encoder<'_> {
         biases: &[f32],
         codes: &mut Vec<u8>,
     ) {
+        give_way();
         codes.clear();
         let dim = self.codebook.dim;
         for (at, residual) in residuals.chunks_exact(dim).enumerate() {

@@ -130,6 +130,32 @@ impl ByteQuery {
     }
 }
 
+/// A score that at least `count` lanes reach, of those whose largest are in `most` (which is left in another
+/// order): each of these is another lane's.
+pub(crate) fn floor_of(most: &mut [f32], count: usize) -> f32 {
+    if count >= most.len() {
+        return f32::NEG_INFINITY;
+    }
+    *most.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a)).1
+}
+
+/// Calls `found` with each lane whose score reaches `floor`, and the score.
+#[inline(always)]
+pub(crate) fn reaching(scores: &[f32], floor: f32, mut found: impl FnMut(u32, f32)) {
+    for (group, scores) in scores.chunks(LANES).enumerate() {
+        // Few do: one look at sixteen, without a branch for each.
+        let reach: u32 = scores.iter().map(|score| u32::from(*score >= floor)).sum();
+        if reach == 0 {
+            continue;
+        }
+        for (lane, score) in scores.iter().enumerate() {
+            if *score >= floor {
+                found((group * LANES + lane) as u32, *score);
+            }
+        }
+    }
+}
+
 /// Sums of products of bytes, of all panels, with the instructions of `level`.
 pub(super) fn sums_at(level: Level, panels: &[Line], query: &[i32], sums: &mut [[i32; LANES]]) {
     assert_eq!(panels.len(), query.len() * sums.len(), "panels of the query's width");

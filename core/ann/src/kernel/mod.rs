@@ -1,4 +1,4 @@
-//! Loops whose speed decides the crate's, and all of its unsafe code.
+//! Loops whose speed decides the crate's, and all of its unsafe code but one call in `idle`.
 
 mod directory;
 #[cfg(target_arch = "x86_64")]
@@ -12,8 +12,8 @@ mod scan_x86;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use directory::{ByteQuery, PanelFacts, pack_panels, panel_lines};
+pub(crate) use directory::{ByteQuery, PanelFacts, floor_of, pack_panels, panel_lines, reaching};
 pub(crate) use level::{Arithmetic, Kernel, dispatch, prefetch};
-pub(crate) use panels::{LANES, Panels, dot, dot_with, square_with};
+pub(crate) use panels::{LANES, Panels, dot, dot_with, square, square_with};
 pub(crate) use rows::{IntegerQuery, Plane, integer_dots};
 pub(crate) use scan::{BLOCK, GROUP, Line, Scan, scan};

@@ -137,6 +137,25 @@ impl Kernel for Dot<'_> {
     }
 }
 
+/// The squared distance of two vectors.
+pub(crate) fn square(a: &[f32], b: &[f32]) -> f32 {
+    dispatch(Square { a, b })
+}
+
+struct Square<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+}
+
+impl Kernel for Square<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) -> f32 {
+        square_with::<A>(self.a, self.b)
+    }
+}
+
 /// As [`dot`], for use inside kernels.
 #[inline(always)]
 pub(crate) fn dot_with<A: Arithmetic>(a: &[f32], b: &[f32]) -> f32 {

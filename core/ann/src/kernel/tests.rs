@@ -2,7 +2,10 @@ use rectool_base::Stream;
 
 use super::level::{Kernel, Level, dispatch_at};
 use super::scan::{BLOCK, GROUP, Line, Scan, scan_at};
-use super::{Arithmetic, ByteQuery, LANES, Panels, dot, dot_with, pack_panels, panel_lines};
+use super::{
+    Arithmetic, ByteQuery, LANES, Panels, dot, dot_with, floor_of, pack_panels, panel_lines,
+    reaching,
+};
 
 fn lines(stream: &mut Stream, count: usize) -> Vec<Line> {
     (0..count).map(|_| Line(std::array::from_fn(|_| stream.next_u64() as u8))).collect()
@@ -137,6 +140,11 @@ fn panels_of_bytes_give_the_same_products_at_every_level() {
             let own = own.iter().skip(at % LANES).step_by(LANES).copied();
             assert_eq!(own.fold(f32::NEG_INFINITY, f32::max), *most);
         }
+        let floor = floor_of(&mut most, count.min(3));
+        let mut reached = Vec::new();
+        reaching(&out, floor, |lane, score| reached.push((lane as usize, score)));
+        let expected = out.iter().copied().enumerate().filter(|(_, score)| *score >= floor);
+        assert!(reached.iter().copied().eq(expected) && reached.len() >= count.min(3));
         let mut levels = Level::supported().into_iter().map(|level| {
             let mut sums = vec![[0; LANES]; facts.len()];
             super::directory::sums_at(level, &panels, bytes.packed(), &mut sums);

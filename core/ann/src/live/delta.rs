@@ -8,8 +8,7 @@ use crate::build::{Residuals, pack_all};
 use crate::code::{Encoder, pack};
 use crate::file::IndexKind;
 use crate::filter::{Bits, Filter, ItemAttributes};
-use crate::kernel::{BLOCK, ByteQuery, Line, dot};
-use crate::metric::Metric;
+use crate::kernel::{BLOCK, ByteQuery, Line, dot, prefetch};
 use crate::part::Part;
 use crate::partition::assign_one;
 use crate::search::Query;
@@ -17,11 +16,16 @@ use crate::search::Query;
 /// Vectors of a chunk: what is copied when one comes while a reader holds the chunk.
 const CHUNK: usize = 128;
 
+/// Lines of a leaf's changes that are asked for before it is scanned.
+const LINES_AHEAD: usize = 10;
+
 /// Changes laid over a part.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Delta {
-    chunks: Vec<Arc<Vec<Slot>>>,
+    chunks: Vec<Arc<Chunk>>,
     slots: u32,
+    /// Width D of a vector.
+    dim: usize,
     dead: Bits,
     dead_count: usize,
     /// Codes by leaf; empty over a flat part.
@@ -31,14 +35,30 @@ pub(crate) struct Delta {
     names: BTreeSet<String>,
 }
 
-/// One vector.
+#[derive(Clone, Debug, Default)]
+struct Chunk {
+    slots: Vec<Slot>,
+    /// The vectors, as the part stores them, each with its bias after it [slots, D + 1].
+    values: Vec<f32>,
+}
+
+/// What one vector is besides its values.
 #[derive(Clone, Debug)]
 struct Slot {
     id: u64,
-    /// As the part stores vectors.
-    vector: Vec<f32>,
-    bias: f32,
     attributes: ItemAttributes,
+}
+
+/// Codes vectors into leaves; its buffers are used again.
+#[derive(Debug, Default)]
+pub(super) struct Coder {
+    vector: Vec<f32>,
+    turned: Vec<f32>,
+    bytes: ByteQuery,
+    near: Vec<f32>,
+    most: Vec<f32>,
+    residual: Residuals,
+    codes: Vec<u8>,
 }
 
 /// Codes of the changes in one leaf.
@@ -52,31 +72,32 @@ pub(crate) struct ChangedLeaf {
 impl Delta {
     /// No changes over a part.
     pub(super) fn new(part: &Part) -> Self {
-        Self { leaves: vec![None; part.leaves()], ..Self::default() }
+        Self { leaves: vec![None; part.leaves()], dim: part.dim(), ..Self::default() }
     }
 
     /// Adds a vector; returns its slot.
-    pub(super) fn push(&mut self, part: &Part, item: &Item) -> u32 {
+    pub(super) fn push(&mut self, part: &Part, item: &Item, coder: &mut Coder) -> u32 {
         let slot = self.slots;
-        let mut vector = item.vector.clone();
-        part.metric().normalize(&mut vector);
+        let Coder { vector, turned, .. } = coder;
+        vector.clone_from(&item.vector);
+        part.metric().normalize(vector);
         if let Some(rotation) = part.rotation() {
-            let mut turned = Vec::new();
-            rotation.turn(&vector, &mut turned);
-            vector = turned;
+            rotation.turn(vector, turned);
+            std::mem::swap(vector, turned);
         }
         if part.kind() == IndexKind::Ivf {
-            self.encode(part, slot, &vector);
+            self.encode(part, slot, coder);
         }
         self.names.extend(item.attributes.namespaces().map(str::to_owned));
         self.names.extend(item.attributes.number_names().map(str::to_owned));
-        let bias = part.metric().bias(dot(&vector, &vector));
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+        if self.chunks.last().is_none_or(|chunk| chunk.slots.len() == CHUNK) {
             self.chunks.push(Arc::default());
         }
-        if let Some(chunk) = self.chunks.last_mut() {
+        if let Some(chunk) = self.chunks.last_mut().map(Arc::make_mut) {
             let (id, attributes) = (item.id, item.attributes.clone());
-            Arc::make_mut(chunk).push(Slot { id, vector, bias, attributes });
+            chunk.slots.push(Slot { id, attributes });
+            chunk.values.extend_from_slice(&coder.vector);
+            chunk.values.push(part.metric().bias(dot(&coder.vector, &coder.vector)));
         }
         self.slots += 1;
         self.dead.grow(self.slots as usize);
@@ -84,35 +105,29 @@ impl Delta {
     }
 
     /// Codes a vector into its leaves.
-    fn encode(&mut self, part: &Part, slot: u32, vector: &[f32]) {
+    fn encode(&mut self, part: &Part, slot: u32, coder: &mut Coder) {
         let (tree, dim) = (part.tree(), part.dim());
-        let (mut near, mut most) = (Vec::new(), Vec::new());
-        let mut bytes = ByteQuery::default();
+        let Coder { vector, bytes, near, most, residual, codes, .. } = coder;
         bytes.set(vector);
-        bytes.products(tree.directory, tree.directory_facts, &mut near, &mut most);
+        bytes.products(tree.directory, part.distance_facts(), near, most);
         near.truncate(tree.leaves.len());
-        if part.metric() != Metric::L2 {
-            // L2's scores have it already.
-            near.iter_mut().zip(part.half_squares()).for_each(|(near, half)| *near -= half);
-        }
         let spilling = part.meta.spilling.as_ref();
-        let (leaves, square) = assign_one(tree.centroids, &near, vector, spilling);
+        let (leaves, square) = assign_one(tree.centroids, (near, most), vector, spilling);
         self.distortion += f64::from(square);
         for leaf in leaves {
-            let mut seen = Residuals::default();
-            seen.add(vector, &tree.centroids[leaf as usize * dim..][..dim], part.metric());
-            let Residuals { values, directions, biases } = &seen;
+            residual.clear();
+            residual.add(vector, &tree.centroids[leaf as usize * dim..][..dim], part.metric());
+            let Residuals { values, directions, biases } = &*residual;
             let encoder = Encoder { codebook: tree.codebook, weight: part.meta.weight };
-            let mut codes = Vec::new();
-            encoder.encode((values, directions), biases, &mut codes);
+            encoder.encode((values, directions), biases, codes);
             let leaf = Arc::make_mut(self.leaves[leaf as usize].get_or_insert_default());
             let lane = leaf.vectors % BLOCK;
             if lane == 0 {
-                leaf.codes.extend(pack_all(&codes, codes.len()));
+                leaf.codes.extend(pack_all(codes, codes.len()));
                 leaf.lanes.extend([u32::MAX; BLOCK]);
             } else {
                 let from = leaf.codes.len() - tree.lines;
-                pack(&codes, lane, &mut leaf.codes[from..]);
+                pack(codes, lane, &mut leaf.codes[from..]);
             }
             leaf.lanes[leaf.vectors] = part.rows() as u32 + slot;
             leaf.vectors += 1;
@@ -126,7 +141,15 @@ impl Delta {
     }
 
     fn slot(&self, slot: u32) -> Option<&Slot> {
-        self.chunks.get(slot as usize / CHUNK)?.get(slot as usize % CHUNK)
+        self.chunks.get(slot as usize / CHUNK)?.slots.get(slot as usize % CHUNK)
+    }
+
+    /// A slot's vector and bias.
+    fn values(&self, slot: u32) -> Option<(&[f32], f32)> {
+        let chunk = self.chunks.get(slot as usize / CHUNK)?;
+        let from = slot as usize % CHUNK * (self.dim + 1);
+        let (bias, vector) = chunk.values.get(from..=from + self.dim)?.split_last()?;
+        Some((vector, *bias))
     }
 
     /// Slots taken, also by vectors that are no longer there.
@@ -145,13 +168,38 @@ impl Delta {
     }
 
     /// The codes of the changes in a leaf.
+    #[inline]
     pub(crate) fn leaf(&self, leaf: usize) -> Option<&ChangedLeaf> {
         self.leaves.get(leaf)?.as_deref()
     }
 
+    /// Asks for the cache line that says where a leaf's codes are.
+    #[inline]
+    pub(crate) fn ask_for_leaf(&self, leaf: usize) {
+        if let Some(changed) = self.leaf(leaf) {
+            prefetch(std::slice::from_ref(changed), 0);
+        }
+    }
+
+    /// Asks for the first cache lines of a leaf's codes.
+    #[inline]
+    pub(crate) fn ask_for_codes(&self, leaf: usize) {
+        if let Some(changed) = self.leaf(leaf) {
+            (0..LINES_AHEAD).for_each(|line| prefetch(&changed.codes, line));
+        }
+    }
+
+    /// Asks for the cache lines of a slot's vector.
+    #[inline]
+    pub(crate) fn ask_for_vector(&self, slot: u32) {
+        if let Some((vector, _)) = self.values(slot) {
+            (0..self.dim.min(256)).step_by(16).for_each(|at| prefetch(vector, at));
+        }
+    }
+
     /// q·x + bias.
     pub(crate) fn rank(&self, query: &Query, slot: u32) -> Option<f32> {
-        self.slot(slot).map(|slot| dot(&query.values, &slot.vector) + slot.bias)
+        self.values(slot).map(|(vector, bias)| dot(&query.values, vector) + bias)
     }
 
     /// Attributes of a slot.
@@ -167,7 +215,8 @@ impl Delta {
     /// The vectors that are there, as the part stores vectors, with ids and attributes.
     pub(super) fn items(&self) -> impl Iterator<Item = (u64, &[f32], &ItemAttributes)> {
         (0..self.slots).filter(move |slot| self.lives(*slot)).filter_map(move |slot| {
-            self.slot(slot).map(|slot| (slot.id, &*slot.vector, &slot.attributes))
+            let (Slot { id, attributes }, (vector, _)) = (self.slot(slot)?, self.values(slot)?);
+            Some((*id, vector, attributes))
         })
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::change::Change;
-use super::delta::Delta;
+use super::delta::{Coder, Delta};
 use super::index::not_writable;
 use super::manifest::log_name;
 use super::stats::PartStats;
@@ -13,6 +13,7 @@ use super::wal::{self, Wal};
 use crate::error::AnnError;
 use crate::file::IndexKind;
 use crate::filter::Bits;
+use crate::idle::give_way;
 use crate::part::Part;
 use crate::search::View;
 
@@ -23,6 +24,16 @@ const DRIFT_MAX: f64 = 1.5;
 const DRIFTING_SHARE: f64 = 0.01;
 /// Changes below which no rebuild is due: it would gain nothing.
 const CHANGED_MIN: usize = 1000;
+
+/// Rounds in which a successor catches up with changes, at most.
+const ROUNDS_MAX: usize = 10;
+/// So few changes are caught up with while others wait.
+const FEW_CHANGES: usize = 200;
+/// Changes of one record of a successor's log.
+const RECORD_CHANGES: usize = 10_000;
+
+/// Changes taken over before a thread gives way.
+const CHANGES_AT_A_TIME: usize = 10;
 
 /// What a reader sees. It never changes.
 #[derive(Clone, Debug)]
@@ -80,10 +91,18 @@ pub(super) struct Writer {
     changed: HashMap<u64, u32>,
     /// None in an index that is open for reading only.
     wal: Option<Wal>,
-    /// Changes since a rebuild began.
-    pub(super) since: Option<Vec<Change>>,
+    /// Changes since a rebuild began that it has not taken over yet.
+    since: Option<Vec<Change>>,
     /// The state before the present one.
     retired: Option<Arc<Snapshot>>,
+    coder: Coder,
+}
+
+impl Writer {
+    fn new(wal: Option<Wal>) -> Self {
+        let changed = HashMap::new();
+        Self { changed, wal, since: None, retired: None, coder: Coder::default() }
+    }
 }
 
 /// One part with its changes.
@@ -92,6 +111,14 @@ pub(super) struct LivePart {
     snapshot: RwLock<Arc<Snapshot>>,
     writer: Mutex<Writer>,
     name: Mutex<String>,
+}
+
+/// A part that was built again, with the changes since, about to take the place of the old one.
+#[derive(Debug)]
+pub(super) struct Successor {
+    name: String,
+    snapshot: Snapshot,
+    writer: Writer,
 }
 
 /// Whether an index is open for changes.
@@ -119,7 +146,7 @@ impl LivePart {
 
     fn new(part: Part, name: &str, wal: Option<Wal>, changes: &[Change]) -> Self {
         let mut snapshot = Snapshot::new(part);
-        let mut writer = Writer { changed: HashMap::new(), wal, since: None, retired: None };
+        let mut writer = Writer::new(wal);
         writer.apply(&mut snapshot, changes);
         Self {
             snapshot: RwLock::new(Arc::new(snapshot)),
@@ -171,26 +198,52 @@ impl LivePart {
         Ok(())
     }
 
-    /// Puts a rebuilt part in place of the old one; `commit` makes it the one that is opened next
-    /// time. The caller holds the writer from the moment it took the changes that are logged anew.
+    /// The state that is to be built again; from now on changes are kept for its successor.
+    pub(super) fn begin_rebuild(&self) -> Arc<Snapshot> {
+        let mut writer = self.writer();
+        writer.since = Some(Vec::new());
+        self.snapshot()
+    }
+
+    /// Opens a part that was built of the state at the beginning, and lays over it what has changed
+    /// since, in rounds: changes go on meanwhile, fewer during each than before it.
+    pub(super) fn successor(&self, folder: &Path, name: &str) -> Result<Successor, AnnError> {
+        let part = Part::open(&folder.join(name))?;
+        // Besides telling a bad disk before it matters, this brings the file's pages into memory:
+        // the first searches need not wait for them.
+        part.verify()?;
+        let wal = Some(Wal::create(&folder.join(log_name(name)), &[])?);
+        let snapshot = Snapshot::new(part);
+        let mut made = Successor { name: name.to_owned(), snapshot, writer: Writer::new(wal) };
+        for _ in 0..ROUNDS_MAX {
+            let changes = self.writer().since.as_mut().map(std::mem::take).unwrap_or_default();
+            made.take_over(&changes)?;
+            if changes.len() <= FEW_CHANGES {
+                break;
+            }
+        }
+        Ok(made)
+    }
+
+    /// Puts a successor in place of the part; `commit` makes it the one that is opened next time.
+    /// Changes wait meanwhile. Returns the file of the old one.
     pub(super) fn replace(
         &self,
-        writer: &mut Writer,
-        (folder, name): (&Path, &str),
+        made: Result<Successor, AnnError>,
+        folder: &Path,
         commit: impl FnOnce() -> Result<(), AnnError>,
     ) -> Result<PathBuf, AnnError> {
+        let mut writer = self.writer();
         let changes = writer.since.take().unwrap_or_default();
-        let part = Part::open(&folder.join(name))?;
-        let wal = Wal::create(&folder.join(log_name(name)), &changes)?;
+        let mut made = made?;
+        made.take_over(&changes)?;
         commit()?;
-        let mut snapshot = Snapshot::new(part);
-        let retired = writer.retired.take();
-        *writer = Writer { changed: HashMap::new(), wal: Some(wal), since: None, retired };
-        writer.apply(&mut snapshot, &changes);
+        let Successor { name, snapshot, writer: next } = made;
         let mut own = self.name.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = folder.join(std::mem::replace(&mut *own, name.to_owned()));
+        let old = folder.join(std::mem::replace(&mut *own, name));
         drop(own);
-        self.publish(writer, snapshot);
+        *writer = Writer { retired: writer.retired.take(), ..next };
+        self.publish(&mut writer, snapshot);
         Ok(old)
     }
 
@@ -212,6 +265,21 @@ impl LivePart {
     }
 }
 
+impl Successor {
+    fn take_over(&mut self, changes: &[Change]) -> Result<(), AnnError> {
+        for changes in changes.chunks(RECORD_CHANGES) {
+            if let Some(wal) = &mut self.writer.wal {
+                wal.append(changes)?;
+            }
+            for changes in changes.chunks(CHANGES_AT_A_TIME) {
+                self.writer.apply(&mut self.snapshot, changes);
+                give_way();
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Writer {
     fn apply(&mut self, snapshot: &mut Snapshot, changes: &[Change]) {
         let Snapshot { part, dead, dead_count, delta } = snapshot;
@@ -226,7 +294,7 @@ impl Writer {
                 *dead_count += 1;
             }
             if let Change::Upsert(item) = change {
-                self.changed.insert(item.id, delta.push(part, item));
+                self.changed.insert(item.id, delta.push(part, item, &mut self.coder));
             }
         }
     }

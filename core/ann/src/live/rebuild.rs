@@ -5,12 +5,15 @@ use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
 use super::index::Index;
 use super::manifest::{generation_of, log_name, part_name};
 use super::part::Snapshot;
-use crate::build::{BuildInput, BuildOptions, Progress, build};
+use crate::build::{BuildInput, BuildOptions, Progress, build_like};
 use crate::error::AnnError;
 use crate::filter::{Attributes, ItemAttributes};
+use crate::idle::{give_way, run_when_idle};
 use crate::vectors::Vectors;
 
 impl Index {
@@ -20,12 +23,22 @@ impl Index {
     /// # Errors
     /// If a part cannot be built or written: the old one stays.
     pub fn rebuild(&self, which: Rebuild, progress: &dyn Progress) -> Result<usize, AnnError> {
+        self.rebuild_on(which, progress, None)
+    }
+
+    /// As [`Self::rebuild`], the long part of the work on the threads of `pool`.
+    fn rebuild_on(
+        &self,
+        which: Rebuild,
+        progress: &dyn Progress,
+        pool: Option<&ThreadPool>,
+    ) -> Result<usize, AnnError> {
         let _turn = self.inner.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut built = 0;
         for part in 0..self.inner.parts.len() {
             let due = self.inner.parts[part].snapshot().rebuild_due();
             if which == Rebuild::All || due {
-                self.rebuild_part(part, progress)?;
+                self.rebuild_part(part, progress, pool)?;
                 built += 1;
             }
         }
@@ -42,15 +55,7 @@ impl Index {
         // A rebuild that fails leaves the index as it is, due: the next change tries again, and
         // `stats` goes on saying so.
         let work = move || {
-            let rebuild = || index.rebuild(Rebuild::Due, &());
-            let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(cores.div_ceil(2))
-                .start_handler(|_| yield_to_searches());
-            let _ = match pool.build() {
-                Ok(pool) => pool.install(rebuild),
-                Err(_) => rebuild(),
-            };
+            let _ = index.rebuild_on(Rebuild::Due, &(), idle_pool().as_ref());
             index.inner.rebuilding.store(false, Ordering::Release);
         };
         if std::thread::Builder::new().name("ann-rebuild".to_owned()).spawn(work).is_err() {
@@ -63,23 +68,22 @@ impl Index {
         self.inner.rebuilding.load(Ordering::Acquire)
     }
 
-    fn rebuild_part(&self, part: usize, progress: &dyn Progress) -> Result<(), AnnError> {
+    fn rebuild_part(
+        &self,
+        part: usize,
+        progress: &dyn Progress,
+        pool: Option<&ThreadPool>,
+    ) -> Result<(), AnnError> {
         let inner = &*self.inner;
         let live = &inner.parts[part];
-        let snapshot = {
-            let mut writer = live.writer();
-            writer.since = Some(Vec::new());
-            live.snapshot()
-        };
         let name = part_name(part, generation_of(&live.name()) + 1);
-        let path = inner.folder.join(&name);
-        let written = write(&path, &snapshot, &self.options(), progress);
-        let mut writer = live.writer();
-        if let Err(error) = written {
-            writer.since = None;
-            return Err(error);
-        }
-        let old = live.replace(&mut writer, (&inner.folder, &name), || {
+        let work = || {
+            let snapshot = live.begin_rebuild();
+            write(&inner.folder.join(&name), &snapshot, &self.options(), progress)?;
+            live.successor(&inner.folder, &name)
+        };
+        let made = pool.map_or_else(work, |pool| pool.install(work));
+        let old = live.replace(made, &inner.folder, || {
             let mut manifest = inner.manifest.lock().unwrap_or_else(PoisonError::into_inner);
             let mut next = manifest.clone();
             next.parts[part].clone_from(&name);
@@ -87,7 +91,6 @@ impl Index {
             *manifest = next;
             Ok(())
         })?;
-        drop(writer);
         // Readers that still hold the old part have it mapped; its name is of no use any more, and a
         // file that cannot be removed does no harm.
         let log = log_name(&old.to_string_lossy());
@@ -97,12 +100,13 @@ impl Index {
     }
 }
 
-/// Lets the calling thread run when nothing else wants the processor: searches and changes come
-/// first. Where that is not to be had, it runs as any other.
-fn yield_to_searches() {
-    #[cfg(target_os = "linux")]
-    // To Linux, no process means the calling thread.
-    let _ = rustix::process::setpriority_process(None, 19);
+/// Half as many threads as there are cores, that run when nothing else wants to; `None` if there are
+/// no threads to be had.
+fn idle_pool() -> Option<ThreadPool> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let pool =
+        ThreadPoolBuilder::new().num_threads(cores.div_ceil(2)).start_handler(|_| run_when_idle());
+    pool.build().ok()
 }
 
 /// Which parts are built again.
@@ -114,6 +118,9 @@ pub enum Rebuild {
     All,
 }
 
+/// Rows gathered before a thread gives way.
+const ROWS_AT_A_TIME: usize = 512;
+
 /// Builds a part of what a snapshot holds.
 fn write(
     path: &Path,
@@ -122,12 +129,17 @@ fn write(
     progress: &dyn Progress,
 ) -> Result<(), AnnError> {
     let part = &snapshot.part;
-    let (mut values, mut ids) = (Vec::new(), Vec::new());
-    let mut items: Vec<ItemAttributes> = Vec::new();
+    // Room for all at once: growing would move them again and again, and moving holds up searches.
+    let count = snapshot.count();
+    let (mut values, mut ids) = (Vec::with_capacity(count * part.dim()), Vec::with_capacity(count));
+    let mut items: Vec<ItemAttributes> = Vec::with_capacity(count);
     for row in snapshot.rows() {
         values.extend(part.vector(row).unwrap_or_default());
         ids.extend(part.ids().get(row));
         items.push(part.attributes().item(row as u32));
+        if row % ROWS_AT_A_TIME == 0 {
+            give_way();
+        }
     }
     for (id, vector, attributes) in snapshot.delta.items() {
         values.extend(part.turned_back(vector));
@@ -139,5 +151,5 @@ fn write(
     let vectors = Vectors::new(part.dim(), &values)?;
     let input =
         BuildInput { ids: Some(&ids), attributes: Some(&attributes), ..BuildInput::from(&vectors) };
-    build(path, &input, options, progress).map(|_| ())
+    build_like(path, &input, options, Some(part), progress).map(|_| ())
 }

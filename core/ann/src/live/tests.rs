@@ -11,7 +11,9 @@ use super::wal::{Wal, replay};
 use super::{Index, Item, Maintenance, Rebuild, build_part, publish};
 use crate::filter::ItemAttributes;
 use crate::tests::world::{score, vectors};
-use crate::{BuildInput, BuildOptions, Effort, IndexKind, Metric, SearchOptions, Vectors};
+use crate::{
+    BuildInput, BuildOptions, Effort, IndexKind, Metric, SearchOptions, TuneOptions, Vectors,
+};
 
 const DIM: usize = 8;
 
@@ -175,6 +177,27 @@ fn many_changes_start_a_rebuild_in_the_background() {
     assert_eq!((stats.vectors, stats.parts[0].built_rows), (1500, 1500));
     assert!(!stats.parts[0].rebuild_due);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+}
+
+#[test]
+fn a_rebuild_takes_over_the_efforts_while_the_part_is_about_as_large() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(IndexKind::Ivf, Metric::InnerProduct);
+    let (index, _) = index(folder.path(), 600, 1, &options);
+    // Efforts that were measured with queries of the user's: a rebuild does not have them.
+    let queries = vectors(200, DIM, 77);
+    let tuning = TuneOptions { targets: vec![0.8, 0.97], ..TuneOptions::default() };
+    index.retune(Some(&Vectors::new(DIM, &queries).unwrap()), &tuning, &()).unwrap();
+    drop(index);
+    let index = Index::open_for_changes(folder.path(), Maintenance::Manual).unwrap();
+    let curve = index.curve();
+    assert!(!curve.is_empty() && curve.len() <= 2);
+    index.delete(&(0..100).collect::<Vec<u64>>()).unwrap();
+    index.rebuild(Rebuild::All, &()).unwrap();
+    assert_eq!(index.curve(), curve);
+    index.delete(&(100..400).collect::<Vec<u64>>()).unwrap();
+    index.rebuild(Rebuild::All, &()).unwrap();
+    assert_ne!(index.curve(), curve);
 }
 
 fn item(id: u64) -> Change {

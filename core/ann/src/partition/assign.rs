@@ -4,9 +4,9 @@ use rayon::prelude::*;
 
 use super::group::Groups;
 use super::lloyd::{Centers, POINTS, largest, nearest_of_all};
-use super::spill::{Chooser, LEAVES_PER_VECTOR, NO_LEAF, Spilling, nearest_listed};
+use super::spill::{Chooser, LEAVES_PER_VECTOR, LISTED, NO_LEAF, Spilling, list, nearest_listed};
 use super::train::one_level;
-use crate::kernel::dot;
+use crate::kernel::{dot, floor_of, square};
 use crate::source::Source;
 use rectool_base::Stream;
 
@@ -236,26 +236,30 @@ impl Assigner {
 
 /// Leaves of one vector among `centroids` [L, D], the nearest first, and the squared distance of that.
 /// `nearness` \[L\] is x·c − |c|²/2 or about that: only the leaves that are near by it are compared.
+/// `most` is the largest nearness of groups of leaves; it is left in another order.
 pub(crate) fn assign_one(
     centroids: &[f32],
-    nearness: &[f32],
+    (nearness, most): (&[f32], &mut [f32]),
     vector: &[f32],
     spilling: Option<&Spilling>,
 ) -> (Vec<u32>, f32) {
-    let mut list = Vec::new();
-    nearest_listed(nearness, dot(vector, vector), &mut list);
-    for (leaf, square) in &mut list {
+    let mut near = Vec::new();
+    list(nearness, floor_of(most, LISTED), &mut near);
+    for (leaf, distance) in &mut near {
         let centroid = &centroids[*leaf as usize * vector.len()..][..vector.len()];
-        let residual: Vec<f32> = vector.iter().zip(centroid).map(|(x, c)| x - c).collect();
-        *square = dot(&residual, &residual);
+        *distance = square(vector, centroid);
     }
-    list.sort_unstable_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
-    let (first, square) = list.first().copied().unwrap_or_default();
+    let by_distance = |a: &&(u32, f32), b: &&(u32, f32)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
+    let first = near.iter().min_by(by_distance).copied();
+    if let Some(at) = first.and_then(|first| near.iter().position(|leaf| *leaf == first)) {
+        near.swap(0, at);
+    }
+    let (first, square) = first.unwrap_or_default();
     let mut leaves = vec![first];
     if let Some(spilling) = spilling {
         let mut further = vec![NO_LEAF; spilling.further(square)];
         let chooser = &mut Chooser::default();
-        chooser.choose((vector, centroids), &list, spilling.weight, &mut further);
+        chooser.choose((vector, centroids), &near, spilling.weight, &mut further);
         leaves.extend(further.into_iter().filter(|leaf| *leaf != NO_LEAF));
     }
     (leaves, square)

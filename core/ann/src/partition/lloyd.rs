@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::group::Groups;
+use crate::idle::give_way;
 use crate::kernel::{Arithmetic, Kernel, LANES, Panels, dispatch, dot};
 
 /// Points that are compared with all centroids at once: their products fit into the second cache.
@@ -27,6 +28,7 @@ impl Centers {
 
     /// q·c − |c|²/2 of each point with each centroid: the larger, the nearer.
     pub(super) fn nearness(&self, points: &[f32], out: &mut Vec<f32>) {
+        give_way();
         let width = self.biases.len();
         let rows = points.len() / self.panels.dim();
         out.resize(rows * width, 0.0);

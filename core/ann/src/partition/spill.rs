@@ -9,7 +9,7 @@
 //! are what large inner products are made of and what their leaf misjudges most, those close by are
 //! found through it anyway.
 
-use crate::kernel::dot;
+use crate::kernel::{dot, reaching};
 
 /// Shares of vectors, those farthest from their nearest leaf, that lie in a second leaf, a third one, …
 /// Found on a million vectors of two towers; together they come to less than one further leaf each.
@@ -101,25 +101,33 @@ impl Chooser {
 /// The leaves with the largest of `nearness` (x·c − |c|²/2), at most [`LISTED`], with their squared
 /// distances from a vector of this squared length; the nearest first.
 pub(super) fn nearest_listed(nearness: &[f32], square: f32, out: &mut Vec<(u32, f32)>) {
+    list(nearness, f32::NEG_INFINITY, out);
+    out.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    for (_, near) in out {
+        *near = (square - 2.0 * *near).max(0.0);
+    }
+}
+
+/// The leaves with the largest of `nearness`, at most [`LISTED`], in no order. Enough leaves are known to
+/// reach `floor`.
+pub(super) fn list(nearness: &[f32], mut floor: f32, out: &mut Vec<(u32, f32)>) {
     out.clear();
-    let usable = nearness.iter().enumerate().filter(|(_, near)| near.is_finite());
-    let mut floor = f32::NEG_INFINITY;
-    // The pair's second part is the nearness until the list is complete.
     let by_nearness = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    for (leaf, near) in usable {
-        if *near < floor {
-            continue;
+    // The filling of the last panel has a nearness of −∞.
+    let least = floor.max(f32::MIN);
+    reaching(nearness, least, |leaf, near| {
+        if near < floor || near == f32::INFINITY {
+            return;
         }
-        out.push((leaf as u32, *near));
+        out.push((leaf, near));
         if out.len() >= 4 * LISTED {
             out.select_nth_unstable_by(LISTED - 1, by_nearness);
             out.truncate(LISTED);
             floor = out[LISTED - 1].1;
         }
-    }
-    out.sort_unstable_by(by_nearness);
-    out.truncate(LISTED);
-    for (_, near) in out {
-        *near = (square - 2.0 * *near).max(0.0);
+    });
+    if out.len() > LISTED {
+        out.select_nth_unstable_by(LISTED - 1, by_nearness);
+        out.truncate(LISTED);
     }
 }

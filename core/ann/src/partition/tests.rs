@@ -74,7 +74,8 @@ fn nearly_every_vector_lies_in_its_nearest_leaf() {
             lying += count;
             if row % 100 == 0 {
                 let near = nearness(&centroids, point);
-                let (found, distance) = assign_one(&centroids, &near, point, None);
+                let most = &mut near.clone();
+                let (found, distance) = assign_one(&centroids, (&near, most), point, None);
                 let found = square(point, &centroids[found[0] as usize * 8..][..8]);
                 assert!((found - distance).abs() <= 1e-3 * best, "{found} {distance}");
                 assert!((found - best).abs() <= 1e-3 * best, "{found} {best}");
@@ -93,7 +94,8 @@ fn each_further_leaf_minimises_its_loss() {
     let spilling = Spilling { weight: 1.5, squares: vec![0.0, 0.0, 0.0, 1e9] };
     for point in points.chunks_exact(6).take(100) {
         let near = nearness(&centroids, point);
-        let (leaves, _) = assign_one(&centroids, &near, point, Some(&spilling));
+        let most = &mut near.clone();
+        let (leaves, _) = assign_one(&centroids, (&near, most), point, Some(&spilling));
         assert_eq!(leaves.len(), 4);
         let minus = |at: u32| -> Vec<f32> {
             point.iter().zip(&centroids[at as usize * 6..]).map(|(a, b)| a - b).collect()

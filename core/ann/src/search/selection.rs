@@ -55,7 +55,9 @@ impl Selection<'_> {
     /// Adds the changes among `rows` to `out`, with their ranks.
     pub(crate) fn rank_changes(&self, query: &Query, rows: &[u32], out: &mut Vec<(f32, u32)>) {
         let Some(delta) = self.delta else { return };
-        for row in rows.iter().filter(|row| **row >= self.rows) {
+        let changed = || rows.iter().filter(|row| **row >= self.rows);
+        changed().for_each(|row| delta.ask_for_vector(*row - self.rows));
+        for row in changed() {
             if let Some(rank) = delta.rank(query, *row - self.rows) {
                 out.push((rank, *row));
             }

@@ -7,7 +7,7 @@ use super::rerank::{RerankScratch, rerank};
 use super::selection::Selection;
 use crate::code::Table;
 use crate::filter::Bits;
-use crate::kernel::{BLOCK, ByteQuery, Line, Scan, prefetch, scan};
+use crate::kernel::{BLOCK, ByteQuery, Line, Scan, floor_of, prefetch, reaching, scan};
 use crate::live::ChangedLeaf;
 use crate::part::Tree;
 
@@ -97,16 +97,10 @@ impl TreeScratch {
         directory.products(tree.directory, tree.directory_facts, near, most);
         leaves.clear();
         let count = count.clamp(1, tree.leaves.len());
-        // Each of the largest is another leaf's, so at least as many leaves reach the floor as wanted.
-        let mut floor = f32::NEG_INFINITY;
-        if count < most.len() {
-            floor = *most.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a)).1;
-        }
-        for (leaf, near) in near.iter().take(tree.leaves.len()).enumerate() {
-            if *near >= floor {
-                leaves.push(key_of(ordered(*near), leaf as u32));
-            }
-        }
+        let floor = floor_of(most, count);
+        reaching(&near[..tree.leaves.len()], floor, |leaf, near| {
+            leaves.push(key_of(ordered(near), leaf));
+        });
         if leaves.len() > count {
             leaves.select_nth_unstable_by(count - 1, |a, b| b.cmp(a));
             leaves.truncate(count);
@@ -143,8 +137,18 @@ fn resolve(
 
 /// Scans chosen leaves, the best first, so that the floor rises early.
 fn scan_leaves(tree: &Tree<'_>, selection: &Selection<'_>, leaves: &[u64], scanner: &mut Scanner) {
+    let leaf_at = |at: usize| leaves.get(at).map(|key| row_of(*key) as usize);
     for (at, key) in leaves.iter().enumerate() {
-        let next = leaves.get(at + 1).map(|next| tree.blocks(row_of(*next) as usize).0);
+        let next = leaf_at(at + 1).map(|next| tree.blocks(next).0);
+        if let Some(delta) = selection.delta {
+            // Two steps to a leaf's changes, each a cache miss unless it was asked for.
+            if let Some(leaf) = leaf_at(at + 4) {
+                delta.ask_for_leaf(leaf);
+            }
+            if let Some(leaf) = leaf_at(at + 2) {
+                delta.ask_for_codes(leaf);
+            }
+        }
         let leaf = row_of(*key) as usize;
         let base = scanner.table.in_steps(unordered(order_of(*key)) + scanner.table.offset);
         let (codes, lanes) = tree.blocks(leaf);
