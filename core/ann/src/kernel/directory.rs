@@ -5,6 +5,8 @@
 //! stored as bytes without sign, value ≈ scale·(byte − 128).
 
 use super::level::{Arithmetic, Kernel, Level, dispatch};
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::panels::LANES;
 use super::scan::Line;
 #[cfg(target_arch = "x86_64")]
@@ -169,6 +171,10 @@ pub(super) fn sums_at(level: Level, panels: &[Line], query: &[i32], sums: &mut [
         #[expect(unsafe_code, reason = "calls a function compiled for AVX2")]
         // SAFETY: a `Level` above portable only comes from `supported`, which asked the processor.
         Level::Avx2 | Level::Avx512 => unsafe { directory_x86::avx2(panels, query, sums) },
+        #[cfg(target_arch = "aarch64")]
+        #[expect(unsafe_code, reason = "calls a function compiled for NEON")]
+        // SAFETY: as above.
+        Level::Neon => unsafe { neon::sums(panels, query, sums) },
     }
 }
 

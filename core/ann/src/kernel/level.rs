@@ -2,6 +2,9 @@
 
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "aarch64")]
+use super::neon;
+
 /// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -13,6 +16,9 @@ pub(crate) enum Level {
     /// x86-64 with AVX-512 F, BW, DQ and VL: 512-bit registers.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// 64-bit ARM with NEON: 128-bit registers.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Level {
@@ -38,6 +44,10 @@ impl Level {
                 levels.push(Self::Avx512);
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            levels.push(Self::Neon);
+        }
         levels
     }
 }
@@ -54,6 +64,18 @@ pub(super) fn has_vnni() -> bool {
 pub(crate) trait Arithmetic {
     /// `a`·`b` + `c`.
     fn multiply_add(a: f32, b: f32, c: f32) -> f32;
+
+    /// The inner product of bytes and 16-bit numbers, as many as both have, modulo 2³².
+    #[inline(always)]
+    fn integer_dot(row: &[i8], query: &[i16]) -> i32 {
+        let dim = row.len().min(query.len());
+        let (row, query) = (&row[..dim], &query[..dim]);
+        let mut sum = 0i32;
+        for at in 0..dim {
+            sum = sum.wrapping_add(i32::from(row[at]) * i32::from(query[at]));
+        }
+        sum
+    }
 }
 
 /// Rounds the product, then the sum.
@@ -75,6 +97,28 @@ impl Arithmetic for Fused {
     #[inline(always)]
     fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
+    }
+}
+
+/// NEON: rounds once.
+#[cfg(target_arch = "aarch64")]
+pub(crate) struct Neon;
+
+#[cfg(target_arch = "aarch64")]
+impl Arithmetic for Neon {
+    #[inline(always)]
+    fn multiply_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn integer_dot(row: &[i8], query: &[i16]) -> i32 {
+        #[expect(unsafe_code, reason = "calls a function compiled for NEON")]
+        // SAFETY: this type is used at the level of that name only, which comes from `supported`, which
+        // asked the processor; the function has no other demand.
+        unsafe {
+            neon::integer_dot(row, query)
+        }
     }
 }
 
@@ -107,6 +151,9 @@ pub(crate) fn dispatch_at<K: Kernel>(level: Level, kernel: K) -> K::Output {
         #[expect(unsafe_code, reason = "calls a function compiled for AVX-512")]
         // SAFETY: as above.
         Level::Avx512 => unsafe { with_avx512(kernel) },
+        // Every processor of the target has NEON, so that all of its code is compiled for it.
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => kernel.run::<Neon>(),
     }
 }
 
@@ -134,6 +181,10 @@ pub(crate) fn prefetch<T>(values: &[T], at: usize) {
             _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast());
         }
     }
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    if let Some(value) = values.get(at) {
+        neon::prefetch(std::ptr::from_ref(value));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = (values, at);
 }

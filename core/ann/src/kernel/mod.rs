@@ -4,6 +4,8 @@ mod directory;
 #[cfg(target_arch = "x86_64")]
 mod directory_x86;
 mod level;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod panels;
 mod rows;
 mod scan;

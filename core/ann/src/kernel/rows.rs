@@ -4,7 +4,7 @@
 //! value ≈ scale·(256·high + low). The two bytes lie in two planes, so that most candidates cost the
 //! cache lines of the high plane only. All sums are exact whole numbers.
 
-use super::level::{Arithmetic, Kernel, dispatch, prefetch};
+use super::level::{Arithmetic, Kernel, Level, dispatch_at, prefetch};
 
 /// Rows [N, D] of bytes with sign, one after another.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +56,19 @@ const AHEAD: usize = 12;
 /// # Determinism
 /// Whole numbers: every level gives the same.
 pub(crate) fn integer_dots(plane: Plane<'_>, query: &[i16], rows: &[u32], out: &mut Vec<i32>) {
+    integer_dots_at(Level::best(), plane, query, rows, out);
+}
+
+/// As [`integer_dots`], with the instructions of `level`.
+pub(super) fn integer_dots_at(
+    level: Level,
+    plane: Plane<'_>,
+    query: &[i16],
+    rows: &[u32],
+    out: &mut Vec<i32>,
+) {
     out.clear();
-    dispatch(IntegerDots { plane, query, rows, out });
+    dispatch_at(level, IntegerDots { plane, query, rows, out });
 }
 
 struct IntegerDots<'a> {
@@ -81,21 +92,12 @@ impl Kernel for IntegerDots<'_> {
                 }
             }
             // No closure: one that is not inlined is compiled for no level at all.
-            let dot =
-                if let Some(row) = plane.row(*row as usize) { integer_dot(row, query) } else { 0 };
+            let dot = if let Some(row) = plane.row(*row as usize) {
+                A::integer_dot(row, query)
+            } else {
+                0
+            };
             out.push(dot);
         }
     }
-}
-
-/// The inner product of a row of bytes and a query.
-#[inline(always)]
-fn integer_dot(row: &[i8], query: &[i16]) -> i32 {
-    let dim = row.len().min(query.len());
-    let (row, query) = (&row[..dim], &query[..dim]);
-    let mut sum = 0i32;
-    for at in 0..dim {
-        sum = sum.wrapping_add(i32::from(row[at]) * i32::from(query[at]));
-    }
-    sum
 }

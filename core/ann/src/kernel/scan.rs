@@ -6,6 +6,8 @@
 //! looks up sixteen codes per position.
 
 use super::level::Level;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 #[cfg(target_arch = "x86_64")]
 use super::scan_x86;
 
@@ -65,6 +67,10 @@ pub(super) fn scan_at(level: Level, scan: Scan<'_>, sums: &mut [[u16; BLOCK]], m
         #[expect(unsafe_code, reason = "calls a function compiled for AVX-512")]
         // SAFETY: as above.
         Level::Avx512 => unsafe { scan_x86::avx512(scan, sums, masks) },
+        #[cfg(target_arch = "aarch64")]
+        #[expect(unsafe_code, reason = "calls a function compiled for NEON")]
+        // SAFETY: as above.
+        Level::Neon => unsafe { neon::scan(scan, sums, masks) },
     }
 }
 

@@ -1,6 +1,7 @@
 use rectool_base::Stream;
 
 use super::level::{Kernel, Level, dispatch_at};
+use super::rows::integer_dots_at;
 use super::scan::{BLOCK, GROUP, Line, Scan, scan_at};
 use super::{
     Arithmetic, ByteQuery, LANES, Panels, dot, dot_with, floor_of, pack_panels, panel_lines,
@@ -100,8 +101,14 @@ fn integer_rows_multiply_exactly() {
         let mut query = super::IntegerQuery::default();
         query.set(&(0..dim).map(|_| stream.next_normal()).collect::<Vec<f32>>());
         let rows: Vec<u32> = (0..40).rev().chain([40, u32::MAX]).collect();
+        let plane = super::Plane::new(dim, &values);
         let mut out = Vec::new();
-        super::integer_dots(super::Plane::new(dim, &values), &query.values, &rows, &mut out);
+        super::integer_dots(plane, &query.values, &rows, &mut out);
+        for level in Level::supported() {
+            let mut found = Vec::new();
+            integer_dots_at(level, plane, &query.values, &rows, &mut found);
+            assert_eq!(found, out, "{level:?}");
+        }
         for (row, found) in rows.iter().zip(&out) {
             let row = values.get(*row as usize * dim..).and_then(|row| row.get(..dim));
             let exact = row.map_or(0, |row| {
