@@ -69,9 +69,9 @@ pub use optimizer::{Decay, OptimizerOptions};
 pub use options::{IndexKind, Init, TableOptions};
 pub use placement::{BUCKETS, bucket};
 pub use planner::{
-    Alternative, Calibration, CostedPlan, KeyCurve, Link, Lookup, MessageTime, OccurrenceTime,
-    PlacedTable, RankCost, Resources, RowTime, RowsFrom, ShardingKind, TableLoad, TablePlanner,
-    Wish, calibrate,
+    Alternative, Calibration, CostedPlan, EmptyStep, KeyCurve, Link, Lookup, MessageTime,
+    OccurrenceTime, PlacedTable, RankCost, Resources, RowTime, RowsFrom, ShardingKind, TableLoad,
+    TablePlanner, Wish, calibrate,
 };
 pub use prepare::{Prepared, Preparer};
 pub use sharding::{Sharding, ShardingPlan};

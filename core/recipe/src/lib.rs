@@ -43,6 +43,7 @@ mod run_dir;
 mod runner;
 mod sampling;
 mod session;
+mod step_times;
 #[cfg(test)]
 mod tests;
 mod towers;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rectool_base::Hint;
 use rectool_embedding::PlacedTable;
-use rectool_model::{HeadEvaluation, libtorch_version};
+use rectool_model::{HeadEvaluation, PhaseTimes, libtorch_version};
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -183,10 +183,9 @@ fn placement(placed: &Placed) -> PlacementReport {
     let Placed { placement, steps, measured } = placed;
     let plan = &placement.plan;
     let cost = plan.ranks.first().copied().unwrap_or_default();
-    let phase = |name: &str, predicted_ms: f64, all_ms: f64| PredictedPhase {
-        name: name.to_owned(),
-        predicted_ms,
-        measured_ms: (*steps > 0).then(|| all_ms / *steps as f64),
+    let phase = |name: &str, predicted_ms: f64, measured_ms: fn(&PhaseTimes) -> f64| {
+        let measured_ms = measured.as_ref().map(measured_ms);
+        PredictedPhase { name: name.to_owned(), predicted_ms, measured_ms }
     };
     let table = |table: &PlacedTable| PlacedTableRow {
         name: table.name.clone(),
@@ -195,13 +194,15 @@ fn placement(placed: &Placed) -> PlacementReport {
         rank_bytes_max: table.bytes.iter().copied().max().unwrap_or(0),
         predicted_ms: table.lookup_ms + table.exchange_ms + table.update_ms,
     };
+    let prepare = if placement.ahead { "prepare (ahead of the step)" } else { "prepare" };
     PlacementReport {
         steps: *steps,
         phases: vec![
-            phase("lookup", cost.lookup_ms, measured.lookup_ms),
-            phase("exchange", cost.exchange_ms, measured.exchange_ms),
-            phase("embedding update", cost.update_ms, measured.embedding_update_ms),
-            phase("all-reduce", placement.all_reduce_ms, measured.all_reduce_ms),
+            phase(prepare, cost.prepare_ms, |step| step.prepare_ms),
+            phase("lookup", placement.lookup_ms(), |step| step.lookup_ms),
+            phase("exchange", cost.exchange_ms, |step| step.exchange_ms),
+            phase("embedding update", cost.update_ms, |step| step.embedding_update_ms),
+            phase("all-reduce", placement.all_reduce_ms, |step| step.all_reduce_ms),
         ],
         tables: plan.tables.iter().map(table).collect(),
         memory_bytes_max: plan.memory_bytes_max,

@@ -8,7 +8,7 @@ use rectool_embedding::{
     Calibration, CostedPlan, EmbeddingError, IndexKind, KeyCurve, Resources, RowsFrom, TableLoad,
     TablePlanner,
 };
-use rectool_model::{TableSample, sample_tables};
+use rectool_model::{Overlap, TableSample, sample_tables};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RecipeError;
@@ -28,8 +28,20 @@ pub struct Placement {
     pub all_reduce_ms: f64,
     /// Threads of each rank, as they were measured.
     pub threads: usize,
+    /// Whether a batch is prepared while the rows of the one before are looked up.
+    #[serde(default)]
+    pub ahead: bool,
     /// What the user should know about the figures.
     pub notes: Vec<String>,
+}
+
+impl Placement {
+    /// What the lookup of rank 0 takes in a step. Threads that prepare the next batch are those that
+    /// look up this one; a rank with one thread leaves that to a thread of its own.
+    pub(crate) fn lookup_ms(&self) -> f64 {
+        let cost = self.plan.ranks.first().copied().unwrap_or_default();
+        cost.lookup_ms + if self.ahead && self.threads > 1 { cost.prepare_ms } else { 0.0 }
+    }
 }
 
 /// Plans the tables of `network` for the ranks that `calibration` is about.
@@ -65,6 +77,7 @@ pub(crate) fn place_tables(
         batch_rows,
         memory_bytes_max: network.wishes.memory_bytes_max,
         reserved_bytes: network.dense_bytes() + network.batch_bytes(batch_rows.div_ceil(ranks)),
+        wire: job.spec.wire,
     };
     let planner = TablePlanner { calibration, resources, loads: &loads };
     let plan = planner.plan(&network.wishes.tables).map_err(|error| {
@@ -81,7 +94,8 @@ pub(crate) fn place_tables(
     } else {
         0.0
     };
-    Ok(Placement { plan, all_reduce_ms, threads: calibration.threads, notes })
+    let ahead = job.spec.overlap != Overlap::Off;
+    Ok(Placement { plan, all_reduce_ms, threads: calibration.threads, ahead, notes })
 }
 
 /// Rows of a batch for each row that is read.
@@ -124,7 +138,10 @@ fn loads(network: &Network, job: &TrainJob, sample: &[TableSample]) -> Vec<Table
             }
             None => (users.len() as f64, KeyCurve::zipf(rows, 1.0, users.len() as f64)),
         };
-        TableLoad { options, rows, rows_from, ids_per_row, keys }
+        // Every row is made once.
+        let rows_trained = rows_all.saturating_mul(job.spec.epochs).max(1);
+        let new_per_row = keys.distinct(rows_all as f64).min(rows as f64) / rows_trained as f64;
+        TableLoad { options, rows, rows_from, ids_per_row, new_per_row, keys }
     };
     options.into_iter().enumerate().map(load).collect()
 }

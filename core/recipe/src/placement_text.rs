@@ -20,7 +20,7 @@ impl Placement {
         writeln!(
             out,
             "\nplacement                place                      rows  ids/step  distinct    \
-             bytes/rank   lookup exchange   update ms"
+             bytes/rank  prepare   lookup exchange   update ms"
         )?;
         let slowest_ms = plan.slowest_ms();
         for table in &plan.tables {
@@ -46,8 +46,8 @@ impl Placement {
         let plan = &self.plan;
         writeln!(
             out,
-            "\nranks                      tables      rest       all   lookup exchange   update    \
-             total ms per step"
+            "\nranks                      tables      rest       all  prepare   lookup exchange   \
+             update    total ms per step"
         )?;
         let listed = plan.ranks.iter().enumerate().take(RANKS_LISTED);
         for (rank, cost) in listed {
@@ -78,7 +78,11 @@ impl Placement {
             "predicted from a calibration with {threads} thread{plural} per rank; of the exchange \
              {calls:.3} ms are calls; all-reduce of the layers {:.3} ms",
             self.all_reduce_ms
-        )
+        )?;
+        if self.ahead {
+            writeln!(out, "a batch is prepared while the step before it is computed")?;
+        }
+        Ok(())
     }
 }
 
@@ -94,8 +98,9 @@ fn write_table(table: &PlacedTable, slowest_ms: f64, out: &mut String) -> std::f
     let bytes = bytes_text(table.bytes.iter().copied().max().unwrap_or(0));
     writeln!(
         out,
-        "  {:<22} {place:<20} {mark}{rows:>10} {ids:>9} {keys:>9} {bytes:>13} {:>8.3} {:>8.3} {:>8.3}",
-        table.name, table.lookup_ms, table.exchange_ms, table.update_ms
+        "  {:<22} {place:<20} {mark}{rows:>10} {ids:>9} {keys:>9} {bytes:>13} {:>8.3} {:>8.3} {:>8.3} \
+         {:>8.3}",
+        table.name, table.prepare_ms, table.lookup_ms, table.exchange_ms, table.update_ms
     )?;
     if table.alternatives.is_empty() {
         return Ok(());
@@ -118,7 +123,8 @@ fn write_rank(name: &str, cost: &RankCost, rest: u64, out: &mut String) -> std::
     let (tables, rest) = (bytes_text(cost.bytes), bytes_text(rest));
     writeln!(
         out,
-        "  {name:<20} {tables:>10} {rest:>9} {all:>9} {:>8.3} {:>8.3} {:>8.3} {:>8.3}",
+        "  {name:<20} {tables:>10} {rest:>9} {all:>9} {:>8.3} {:>8.3} {:>8.3} {:>8.3} {:>8.3}",
+        cost.prepare_ms,
         cost.lookup_ms,
         cost.exchange_ms,
         cost.update_ms,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::placement::Placement;
 use crate::report::{SpeedLimit, TableSize};
 use crate::retriever::Retrieved;
+use crate::step_times::typical_step;
 
 /// Shows a run while it goes on. Only rank 0's is told anything.
 ///
@@ -91,14 +92,25 @@ pub(crate) struct Record {
     pub(crate) warnings: Vec<String>,
 }
 
+impl Record {
+    /// The typical step of training number `training` after step `first`.
+    pub(crate) fn typical_step(&self, training: usize, first: u64) -> Option<PhaseTimes> {
+        let reports = self.lines.iter().filter_map(|line| match &line.event {
+            Event::Step(report) if line.training == training && report.step > first => Some(report),
+            _ => None,
+        });
+        typical_step(reports, first)
+    }
+}
+
 /// Where the tables of a training lived, and what its steps took on this rank.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
     pub(crate) placement: Placement,
     /// Steps done by this process.
     pub(crate) steps: u64,
-    /// Over all of them.
-    pub(crate) measured: PhaseTimes,
+    /// The typical one of them.
+    pub(crate) measured: Option<PhaseTimes>,
 }
 
 /// Watches one training on one rank.

@@ -301,7 +301,7 @@ impl Executor for Runner {
         record.placed = self.models[position].placement.clone().map(|placement| Placed {
             placement,
             steps: summary.state.steps - step,
-            measured: summary.phases,
+            measured: record.typical_step(at + 1, step),
         });
         if summary.stop == Stop::Interrupted {
             return Err(RecipeError::Interrupted { checkpoint: summary.checkpoint });

@@ -5,15 +5,14 @@ use std::time::Instant;
 use rectool_comm::{Comm, CommExt, Reduce, Values};
 use serde::{Deserialize, Serialize};
 
+use super::cold::{Cold, median};
 use super::curve::between;
 use super::link::{Link, all_reduce, all_to_all, link_of};
-use super::machine::{Lookup, OccurrenceTime, RowTime, measure};
+use super::machine::{EmptyStep, Lookup, Measured, OccurrenceTime, RowTime, measure};
 use crate::EmbeddingError;
 
-/// Bytes of the copy that is measured: beyond the caches.
-const COPY_BYTES: usize = 1 << 26;
-/// Copies; the fastest counts.
-const COPIES: usize = 3;
+/// Copies that are timed.
+const COPIES: usize = 5;
 
 /// What a short run on this machine, with these ranks and threads, has shown. Plain data, to be kept
 /// for the next time.
@@ -29,6 +28,8 @@ pub struct Calibration {
     pub rows: Vec<RowTime>,
     /// Time of each id of a batch, for several widths.
     pub occurrences: Vec<OccurrenceTime>,
+    /// Time of a step's calls, whatever its batch brings.
+    pub empty: EmptyStep,
     /// Bytes copied from one buffer to another, per millisecond.
     pub copy_bytes_per_ms: f64,
     /// All-to-all within a node.
@@ -41,8 +42,9 @@ pub struct Calibration {
     pub seconds: f64,
 }
 
-/// Measures this machine, with the threads of the current rayon pool, and `comm`. It takes a second
-/// or two, and 200 MB on each rank.
+/// Measures this machine, with the threads of the current rayon pool, and `comm`. It takes a few
+/// seconds, and 300 MB on each rank. What is timed begins with caches that hold something else, as it
+/// does in a training, and the middle one of several times counts.
 ///
 /// ```no_run
 /// let found = rectool_embedding::calibrate(&rectool_comm::Solo)?;
@@ -59,27 +61,29 @@ pub fn calibrate(comm: &dyn Comm) -> Result<Calibration, EmbeddingError> {
     let started = Instant::now();
     let ranks_per_node = ranks_per_node(comm)?;
     let node = |rank: usize| rank / ranks_per_node;
-    let (mut rows, mut occurrences) = measure(comm)?;
+    let mut cold = Cold::new();
+    let Measured { mut rows, mut occurrences, mut empty } = measure(comm, &mut cold)?;
     let own = node(comm.rank());
     let mut links = Vec::new();
     if ranks_per_node > 1 {
-        links.push(all_to_all(comm, |rank| node(rank) == own)?);
+        links.push(all_to_all(comm, &mut cold, |rank| node(rank) == own)?);
     }
     if ranks_per_node < comm.size() {
-        links.push(all_to_all(comm, |rank| node(rank) != own)?);
+        links.push(all_to_all(comm, &mut cold, |rank| node(rank) != own)?);
     }
     if comm.size() > 1 {
-        links.push(all_reduce(comm)?);
+        links.push(all_reduce(comm, &mut cold)?);
     }
-    let mut copy = [copy_ms(comm)?];
+    let mut copy = [copy_ms_per_byte(comm, &mut cold)?];
     let seconds = &mut [started.elapsed().as_secs_f64()];
     let mut times: Vec<&mut f64> = Vec::new();
     for row in &mut rows {
-        times.extend([&mut row.lookup_ns, &mut row.update_ns]);
+        times.extend([&mut row.lookup_ns, &mut row.update_ns, &mut row.insert_ns]);
     }
     for time in &mut occurrences {
         times.extend([&mut time.pool_ns, &mut time.sum_ns, &mut time.distinct_ns]);
     }
+    times.extend([&mut empty.prepare_ns, &mut empty.lookup_ns, &mut empty.update_ns]);
     times.extend(links.iter_mut().flatten().chain(&mut copy).chain(&mut *seconds));
     slowest(comm, times)?;
     let mut links = links.iter().map(|times| link_of(times));
@@ -94,7 +98,8 @@ pub fn calibrate(comm: &dyn Comm) -> Result<Calibration, EmbeddingError> {
         all_reduce: next(comm.size() > 1),
         rows,
         occurrences,
-        copy_bytes_per_ms: COPY_BYTES as f64 / copy[0].max(1e-6),
+        empty,
+        copy_bytes_per_ms: 1.0 / copy[0].max(1e-12),
         seconds: seconds[0],
     })
 }
@@ -110,18 +115,15 @@ fn ranks_per_node(comm: &dyn Comm) -> Result<usize, EmbeddingError> {
     Ok(if same { local } else { 1 })
 }
 
-fn copy_ms(comm: &dyn Comm) -> Result<f64, EmbeddingError> {
-    let from = vec![1_u8; COPY_BYTES];
-    let mut to = vec![0_u8; COPY_BYTES];
-    let mut best = f64::INFINITY;
+fn copy_ms_per_byte(comm: &dyn Comm, cold: &mut Cold) -> Result<f64, EmbeddingError> {
+    let mut times = Vec::with_capacity(COPIES);
     for _ in 0..COPIES {
         comm.barrier()?;
         let started = Instant::now();
-        to.copy_from_slice(std::hint::black_box(&from));
-        best = best.min(started.elapsed().as_secs_f64() * 1e3);
-        std::hint::black_box(&to);
+        let bytes = cold.copy();
+        times.push(started.elapsed().as_secs_f64() * 1e3 / bytes as f64);
     }
-    Ok(best)
+    Ok(median(times))
 }
 
 /// Replaces each of `times` by the greatest over ranks.
@@ -146,6 +148,21 @@ impl Calibration {
     pub(super) fn update_ns(&self, floats: f64, set_bytes: f64) -> f64 {
         // Rows were measured with one float of state.
         self.at_width(floats - 1.0, |dim| self.at_set(dim, set_bytes, |time| time.update_ns))
+    }
+
+    /// Nanoseconds to make a row, beyond what looking it up takes: in the largest tables that were
+    /// measured, where the growth of a table is spread over most rows.
+    pub(super) fn insert_ns(&self, lookup: Lookup, dim: f64) -> f64 {
+        let made = |lookup: Lookup, dim: usize| {
+            let same = self.rows.iter().filter(|time| time.lookup == lookup && time.dim == dim);
+            same.max_by_key(|time| time.rows).map_or(0.0, |time| time.insert_ns)
+        };
+        let dense = self.at_width(dim, |dim| made(Lookup::Dense, dim));
+        let narrow = self.occurrences.first().map_or(0, |time| time.dim);
+        match lookup {
+            Lookup::Dense => dense,
+            Lookup::Hash => dense.max(dense + made(lookup, narrow) - made(Lookup::Dense, narrow)),
+        }
     }
 
     /// What the hash index costs more than a dense one.

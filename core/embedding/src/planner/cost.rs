@@ -8,13 +8,16 @@
 
 use super::calibration::Calibration;
 use super::load::TableLoad;
+use super::machine::EmptyStep;
 use super::share::{GRADIENTS, KEYS, RankShare, VALUES};
-use crate::Sharding;
+use crate::{Sharding, Wire};
 
 /// Bytes of a key on the wire.
 const KEY_BYTES: f64 = 8.0;
-/// Bytes of a value or a gradient on the wire and in buffers.
+/// Bytes of a value or a gradient in buffers.
 const VALUE_BYTES: f64 = 4.0;
+/// Bytes of a value or a gradient on the wire, if it travels in 16 bits.
+const HALF_BYTES: f64 = 2.0;
 /// Collectives of a step: counts of keys, keys, values, gradients.
 const EXCHANGES: f64 = 4.0;
 const MS_PER_NS: f64 = 1e-6;
@@ -32,6 +35,8 @@ pub struct Resources {
     pub memory_bytes_max: Option<u64>,
     /// Memory of each rank that is taken by what is no table, in bytes.
     pub reserved_bytes: u64,
+    /// How values and gradients travel.
+    pub wire: Wire,
 }
 
 /// Prices of one training.
@@ -70,6 +75,17 @@ impl<'a> Prices<'a> {
         let remote =
             if ranks_per_node < ranks { self.calibration.exchange_remote.latency_ms } else { 0.0 };
         EXCHANGES * (local + remote)
+    }
+
+    /// What a step takes each rank, whatever its tables bring.
+    pub(super) fn empty(&self) -> RankShare {
+        let EmptyStep { prepare_ns, lookup_ns, update_ns } = self.calibration.empty;
+        RankShare {
+            prepare_ms: prepare_ns * MS_PER_NS,
+            lookup_ms: lookup_ns * MS_PER_NS,
+            update_ms: update_ns * MS_PER_NS,
+            ..RankShare::default()
+        }
     }
 
     /// \[R\]: what `load` adds to each rank when it lives at `place`, which must fit the ranks.
@@ -114,17 +130,20 @@ impl<'a> Prices<'a> {
     /// What every rank does for its own rows, wherever the table lives.
     fn everywhere(&self, load: &TableLoad) -> RankShare {
         let Resources { ranks, batch_rows, .. } = self.resources;
+        let calibration = self.calibration;
         let dim = load.options.dim as f64;
         let ids = load.ids_per_row * batch_rows as f64 / ranks as f64;
         let mut share = RankShare {
-            lookup_ms: ids * self.calibration.pool_ns(dim) * MS_PER_NS,
-            update_ms: ids * self.calibration.sum_ns(dim) * MS_PER_NS,
+            prepare_ms: ids * calibration.distinct_ns() * MS_PER_NS,
+            lookup_ms: ids * calibration.pool_ns(dim) * MS_PER_NS,
+            update_ms: ids * calibration.sum_ns(dim) * MS_PER_NS,
             ..RankShare::default()
         };
         if ranks > 1 {
             // Values out of the message they came in, summed gradients into one.
             let (own_keys, _) = self.keys(load);
-            let copied_ms = self.copy_ms(own_keys * dim * VALUE_BYTES);
+            let values = own_keys * dim;
+            let copied_ms = self.copy_ms(values * VALUE_BYTES) + self.rounding_ms(values);
             share.lookup_ms += copied_ms;
             share.update_ms += copied_ms;
         }
@@ -146,17 +165,22 @@ impl<'a> Prices<'a> {
         share.bytes += rows.ceil() * load.options.part_bytes(part.columns) as f64;
         share.lookup_ms += distinct * find_ns * MS_PER_NS;
         share.update_ms += distinct * step_ns * MS_PER_NS;
+        let made = load.new_per_row * self.resources.batch_rows as f64 * part.share;
+        let insert_ns = calibration.insert_ns(load.lookup(), columns);
+        share.lookup_ms += made * insert_ns * MS_PER_NS;
         if ranks == 1 {
             return;
         }
-        share.lookup_ms += asked * calibration.distinct_ns() * MS_PER_NS;
+        share.prepare_ms += asked * calibration.distinct_ns() * MS_PER_NS;
         // A row that several ranks ask for is read from the cache after the first time.
         let answered = if part.values_travel { asked } else { own_keys };
         share.lookup_ms += self.copy_ms((answered - distinct).max(0.0) * columns * VALUE_BYTES);
         share.update_ms += asked * calibration.sum_ns(columns) * MS_PER_NS;
         share.update_ms += self.copy_ms(asked * columns * VALUE_BYTES);
+        share.lookup_ms += self.rounding_ms(answered * columns);
+        share.update_ms += self.rounding_ms(asked * columns);
         let keys = own_keys * part.share;
-        let values = keys * columns * VALUE_BYTES;
+        let values = keys * columns * self.wire_bytes();
         for rank in (0..ranks).filter(|rank| *rank != owner) {
             let far = usize::from(self.node(rank) != self.node(owner));
             let mut send = |phase: usize, from: usize, to: usize, bytes: f64| {
@@ -173,6 +197,23 @@ impl<'a> Prices<'a> {
 
     fn copy_ms(&self, bytes: f64) -> f64 {
         bytes / self.calibration.copy_bytes_per_ms
+    }
+
+    /// Bytes of a value or a gradient on the wire.
+    fn wire_bytes(&self) -> f64 {
+        match self.resources.wire {
+            Wire::F32 => VALUE_BYTES,
+            Wire::F16 | Wire::Bf16 => HALF_BYTES,
+        }
+    }
+
+    /// Time of turning `values` numbers into those of the wire or back, if they differ: so many bytes
+    /// are read, or written, and half as many the other way round.
+    fn rounding_ms(&self, values: f64) -> f64 {
+        match self.resources.wire {
+            Wire::F32 => 0.0,
+            Wire::F16 | Wire::Bf16 => self.copy_ms(values * f64::midpoint(VALUE_BYTES, HALF_BYTES)),
+        }
     }
 
     fn node(&self, rank: usize) -> usize {

@@ -15,8 +15,8 @@ use crate::{EmbeddingError, Sharding, ShardingPlan};
 ///
 /// ```no_run
 /// use rectool_embedding::{
-///     KeyCurve, OptimizerOptions, Resources, RowsFrom, TableLoad, TableOptions, TablePlanner, Wish,
-///     calibrate,
+///     KeyCurve, OptimizerOptions, Resources, RowsFrom, TableLoad, TableOptions, TablePlanner, Wire,
+///     Wish, calibrate,
 /// };
 /// let sgd = OptimizerOptions::sgd(0.1);
 /// let city = TableLoad {
@@ -24,6 +24,7 @@ use crate::{EmbeddingError, Sharding, ShardingPlan};
 ///     rows: 10_000,
 ///     rows_from: RowsFrom::Recipe,
 ///     ids_per_row: 1.0,
+///     new_per_row: 0.01,
 ///     keys: KeyCurve::zipf(10_000, 1.0, 1.0),
 /// };
 /// let resources = Resources {
@@ -32,6 +33,7 @@ use crate::{EmbeddingError, Sharding, ShardingPlan};
 ///     batch_rows: 8_192,
 ///     memory_bytes_max: Some(1 << 30),
 ///     reserved_bytes: 0,
+///     wire: Wire::F32,
 /// };
 /// let calibration = calibrate(&rectool_comm::Solo)?;
 /// let loads = [city];
@@ -83,7 +85,9 @@ pub struct PlacedTable {
     pub keys: f64,
     /// \[R\]: bytes on each rank.
     pub bytes: Vec<u64>,
-    /// Greatest time of a rank for finding, copying and pooling its rows.
+    /// Greatest time of a rank for finding the distinct keys of a batch.
+    pub prepare_ms: f64,
+    /// Greatest time of a rank for finding, making, copying and pooling its rows.
     pub lookup_ms: f64,
     /// Greatest time of a rank for moving keys, values and gradients.
     pub exchange_ms: f64,
@@ -109,7 +113,9 @@ pub struct Alternative {
 pub struct RankCost {
     /// Bytes of its tables.
     pub bytes: u64,
-    /// Time for finding, copying and pooling rows.
+    /// Time for finding the distinct keys of a batch, mostly ahead of the step.
+    pub prepare_ms: f64,
+    /// Time for finding, making, copying and pooling rows.
     pub lookup_ms: f64,
     /// Time for moving keys, values and gradients.
     pub exchange_ms: f64,
@@ -120,7 +126,7 @@ pub struct RankCost {
 impl RankCost {
     /// Time of the embedding part of a step.
     pub fn total_ms(&self) -> f64 {
-        self.lookup_ms + self.exchange_ms + self.update_ms
+        self.prepare_ms + self.lookup_ms + self.exchange_ms + self.update_ms
     }
 }
 
@@ -164,6 +170,7 @@ impl TablePlanner<'_> {
         let calls_ms = prices.calls_ms();
         let cost = |rank: &RankShare| RankCost {
             bytes: rank.bytes as u64,
+            prepare_ms: rank.prepare_ms,
             lookup_ms: rank.lookup_ms,
             exchange_ms: rank.exchange_ms(calibration) + calls_ms,
             update_ms: rank.update_ms,
@@ -201,6 +208,7 @@ fn placed(
         ids: load.ids_per_row * rows,
         keys: load.keys.distinct(rows),
         bytes: shares.iter().map(|share| share.bytes as u64).collect(),
+        prepare_ms: greatest(&|share| share.prepare_ms),
         lookup_ms: greatest(&|share| share.lookup_ms),
         exchange_ms: greatest(&|share| share.exchange_ms(prices.calibration)),
         update_ms: greatest(&|share| share.update_ms),

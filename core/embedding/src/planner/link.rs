@@ -5,12 +5,13 @@ use std::time::Instant;
 use rectool_comm::{Comm, CommError, Reduce, Values};
 use serde::{Deserialize, Serialize};
 
+use super::cold::{Cold, median};
 use super::curve::Line;
 
 /// Bytes that each rank sends in a measured collective: from what latency rules to what bandwidth
 /// does.
 const MESSAGE_BYTES: [usize; 5] = [1 << 8, 1 << 13, 1 << 17, 1 << 20, 1 << 22];
-/// Calls of each size; the fastest counts, as everything that disturbs a call makes it slower.
+/// Calls of each size that are timed.
 const CALLS: usize = 7;
 
 /// Duration of a collective as a function of what each rank sends: latency and bandwidth.
@@ -61,6 +62,7 @@ const FREE_BYTES_PER_MS: f64 = 1e15;
 /// Every rank must call it.
 pub(super) fn all_to_all(
     comm: &dyn Comm,
+    cold: &mut Cold,
     with: impl Fn(usize) -> bool,
 ) -> Result<Vec<f64>, CommError> {
     let peers: Vec<bool> = (0..comm.size()).map(|rank| rank != comm.rank() && with(rank)).collect();
@@ -72,7 +74,7 @@ pub(super) fn all_to_all(
         let each = bytes / count.max(1);
         let parts: Vec<usize> = peers.iter().map(|peer| if *peer { each } else { 0 }).collect();
         let total = each * count;
-        times.push(fastest(comm, || {
+        times.push(typical(comm, cold, || {
             comm.all_to_all_into(&send[..total], &parts, &mut receive[..total], &parts)
         })?);
     }
@@ -83,12 +85,12 @@ pub(super) fn all_to_all(
 ///
 /// # Collective
 /// Every rank must call it.
-pub(super) fn all_reduce(comm: &dyn Comm) -> Result<Vec<f64>, CommError> {
+pub(super) fn all_reduce(comm: &dyn Comm, cold: &mut Cold) -> Result<Vec<f64>, CommError> {
     let mut values = vec![0.0_f32; MESSAGE_BYTES[MESSAGE_BYTES.len() - 1] / size_of::<f32>()];
     let mut times = Vec::new();
     for bytes in MESSAGE_BYTES {
         let values = &mut values[..bytes / size_of::<f32>()];
-        times.push(fastest(comm, || comm.all_reduce(Values::F32(values), Reduce::Sum))?);
+        times.push(typical(comm, cold, || comm.all_reduce(Values::F32(values), Reduce::Sum))?);
     }
     Ok(times)
 }
@@ -99,19 +101,21 @@ pub(super) fn link_of(times: &[f64]) -> Link {
     Link::fit(MESSAGE_BYTES.iter().zip(times).map(time).collect())
 }
 
-/// Milliseconds of the fastest of some calls.
-fn fastest(
+/// Milliseconds of a call that finds nothing in the caches.
+fn typical(
     comm: &dyn Comm,
+    cold: &mut Cold,
     mut call: impl FnMut() -> Result<(), CommError>,
 ) -> Result<f64, CommError> {
-    let mut best = f64::INFINITY;
+    let mut times = Vec::with_capacity(CALLS);
     for _ in 0..CALLS {
+        cold.cool();
         comm.barrier()?;
         let started = Instant::now();
         call()?;
-        best = best.min(started.elapsed().as_secs_f64() * 1e3);
+        times.push(started.elapsed().as_secs_f64() * 1e3);
     }
-    Ok(best)
+    Ok(median(times))
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub enum RowsFrom {
 ///     rows: 10_000,
 ///     rows_from: RowsFrom::Recipe,
 ///     ids_per_row: 1.0,
+///     new_per_row: 0.01,
 ///     keys: KeyCurve::zipf(10_000, 1.0, 1.0),
 /// };
 /// assert_eq!(load.bytes(), 10_000 * (8 + 16 * 4 + 16));
@@ -48,6 +49,8 @@ pub struct TableLoad {
     pub rows_from: RowsFrom,
     /// Ids of a batch row over all features of the table, L.
     pub ids_per_row: f64,
+    /// Rows that a batch row makes, on average over the training.
+    pub new_per_row: f64,
     /// Distinct keys that rows of a batch bring.
     pub keys: KeyCurve,
 }

@@ -1,32 +1,16 @@
 //! What the tables of one rank can do, measured with the tables themselves.
 
-use std::sync::Arc;
-use std::time::Instant;
-
-use rectool_base::Stream;
-use rectool_comm::{Comm, Solo};
+use rectool_comm::Comm;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    EmbeddingCollection, EmbeddingError, FeatureOptions, Ids, IndexKind, Layout, Mode,
-    OptimizerOptions, Pooling, TableOptions,
-};
+use super::cold::Cold;
+use super::trial::{HOT_KEYS, IDS, ROWS, StepTimes, TABLES, Trial};
+use crate::EmbeddingError;
 
 /// Widths at which rows are measured: one cache line of values, and eight.
 const DIMS: [usize; 2] = [16, 128];
 /// Bytes of rows that are measured: within the second-level cache, within the third, and far beyond.
 const SET_BYTES: [usize; 3] = [1 << 20, 1 << 23, 1 << 27];
-/// Ids of a measured batch, at most: enough that the work is shared out among threads. A small table
-/// is measured with fewer, so that most ids are of different keys.
-const BATCH_IDS: usize = 1 << 15;
-/// Ids of a measured batch, at least.
-const BATCH_IDS_MIN: u64 = 1 << 12;
-/// Ids of a batch that fills a table.
-const FILL_IDS: usize = 1 << 16;
-/// Batches of each kind. The fastest counts, as whatever disturbs one makes it slower.
-const BATCHES: usize = 16;
-/// Keys of a batch whose rows cost nothing: they stay in the first-level cache.
-const HOT_KEYS: u64 = 64;
 
 /// How keys find their rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,11 +30,24 @@ pub struct RowTime {
     pub lookup: Lookup,
     /// Width D; the optimizer keeps one more float.
     pub dim: usize,
-    /// Rows of the table, each as likely as any other.
+    /// Rows of all tables of the trial.
     pub rows: u64,
     /// Nanoseconds to find the row and to copy its values.
     pub lookup_ns: f64,
     /// Nanoseconds of the optimizer's step on the row.
+    pub update_ns: f64,
+    /// Nanoseconds more to find that there is no row yet and to make it.
+    pub insert_ns: f64,
+}
+
+/// Time of a step that has next to nothing to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EmptyStep {
+    /// Nanoseconds of preparing.
+    pub prepare_ns: f64,
+    /// Nanoseconds of the lookup.
+    pub lookup_ns: f64,
+    /// Nanoseconds of the update.
     pub update_ns: f64,
 }
 
@@ -75,48 +72,63 @@ fn cases() -> Vec<(Lookup, usize, u64)> {
     dense.chain(hashed).map(|(lookup, dim, set)| (lookup, dim, rows(dim, set))).collect()
 }
 
-/// Measures this rank's rows.
+/// What the tables of a rank take.
+pub(super) struct Measured {
+    pub(super) rows: Vec<RowTime>,
+    pub(super) occurrences: Vec<OccurrenceTime>,
+    pub(super) empty: EmptyStep,
+}
+
+/// Measures this rank's tables.
 ///
 /// # Collective
 /// Every rank must call it, as all are to work at the same time.
-pub(super) fn measure(
-    comm: &dyn Comm,
-) -> Result<(Vec<RowTime>, Vec<OccurrenceTime>), EmbeddingError> {
+pub(super) fn measure(comm: &dyn Comm, cold: &mut Cold) -> Result<Measured, EmbeddingError> {
+    let hot_rows = HOT_KEYS * TABLES as u64;
+    let mut empty = EmptyStep::default();
     let mut occurrences = Vec::new();
     for dim in DIMS {
-        let mut bench = Bench::new(Lookup::Dense, dim, HOT_KEYS)?;
-        let hot = bench.fastest(comm, BATCH_IDS)?;
+        let mut hot = Trial::new(Lookup::Dense, dim, hot_rows)?;
+        if dim == DIMS[0] {
+            let StepTimes { prepare_ns, lookup_ns, update_ns, .. } = hot.typical(comm, cold, 1)?;
+            empty = EmptyStep { prepare_ns, lookup_ns, update_ns };
+        }
+        let all = hot.typical(comm, cold, ROWS)?;
+        let each = |all_ns: f64, empty_ns: f64| ((all_ns - empty_ns) / IDS).max(0.0);
         occurrences.push(OccurrenceTime {
             dim,
-            pool_ns: hot.forward_ns / BATCH_IDS as f64,
-            sum_ns: hot.backward_ns / BATCH_IDS as f64,
-            distinct_ns: hot.prepare_ns / BATCH_IDS as f64,
+            pool_ns: each(all.lookup_ns, empty.lookup_ns),
+            sum_ns: each(all.update_ns, empty.update_ns),
+            distinct_ns: each(all.prepare_ns, empty.prepare_ns),
         });
     }
     let mut rows = Vec::new();
-    for (lookup, dim, count) in cases() {
-        let mut bench = Bench::new(lookup, dim, count)?;
-        bench.fill()?;
-        let ids = count.clamp(BATCH_IDS_MIN, BATCH_IDS as u64) as usize;
-        let found = bench.fastest(comm, ids)?;
+    for (lookup, dim, rows_all) in cases() {
+        let mut trial = Trial::new(lookup, dim, rows_all)?;
+        let first_ns = trial.fill()?;
+        let all = trial.typical(comm, cold, ROWS)?;
         let own = occurrences.iter_mut().find(|time| time.dim == dim);
         let own = own.expect("every measured width has occurrences");
-        let each = |all_ns: f64, occurrence_ns: f64| {
-            ((all_ns - occurrence_ns * ids as f64) / found.keys).max(0.0)
+        let each = |all_ns: f64, empty_ns: f64, occurrence_ns: f64| {
+            let others_ns = empty_ns + occurrence_ns * IDS;
+            ((all_ns - others_ns) / all.keys).max(0.0)
         };
+        let lookup_ns = each(all.lookup_ns, empty.lookup_ns, own.pool_ns);
         rows.push(RowTime {
             lookup,
             dim,
-            rows: count,
-            lookup_ns: each(found.forward_ns, own.pool_ns),
-            update_ns: each(found.backward_ns, own.sum_ns),
+            rows: rows_all,
+            lookup_ns,
+            update_ns: each(all.update_ns, empty.update_ns, own.sum_ns),
+            insert_ns: (first_ns - lookup_ns - own.pool_ns).max(0.0),
         });
         if lookup == Lookup::Hash {
-            own.distinct_ns = own.distinct_ns.max(found.prepare_ns / ids as f64);
+            let prepare_ns = all.prepare_ns - empty.prepare_ns;
+            own.distinct_ns = own.distinct_ns.max(prepare_ns / IDS);
         }
     }
     level(&mut rows);
-    Ok((rows, occurrences))
+    Ok(Measured { rows, occurrences, empty })
 }
 
 /// Takes out what only a disturbed measurement can show: a row of a smaller table, or a narrower row
@@ -135,94 +147,6 @@ fn level(rows: &mut [RowTime]) {
     }
 }
 
-/// A table with one feature of single ids.
-struct Bench {
-    tables: EmbeddingCollection,
-    dim: usize,
-    rows: u64,
-    buffer: Vec<f32>,
-    stream: Stream,
-}
-
-/// Times of a batch.
-struct BatchTimes {
-    prepare_ns: f64,
-    forward_ns: f64,
-    backward_ns: f64,
-    /// Its distinct keys.
-    keys: f64,
-}
-
-impl Bench {
-    fn new(lookup: Lookup, dim: usize, rows: u64) -> Result<Self, EmbeddingError> {
-        let optimizer = OptimizerOptions::RowWiseAdagrad {
-            learning_rate: 0.1,
-            epsilon: 1e-8,
-            initial_accumulator: 0.0,
-            weight_decay: 0.0,
-        };
-        let index = match lookup {
-            Lookup::Dense => IndexKind::Dense { rows },
-            Lookup::Hash => IndexKind::Hash,
-        };
-        let table = TableOptions { index, ..TableOptions::new("measured", dim, optimizer) };
-        let feature = FeatureOptions::new("measured", "measured", Pooling::Sum);
-        let tables = EmbeddingCollection::new(vec![table], vec![feature], 0, Arc::new(Solo))?;
-        let buffer = vec![1e-3; FILL_IDS * dim];
-        Ok(Self { tables, dim, rows, buffer, stream: Stream::new(0, &[]) })
-    }
-
-    /// Gives every key its row.
-    fn fill(&mut self) -> Result<(), EmbeddingError> {
-        let keys: Vec<i64> = (0..self.rows as i64).collect();
-        keys.chunks(FILL_IDS).try_for_each(|keys| self.step(keys).map(drop))
-    }
-
-    /// The fastest of some batches of `ids` random keys.
-    fn fastest(&mut self, comm: &dyn Comm, ids: usize) -> Result<BatchTimes, EmbeddingError> {
-        let mut best: Option<BatchTimes> = None;
-        for _ in 0..BATCHES {
-            let key = |_| self.stream.below(self.rows) as i64;
-            let ids: Vec<i64> = (0..ids).map(key).collect();
-            comm.barrier()?;
-            let next = self.step(&ids)?;
-            best = Some(match best {
-                None => next,
-                Some(best) => BatchTimes {
-                    prepare_ns: best.prepare_ns.min(next.prepare_ns),
-                    forward_ns: best.forward_ns.min(next.forward_ns),
-                    backward_ns: best.backward_ns.min(next.backward_ns),
-                    keys: best.keys.max(next.keys),
-                },
-            });
-        }
-        Ok(best.expect("there is at least one batch"))
-    }
-
-    fn step(&mut self, ids: &[i64]) -> Result<BatchTimes, EmbeddingError> {
-        let layout = Layout::packed([self.dim]);
-        let started = Instant::now();
-        let rows = ids.len();
-        let column = Ids::Fixed { values: ids, width: 1, at: 0 };
-        let mut batch = self.tables.prepare(&[column], rows, 0)?;
-        let prepared = Instant::now();
-        let buffer = &mut self.buffer[..rows * self.dim];
-        self.tables.forward(&mut batch, Mode::Train, buffer, &layout)?;
-        let looked_up = Instant::now();
-        self.tables.backward(&mut batch, buffer, &layout, 1.0)?;
-        let updated = Instant::now();
-        let keys = batch.keys_distinct() as f64;
-        self.tables.recycle(batch);
-        let ns = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1e9;
-        Ok(BatchTimes {
-            prepare_ns: ns(started, prepared),
-            forward_ns: ns(prepared, looked_up),
-            backward_ns: ns(looked_up, updated),
-            keys,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +159,7 @@ mod tests {
             rows,
             lookup_ns,
             update_ns: 2.0 * lookup_ns,
+            insert_ns: 300.0,
         };
         let mut rows = [
             time(16, 1_000, 900.0),

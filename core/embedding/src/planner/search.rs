@@ -47,7 +47,7 @@ pub(super) struct Draft<'a> {
     pub(super) places: Vec<Option<Sharding>>,
     /// [T][R].
     shares: Vec<Vec<RankShare>>,
-    /// \[R\]: their sums.
+    /// \[R\]: their sums, and what every step takes.
     pub(super) ranks: Vec<RankShare>,
 }
 
@@ -55,7 +55,8 @@ impl<'a> Draft<'a> {
     pub(super) fn empty(prices: &'a Prices<'a>, loads: &'a [TableLoad]) -> Self {
         let none = vec![RankShare::default(); prices.resources.ranks];
         let places = vec![None; loads.len()];
-        Self { prices, loads, places, shares: vec![none.clone(); loads.len()], ranks: none }
+        let ranks = vec![prices.empty(); prices.resources.ranks];
+        Self { prices, loads, places, shares: vec![none; loads.len()], ranks }
     }
 
     /// \[R\]: what table `table` adds to each rank where it is.
@@ -68,7 +69,7 @@ impl<'a> Draft<'a> {
         self.shares[table] = self.prices.shares(&self.loads[table], &place);
         self.places[table] = Some(place);
         // Summed anew, so that rounding does not pile up over many moves.
-        self.ranks.fill(RankShare::default());
+        self.ranks.fill(self.prices.empty());
         for shares in &self.shares {
             add(&mut self.ranks, shares, 1.0);
         }

@@ -12,6 +12,7 @@ pub(super) const GRADIENTS: usize = 2;
 pub(super) struct RankShare {
     /// Memory of rows and index.
     pub(super) bytes: f64,
+    pub(super) prepare_ms: f64,
     pub(super) lookup_ms: f64,
     pub(super) update_ms: f64,
     pub(super) sent: [[f64; 2]; 3],
@@ -22,6 +23,7 @@ impl RankShare {
     /// Adds `sign` times `other`.
     pub(super) fn add(&mut self, other: &Self, sign: f64) {
         self.bytes += sign * other.bytes;
+        self.prepare_ms += sign * other.prepare_ms;
         self.lookup_ms += sign * other.lookup_ms;
         self.update_ms += sign * other.update_ms;
         for (own, other) in [(&mut self.sent, &other.sent), (&mut self.received, &other.received)] {
@@ -43,6 +45,6 @@ impl RankShare {
 
     /// Time of the step's embedding part, without that of the exchanges' calls.
     pub(super) fn total_ms(&self, calibration: &Calibration) -> f64 {
-        self.lookup_ms + self.update_ms + self.exchange_ms(calibration)
+        self.prepare_ms + self.lookup_ms + self.update_ms + self.exchange_ms(calibration)
     }
 }

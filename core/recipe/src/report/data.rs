@@ -204,7 +204,7 @@ pub struct PredictedPhase {
     pub name: String,
     /// Milliseconds of a step, as planned.
     pub predicted_ms: f64,
-    /// Mean milliseconds of the steps, on rank 0.
+    /// Median milliseconds of the steps, on rank 0.
     pub measured_ms: Option<f64>,
 }
 

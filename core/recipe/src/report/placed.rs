@@ -23,7 +23,7 @@ pub(super) fn section(page: &mut String, data: &ReportData) {
     push(
         page,
         format_args!(
-            "<p class=\"note\">milliseconds of a step; measured: mean of {steps} steps on rank 0, \
+            "<p class=\"note\">milliseconds of a step; measured: median of the reports on {steps} steps on rank 0, \
              waiting for other ranks included; at most {held} of tables on a rank, {limit}</p>"
         ),
     );

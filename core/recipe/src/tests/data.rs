@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rectool_base::{Column, ColumnKind, ColumnSchema, Jagged, Schema, Stream};
 use rectool_data::{DatasetWriter, WriterOptions};
-use rectool_embedding::{Calibration, Link, Lookup, MessageTime, OccurrenceTime, RowTime};
+use rectool_embedding::{
+    Calibration, EmptyStep, Link, Lookup, MessageTime, OccurrenceTime, RowTime,
+};
 use tempfile::TempDir;
 
 use crate::{Calibrate, RecipeOptions};
@@ -66,6 +68,7 @@ pub(super) fn made_up() -> Calibrate {
         rows,
         lookup_ns,
         update_ns: 2.0 * lookup_ns,
+        insert_ns: 10.0 * lookup_ns,
     };
     let occurrence =
         |(dim, pool_ns)| OccurrenceTime { dim, pool_ns, sum_ns: 2.0 * pool_ns, distinct_ns: 10.0 };
@@ -87,6 +90,7 @@ pub(super) fn made_up() -> Calibrate {
         threads: 2,
         rows: rows.map(row).to_vec(),
         occurrences: [(16, 3.0), (128, 20.0)].map(occurrence).to_vec(),
+        empty: EmptyStep { prepare_ns: 2e3, lookup_ns: 3e3, update_ns: 4e3 },
         copy_bytes_per_ms: 1e7,
         exchange_local: link(1e6),
         exchange_remote: link(1e5),

@@ -4,8 +4,8 @@ use rectool_base::Stream;
 
 use crate::planner::link::MessageTime;
 use crate::{
-    Calibration, IndexKind, KeyCurve, Link, Lookup, OccurrenceTime, OptimizerOptions, Resources,
-    RowTime, RowsFrom, TableLoad, TableOptions,
+    Calibration, EmptyStep, IndexKind, KeyCurve, Link, Lookup, OccurrenceTime, OptimizerOptions,
+    Resources, RowTime, RowsFrom, TableLoad, TableOptions, Wire,
 };
 
 pub(super) fn link(latency_ms: f64, bytes_per_ms: f64) -> Link {
@@ -28,6 +28,7 @@ pub(super) fn machine(ranks: usize, ranks_per_node: usize, exchange: f64) -> Cal
                 rows: rows_held,
                 lookup_ns,
                 update_ns: 1.5 * lookup_ns,
+                insert_ns: 10.0 * base_ns,
             });
         }
     }
@@ -39,6 +40,7 @@ pub(super) fn machine(ranks: usize, ranks_per_node: usize, exchange: f64) -> Cal
         threads: 2,
         rows,
         occurrences: [(16, 3.0), (128, 20.0)].map(occurrence).to_vec(),
+        empty: EmptyStep { prepare_ns: 2e3, lookup_ns: 3e3, update_ns: 4e3 },
         copy_bytes_per_ms: 1e7,
         exchange_local: link(0.01, exchange),
         exchange_remote: link(0.05, exchange / 10.0),
@@ -54,6 +56,7 @@ pub(super) fn resources(ranks: usize, memory_bytes_max: Option<u64>) -> Resource
         batch_rows: 8_192,
         memory_bytes_max,
         reserved_bytes: 0,
+        wire: Wire::F32,
     }
 }
 
@@ -76,6 +79,7 @@ pub(super) fn table(name: &str, dim: usize, rows: u64, ids_per_row: f64) -> Tabl
         rows,
         rows_from: RowsFrom::Sample,
         ids_per_row,
+        new_per_row: 0.0,
         keys: KeyCurve::zipf(rows, 1.0, ids_per_row),
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use rectool_base::Stream;
 use rectool_comm::Solo;
 
-use super::fixture::{machine, random_tables, resources, row_wise_adagrad, sgd};
+use super::fixture::{machine, random_tables, resources, row_wise_adagrad, sgd, table};
 use crate::planner::cost::Prices;
+use crate::planner::share::{GRADIENTS, KEYS, RankShare, VALUES};
 use crate::{
     EmbeddingCollection, FeatureOptions, Ids, IndexKind, KeyCurve, Layout, Mode, Pooling,
-    Resources, RowsFrom, Sharding, TableLoad, TableOptions,
+    Resources, RowsFrom, Sharding, TableLoad, TableOptions, TablePlanner, Wire, Wish,
 };
 
 #[test]
@@ -76,9 +77,60 @@ fn predicted_bytes_are_those_of_real_tables() {
         let mut batch = real.prepare(&ids, 40_000, 0).unwrap();
         real.forward(&mut batch, Mode::Train, &mut out, &Layout::packed([32])).unwrap();
         let keys = KeyCurve::zipf(40_000, 1.0, 1.0);
-        let load =
-            TableLoad { options, rows: 40_000, rows_from: RowsFrom::Index, ids_per_row: 1.0, keys };
+        let load = TableLoad {
+            options,
+            rows: 40_000,
+            rows_from: RowsFrom::Index,
+            ids_per_row: 1.0,
+            new_per_row: 0.0,
+            keys,
+        };
         let (found, predicted) = (real.bytes() as f64, load.bytes() as f64);
         assert!((predicted / found - 1.0).abs() < 0.2, "{found} bytes, predicted {predicted}");
+    }
+}
+
+/// Prices of one table on the made-up machine.
+fn cost_of(load: &TableLoad, resources: Resources) -> RankShare {
+    let calibration = machine(resources.ranks, resources.ranks, 1e6);
+    let loads = std::slice::from_ref(load);
+    Prices::new(&calibration, resources, loads).shares(load, &Sharding::RowWise)[0]
+}
+
+#[test]
+fn rows_that_are_made_cost_their_making() {
+    let old = table("t", 16, 1 << 18, 1.0);
+    let new = TableLoad { new_per_row: 0.25, ..old.clone() };
+    let (old, new) = (cost_of(&old, resources(1, None)), cost_of(&new, resources(1, None)));
+    // 2,048 of 8,192 rows; 150 ns, as measured for a hashed index of this width.
+    let extra_ms = new.lookup_ms - old.lookup_ms;
+    assert!((extra_ms - 2_048.0 * 150.0 * 1e-6).abs() < 1e-9, "{extra_ms}");
+    assert_eq!((new.update_ms, new.prepare_ms), (old.update_ms, old.prepare_ms));
+}
+
+#[test]
+fn a_step_costs_something_without_ids() {
+    let (calibration, loads) = (machine(1, 1, 1e6), [table("t", 16, 1_000, 0.0)]);
+    let resources = resources(1, None);
+    let planner = TablePlanner { calibration: &calibration, resources, loads: &loads };
+    let cost = planner.plan(&[Wish::Any]).unwrap().ranks[0];
+    let close = |ms: f64, ns: f64| (ms - ns * 1e-6).abs() < 1e-12;
+    assert!(close(cost.prepare_ms, 2e3) && close(cost.lookup_ms, 3e3), "{cost:?}");
+    assert!(close(cost.update_ms, 4e3), "{cost:?}");
+}
+
+#[test]
+fn sixteen_bits_halve_what_travels() {
+    let load = table("t", 64, 100_000, 2.0);
+    let wide = cost_of(&load, resources(2, None));
+    for wire in [Wire::F16, Wire::Bf16] {
+        let half = cost_of(&load, Resources { wire, ..resources(2, None) });
+        assert_eq!(half.sent[KEYS], wide.sent[KEYS]);
+        for phase in [VALUES, GRADIENTS] {
+            assert_eq!(half.sent[phase][0], wide.sent[phase][0] / 2.0);
+            assert_eq!(half.received[phase][0], wide.received[phase][0] / 2.0);
+        }
+        // Rounding them takes time too.
+        assert!(half.lookup_ms > wide.lookup_ms && half.update_ms > wide.update_ms);
     }
 }
