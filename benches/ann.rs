@@ -3,6 +3,7 @@
 //! `cargo bench -p rectool-ann --bench ann -- --data DIR --out DIR [--threads N] [--leaves L]` reads
 //! `base.npy` and `queries.npy` (f32) from the first folder, builds an index in the second, answers the
 //! queries with rising effort, writes the ids of each effort beside it, and prints JSON.
+//! `--graph` builds a graph, `--degree` says with how many links of a vector, `--tree` a tree of few vectors.
 //! `--keep` searches what an earlier run built; `--quick` makes its own small data.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
@@ -41,6 +42,23 @@ const EFFORTS: [(usize, usize); 22] = [
     (128, 250),
     (160, 250),
     (256, 400),
+];
+/// Leaves that a search of a graph starts in, and the width of its beam.
+const BEAMS: [(usize, usize); 14] = [
+    (16, 16),
+    (64, 16),
+    (64, 24),
+    (64, 32),
+    (128, 32),
+    (128, 40),
+    (128, 48),
+    (128, 64),
+    (128, 96),
+    (256, 128),
+    (256, 192),
+    (256, 256),
+    (256, 384),
+    (256, 512),
 ];
 /// Queries answered one at a time, and with k = 100.
 const FEW: usize = 2000;
@@ -85,6 +103,8 @@ fn arguments() -> Result<Args, Fault> {
                 let known = Metric::NAMES.iter().find(|(known, _)| *known == name);
                 args.options.metric = known.ok_or(format!("no metric {name}"))?.1;
             }
+            "--graph" => args.options.kind = Some(IndexKind::Graph),
+            "--degree" => args.options.degree = value()?.parse()?,
             "--tree" => args.options.kind = Some(IndexKind::Ivf),
             "--code-error" => args.options.code_error = value()?.parse()?,
             "--threshold" => args.options.threshold = value()?.parse()?,
@@ -136,6 +156,8 @@ fn measure(args: &Args, base: &Vectors<'_>, queries: &Vectors<'_>) -> Result<(),
     let curve = part.curve().iter().map(|point| (point.leaves, point.candidates));
     let efforts: Vec<(usize, usize)> = if args.tuned { curve.collect() } else { EFFORTS.to_vec() };
     let efforts = if part.kind() == IndexKind::Flat { vec![(1, 1)] } else { efforts };
+    let efforts =
+        if part.kind() == IndexKind::Graph && !args.tuned { BEAMS.to_vec() } else { efforts };
     let efforts = args.effort.map_or(efforts, |effort| vec![effort]);
     let mut runs = Vec::new();
     for (at, (leaves, candidates)) in efforts.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Indexes over vectors of floats: exact scan and quantised tree search.
+//! Indexes over vectors of floats: exact scan, quantised tree search and graph search.
 
 #![expect(
     clippy::inline_always,
@@ -10,6 +10,7 @@ mod code;
 mod error;
 mod file;
 mod filter;
+mod graph;
 mod idle;
 mod import;
 mod kernel;

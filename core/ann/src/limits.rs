@@ -8,3 +8,7 @@ pub const PART_ROWS_MAX: usize = 1 << 30;
 pub const K_MAX: usize = 16_384;
 /// Leaves of a partition: their centroids are compared one by one.
 pub const LEAVES_MAX: usize = 1 << 20;
+/// Links of a vector: with fewer there is no way to most, and more are only read.
+pub const DEGREE_MIN: usize = 4;
+/// See [`DEGREE_MIN`].
+pub const DEGREE_MAX: usize = 256;

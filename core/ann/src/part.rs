@@ -101,6 +101,9 @@ impl Part {
         if meta.kind == IndexKind::Flat {
             return sections.expect::<f32>(Kind::Rows, 0, rows * dim);
         }
+        if meta.kind == IndexKind::Graph {
+            return self.check_graph();
+        }
         sections.expect::<i8>(Kind::High, 0, rows * dim)?;
         sections.expect::<i8>(Kind::Low, 0, rows * dim)?;
         sections.expect::<Fact>(Kind::Facts, 0, rows)?;
@@ -271,11 +274,17 @@ impl Part {
             lines: Codebook::lines(&meta.widths, biased),
             codes: sections.values(Kind::Codes, 0),
             lanes: sections.values(Kind::Lanes, 0),
-            rows: StoredRows {
-                high: Plane::new(meta.dim, sections.values(Kind::High, 0)),
-                low: Plane::new(meta.dim, sections.values(Kind::Low, 0)),
-                facts: sections.values(Kind::Facts, 0),
-            },
+            rows: self.stored(),
+        }
+    }
+
+    /// The vectors of a tree or a graph.
+    pub(crate) fn stored(&self) -> StoredRows<'_> {
+        let (sections, dim) = (&self.sections, self.meta.dim);
+        StoredRows {
+            high: Plane::new(dim, sections.values(Kind::High, 0)),
+            low: Plane::new(dim, sections.values(Kind::Low, 0)),
+            facts: sections.values(Kind::Facts, 0),
         }
     }
 
@@ -288,8 +297,8 @@ impl Part {
         let dim = self.meta.dim;
         match self.meta.kind {
             IndexKind::Flat => self.flat_rows().get(row * dim..)?.get(..dim).map(<[f32]>::to_vec),
-            IndexKind::Ivf => {
-                let stored = self.tree().rows.vector(row)?;
+            IndexKind::Ivf | IndexKind::Graph => {
+                let stored = self.stored().vector(row)?;
                 Some(self.turned_back(&stored))
             }
         }

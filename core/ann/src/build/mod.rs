@@ -2,6 +2,7 @@
 
 mod axes;
 mod flat;
+mod graph;
 mod input;
 mod options;
 mod progress;
@@ -42,7 +43,8 @@ pub struct BuildReport {
 /// Builds a part of `input` and writes it to `path`, where nothing is seen before it is whole. See
 /// [`Part`] for an example.
 ///
-/// Memory: about 40 bytes per vector besides the vectors, which may lie in mapped files.
+/// Memory: about 70 bytes per vector besides the vectors, which may lie in mapped files; for a graph
+/// 8 per link more.
 ///
 /// # Errors
 /// If an option or the input does not fit, or the file cannot be written.
@@ -85,6 +87,7 @@ pub(crate) fn build_like(
         dim,
         seed: options.seed,
         leaves,
+        degree: if kind == IndexKind::Graph { options.degree } else { 0 },
         spilling: None,
         weight: options.weight(dim),
         widths: Vec::new(),
@@ -97,6 +100,7 @@ pub(crate) fn build_like(
     let mut order = match kind {
         IndexKind::Flat => flat::write(&mut writer, input, options)?,
         IndexKind::Ivf => tree::write(&mut writer, &mut meta, input, options, progress)?,
+        IndexKind::Graph => graph::write(&mut writer, &mut meta, input, options, progress)?,
     };
     for row in &mut order {
         *row = input.row(*row as usize) as u32;
@@ -105,10 +109,10 @@ pub(crate) fn build_like(
     if let Some(attributes) = input.attributes {
         filter::write(&mut writer, &mut meta, attributes, &order)?;
     }
-    let former = former.filter(|_| kind == IndexKind::Ivf);
+    let former = former.filter(|former| kind != IndexKind::Flat && former.kind() == kind);
     meta.curve = former.map_or_else(Vec::new, |former| tune::taken_over(former, rows, leaves));
     let mut file_bytes = writer.seal(&meta)?;
-    if kind == IndexKind::Ivf && options.tuning == Tuning::On && meta.curve.is_empty() {
+    if kind != IndexKind::Flat && options.tuning == Tuning::On && meta.curve.is_empty() {
         let part = Part::open(writer.unnamed())?;
         meta.curve = tune::tune(&part, input.queries, &options.tune_options(), progress)?;
         drop(part);

@@ -6,7 +6,7 @@ use super::tune::TuneOptions;
 use crate::code::Encoder;
 use crate::error::AnnError;
 use crate::file::IndexKind;
-use crate::limits::LEAVES_MAX;
+use crate::limits::{DEGREE_MAX, DEGREE_MIN, LEAVES_MAX};
 use crate::metric::Metric;
 
 /// Up to so many vectors a scan of all is as fast as a tree, and exact.
@@ -51,9 +51,12 @@ pub struct BuildOptions {
     pub metric: Metric,
     /// Flat up to 10,000 vectors, else a tree, if not given.
     pub kind: Option<IndexKind>,
-    /// Leaves L of a tree; one per 250 vectors if not given.
+    /// Leaves L of a tree, or those among which a search of a graph starts; one per 250 vectors if not
+    /// given.
     pub leaves: Option<usize>,
-    /// Whether vectors lie in further leaves.
+    /// Links of each vector of a graph.
+    pub degree: usize,
+    /// Whether vectors lie in further leaves of a tree.
     pub spill: Spill,
     /// λ of SOAR's loss for further leaves.
     pub spill_weight: f32,
@@ -79,6 +82,7 @@ impl Default for BuildOptions {
             metric: Metric::default(),
             kind: None,
             leaves: None,
+            degree: 32,
             spill: Spill::default(),
             spill_weight: 1.5,
             threshold: 0.2,
@@ -96,6 +100,9 @@ impl BuildOptions {
         if self.leaves.is_some_and(|leaves| !(1..=LEAVES_MAX).contains(&leaves)) {
             let found = self.leaves.unwrap_or_default();
             return Err(AnnError::option("leaves", found, "1 to 1048576"));
+        }
+        if !(DEGREE_MIN..=DEGREE_MAX).contains(&self.degree) {
+            return Err(AnnError::option("degree", self.degree, "4 to 256"));
         }
         if !(self.spill_weight.is_finite() && self.spill_weight >= 0.0) {
             return Err(AnnError::option("spill_weight", self.spill_weight, "0 or above"));

@@ -66,7 +66,7 @@ pub(super) fn write(
 }
 
 /// The centroids of leaves [L, D], and the leaves of each vector.
-fn partition_of(
+pub(super) fn partition_of(
     source: &Source<'_>,
     leaves: usize,
     options: &BuildOptions,
@@ -276,7 +276,7 @@ fn write_codes(
 }
 
 /// Writes the vectors in two planes of bytes, and their facts: one pass for each.
-fn write_rows(
+pub(super) fn write_rows(
     writer: &mut PartWriter,
     source: &Source<'_>,
     metric: Metric,

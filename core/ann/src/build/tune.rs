@@ -8,8 +8,9 @@ use rectool_base::Stream;
 use super::progress::Progress;
 use crate::error::AnnError;
 use crate::file::{IndexKind, OperatingPoint, PartWriter};
+use crate::graph;
 use crate::part::Part;
-use crate::search::{self, Reach, Selection, TreeScratch};
+use crate::search::{self, Reach, Scratch, Selection};
 use crate::vectors::Vectors;
 
 /// Cost of one candidate's comparison, in codes scanned: a cache line from memory against 16 bytes
@@ -72,7 +73,10 @@ pub(super) fn tune(
     let mut tuner = Tuner { part, sample: &sample, truth: &truth, known: BTreeMap::new() };
     let mut curve: Vec<OperatingPoint> = Vec::new();
     for target in &options.targets {
-        let point = tuner.cheapest(*target)?;
+        let point = match part.kind() {
+            IndexKind::Graph => tuner.narrowest(*target)?,
+            _ => tuner.cheapest(*target)?,
+        };
         progress.advance(1);
         if let Some(point) = point
             && curve.last().is_none_or(|last| last.recall < point.recall)
@@ -113,6 +117,13 @@ fn sample(part: &Part, queries: Option<&Vectors<'_>>, options: &TuneOptions) -> 
 /// Candidates tried, from few to many.
 const CANDIDATES: [usize; 9] = [20, 40, 60, 100, 160, 250, 400, 800, 1600];
 
+/// Leaves that a search of a graph is tried to start in.
+const STARTS: [usize; 4] = [16, 64, 128, 256];
+/// Cost of starting in one leaf, in rows compared one after another.
+const START_COST: usize = 2;
+/// The widest beam tried.
+const WIDTH_MAX: usize = 4096;
+
 struct Tuner<'a> {
     part: &'a Part,
     sample: &'a [f32],
@@ -151,20 +162,47 @@ impl Tuner<'_> {
         Ok(best.map(|(_, point)| point))
     }
 
+    /// The cheapest start and width of a graph's beam that reaches a recall, if some do that cost less
+    /// than comparing every vector.
+    fn narrowest(&mut self, target: f64) -> Result<Option<OperatingPoint>, AnnError> {
+        let (rows, leaves) = (self.part.rows(), self.part.leaves());
+        let step = graph::step_cost(self.part.meta.degree);
+        let mut best: Option<(usize, OperatingPoint)> = None;
+        for starts in STARTS.map(|starts| starts.min(leaves)) {
+            let cost = |width: usize| width * step + starts * START_COST;
+            let most = best.as_ref().map_or(rows, |(cost, _)| *cost);
+            let limit = (most.saturating_sub(starts * START_COST) / step).min(WIDTH_MAX);
+            if limit <= K || self.recall(starts, limit)? < target {
+                continue;
+            }
+            let (mut low, mut high) = (K - 1, limit);
+            while high - low > 1 + high / 32 {
+                let middle = low.midpoint(high);
+                if self.recall(starts, middle)? < target { low = middle } else { high = middle }
+            }
+            let recall = self.recall(starts, high)?;
+            if best.as_ref().is_none_or(|(least, _)| cost(high) < *least) {
+                let point = OperatingPoint { recall, leaves: starts, candidates: high };
+                best = Some((cost(high), point));
+            }
+        }
+        Ok(best.map(|(_, point)| point))
+    }
+
     fn recall(&mut self, leaves: usize, candidates: usize) -> Result<f64, AnnError> {
         if let Some(known) = self.known.get(&(leaves, candidates)) {
             return Ok(*known);
         }
         let (part, dim) = (self.part, self.part.dim());
-        let (tree, selection) = (part.tree(), Selection::all(part.rows()));
+        let selection = Selection::all(part.rows());
+        let reach = Reach { leaves, candidates };
         let hits: Result<Vec<usize>, AnnError> = self
             .sample
             .par_chunks_exact(dim)
             .zip(self.truth)
-            .map_init(TreeScratch::default, |scratch, (query, truth)| {
-                scratch.query.set(query, part)?;
-                scratch.search(&tree, &selection, Reach { leaves, candidates }, K);
-                let found = scratch.found.iter().take(K);
+            .map_init(Scratch::default, |scratch, (query, truth)| {
+                let found = scratch.found_at(part, query, &selection, (reach, K))?;
+                let found = found.iter().take(K);
                 Ok(found.filter(|(_, row)| truth.contains(row)).count())
             })
             .collect();

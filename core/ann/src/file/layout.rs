@@ -89,6 +89,10 @@ pub(crate) enum Kind {
     Directory = 20,
     /// f32 [D, D]: the axes along which a tree's vectors are stored, one per row.
     Axes = 21,
+    /// u32 [N, degree]: rows that each row of a graph is linked with.
+    Links = 22,
+    /// u32 [L]: the row at which a search of a graph enters a leaf.
+    Entries = 23,
 }
 
 /// What turns whole-number products with a row into a score.

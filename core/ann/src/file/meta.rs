@@ -13,6 +13,8 @@ pub enum IndexKind {
     Flat,
     /// Compares with the codes of the most promising leaves, then with the vectors of the best.
     Ivf,
+    /// Goes from vector to vector along links, from the most promising leaves on.
+    Graph,
 }
 
 impl IndexKind {
@@ -21,6 +23,7 @@ impl IndexKind {
         match self {
             Self::Flat => "flat",
             Self::Ivf => "ivf",
+            Self::Graph => "graph",
         }
     }
 }
@@ -31,9 +34,9 @@ impl IndexKind {
 pub struct OperatingPoint {
     /// Recall@10 on the sample, less one standard error.
     pub recall: f64,
-    /// Leaves scanned.
+    /// Leaves scanned, or those in which a search of a graph starts.
     pub leaves: usize,
-    /// Candidates compared with their vectors.
+    /// Candidates compared with their vectors, or the width of the beam of a graph.
     pub candidates: usize,
 }
 
@@ -48,6 +51,9 @@ pub(crate) struct Meta {
     pub(crate) dim: usize,
     pub(crate) seed: u64,
     pub(crate) leaves: usize,
+    /// Links of each vector of a graph.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) degree: usize,
     /// Further leaves of vectors; none if each lies in one leaf.
     pub(crate) spilling: Option<Spilling>,
     /// How much more an error counts along the vector.
@@ -69,4 +75,9 @@ pub(crate) struct NamespaceMeta {
     pub(crate) name: String,
     /// In rising order.
     pub(crate) tokens: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

@@ -24,6 +24,15 @@ impl<'a> Plane<'a> {
     pub(crate) fn row(&self, at: usize) -> Option<&'a [i8]> {
         self.values.get(at.checked_mul(self.dim)?..)?.get(..self.dim)
     }
+
+    /// Asks for the first cache lines of a row.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, at: usize) {
+        let start = at.saturating_mul(self.dim);
+        for line in 0..self.dim.div_ceil(64).min(4) {
+            prefetch(self.values, start + 64 * line);
+        }
+    }
 }
 
 /// A query of whole numbers: value ≈ scale·number.
@@ -86,10 +95,7 @@ impl Kernel for IntegerDots<'_> {
         let Self { plane, query, rows, out } = self;
         for (at, row) in rows.iter().enumerate() {
             if let Some(next) = rows.get(at + AHEAD) {
-                let start = *next as usize * plane.dim;
-                for line in 0..plane.dim.div_ceil(64).min(4) {
-                    prefetch(plane.values, start + 64 * line);
-                }
+                plane.prefetch(*next as usize);
             }
             // No closure: one that is not inlined is compiled for no level at all.
             let dot = if let Some(row) = plane.row(*row as usize) {

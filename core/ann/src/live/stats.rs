@@ -18,7 +18,7 @@ pub struct IndexStats {
 pub struct PartStats {
     /// The file.
     pub file: String,
-    /// `flat` or `ivf`.
+    /// `flat`, `ivf` or `graph`.
     pub kind: &'static str,
     /// Vectors of the build.
     pub built_rows: usize,

@@ -82,7 +82,13 @@ fn change(index: &Index, held: &mut BTreeMap<u64, Vec<f32>>, stream: &mut Stream
 #[test]
 fn changes_are_seen_survive_and_are_built_in() {
     for metric in [Metric::InnerProduct, Metric::Cosine, Metric::L2] {
-        for (kind, parts) in [(IndexKind::Flat, 1), (IndexKind::Ivf, 1), (IndexKind::Ivf, 3)] {
+        for (kind, parts) in [
+            (IndexKind::Flat, 1),
+            (IndexKind::Ivf, 1),
+            (IndexKind::Ivf, 3),
+            (IndexKind::Graph, 1),
+            (IndexKind::Graph, 3),
+        ] {
             let folder = tempfile::tempdir().unwrap();
             let (index, mut held) = index(folder.path(), 500, parts, &options(kind, metric));
             check(&index, &held);

@@ -29,9 +29,10 @@ impl Default for MeasureOptions {
 /// One effort, measured.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measured {
-    /// Leaves scanned of the first part; 0 where every vector is compared.
+    /// Leaves scanned of the first part, or started in; 0 where every vector is compared.
     pub leaves: usize,
-    /// Candidates of the first part compared with their vectors; 0 where every vector is.
+    /// Candidates of the first part compared with their vectors, or the width of the beam; 0 where
+    /// every vector is.
     pub candidates: usize,
     /// Share of the exact results that was found.
     pub recall: f64,

@@ -99,8 +99,8 @@ fn search_some(part: &Part, queries: &[f32], k: usize) -> Vec<Vec<u32>> {
         let rows = from..part.rows().min(from + ROWS);
         let vectors = match part.kind() {
             IndexKind::Flat => &part.flat_rows()[from * dim..][..rows.len() * dim],
-            IndexKind::Ivf => {
-                part.tree().rows.copy(rows.clone(), &mut copied);
+            IndexKind::Ivf | IndexKind::Graph => {
+                part.stored().copy(rows.clone(), &mut copied);
                 &copied
             }
         };

@@ -9,13 +9,16 @@ mod rerank;
 mod selection;
 mod tree;
 mod view;
+mod way;
 
 pub(crate) use flat::search_all;
 pub(crate) use options::Reach;
 pub use options::{Crowding, Effort, Hit, SearchOptions};
 pub use part::Scratch;
 pub(crate) use part::search_batch;
-pub(crate) use query::Query;
+pub(crate) use pool::{Pool, key_of, order_of, row_of};
+pub(crate) use query::{Query, ordered, unordered};
 pub(crate) use selection::Selection;
 pub(crate) use tree::TreeScratch;
 pub(crate) use view::View;
+pub(crate) use way::Way;

@@ -55,11 +55,12 @@ pub enum Effort {
     Exact,
     /// As much as reached this recall@10 on the sample of the build.
     Recall(f64),
-    /// Leaves to scan, and candidates to compare with their vectors.
+    /// Leaves to scan, and candidates to compare with their vectors; of a graph, leaves to start in, and
+    /// the width of the beam.
     Fixed {
-        /// Leaves scanned.
+        /// Leaves scanned or started in.
         leaves: usize,
-        /// Candidates compared with their vectors; at least k are.
+        /// Candidates compared with their vectors, or kept in the beam; at least k are.
         candidates: usize,
     },
 }

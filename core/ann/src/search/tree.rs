@@ -9,7 +9,7 @@ use crate::code::Table;
 use crate::filter::Bits;
 use crate::kernel::{BLOCK, ByteQuery, Line, Scan, floor_of, prefetch, reaching, scan};
 use crate::live::ChangedLeaf;
-use crate::part::Tree;
+use crate::part::{StoredRows, Tree};
 
 /// How many lanes ahead the rows of candidates are asked for.
 const LANES_AHEAD: usize = 16;
@@ -82,12 +82,12 @@ impl TreeScratch {
         // A change comes once from each of its leaves.
         rows.sort_unstable();
         rows.dedup();
-        self.compare(tree, selection, k);
+        self.compare(tree.rows, selection, k);
     }
 
     /// Compares exactly the rows in `self.rerank.rows` and leaves the best in `self.found`.
-    pub(crate) fn compare(&mut self, tree: &Tree<'_>, selection: &Selection<'_>, k: usize) {
-        rerank(tree.rows, selection, (&self.query, k), &mut self.rerank, &mut self.found);
+    pub(crate) fn compare(&mut self, rows: StoredRows<'_>, selection: &Selection<'_>, k: usize) {
+        rerank(rows, selection, (&self.query, k), &mut self.rerank, &mut self.found);
     }
 
     /// Leaves the `count` most promising leaves in `self.leaves`, the best first.

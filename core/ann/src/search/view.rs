@@ -1,13 +1,15 @@
 //! A search from query to results, over a part and the changes laid over it.
 
 use super::flat;
-use super::options::{Crowding, Effort, Hit, Reach, SearchOptions};
+use super::options::{Crowding, Effort, Hit, SearchOptions};
 use super::query::check_k;
 use super::selection::Selection;
-use super::{Scratch, query::Query};
+use super::way::Way;
+use super::{Scratch, TreeScratch, query::Query};
 use crate::error::AnnError;
 use crate::file::IndexKind;
 use crate::filter::Bits;
+use crate::graph;
 use crate::live::Delta;
 use crate::part::{Part, Selected};
 use crate::partition::LEAVES_PER_VECTOR;
@@ -28,17 +30,6 @@ pub(crate) struct View<'a> {
     pub(crate) part: &'a Part,
     pub(crate) dead: Option<&'a Bits>,
     pub(crate) delta: Option<&'a Delta>,
-}
-
-/// How a search goes about it.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    /// Every row that may be found is compared with.
-    All,
-    /// The rows that satisfy the filter in so many leaves are compared with.
-    Rows { leaves: usize },
-    /// The rows of this reach.
-    Reach(Reach),
 }
 
 impl View<'_> {
@@ -69,6 +60,8 @@ impl View<'_> {
             let everywhere = match way {
                 Way::All => true,
                 Way::Rows { leaves } => leaves >= part.leaves(),
+                // Nobody knows what no link leads to.
+                Way::Reach(_) if part.kind() == IndexKind::Graph => false,
                 Way::Reach(reach) => {
                     reach.leaves >= part.leaves()
                         && reach.candidates / LEAVES_PER_VECTOR >= self.rows_max()
@@ -82,6 +75,7 @@ impl View<'_> {
                 k = k.saturating_mul(4).min(self.rows_max());
             }
             way = match way {
+                _ if part.kind() == IndexKind::Graph => graph::grown(way, part),
                 Way::All => way,
                 Way::Rows { leaves } => Way::Rows { leaves: leaves.saturating_mul(4) },
                 Way::Reach(reach) => Way::Reach(reach.grown()),
@@ -106,6 +100,9 @@ impl View<'_> {
         let part = self.part;
         if part.kind() == IndexKind::Flat || options.effort == Effort::Exact {
             return Way::All;
+        }
+        if part.kind() == IndexKind::Graph {
+            return graph::choose(part, options, selected, k);
         }
         let reach = options.effort.reach(part.curve(), part.leaves(), k);
         let Some(Selected { count, .. }) = selected else { return Way::Reach(reach) };
@@ -132,31 +129,40 @@ impl View<'_> {
         (selected, k): (Option<&Selected>, usize),
         scratch: &mut Scratch,
     ) {
-        let Scratch { tree, pool, found } = scratch;
-        if self.part.kind() == IndexKind::Flat {
-            return flat::search(self.part.flat_rows(), &tree.query, selection, (pool, k), found);
+        let Scratch { tree, graph, pool, found } = scratch;
+        let part = self.part;
+        if part.kind() == IndexKind::Flat {
+            return flat::search(part.flat_rows(), &tree.query, selection, (pool, k), found);
         }
-        let view = self.part.tree();
-        match way {
-            Way::Reach(reach) => tree.search(&view, selection, reach, k),
-            Way::Rows { leaves } => {
-                if let Some(Selected { bits, .. }) = selected {
-                    tree.search_rows(&view, selection, (bits, leaves), k);
-                }
-            }
-            Way::All => {
+        let bits = selected.map(|Selected { bits, .. }| bits);
+        match (way, part.kind()) {
+            (Way::All, _) => {
                 let buffer = &mut tree.rerank.rows;
                 buffer.clear();
-                match selected {
-                    Some(Selected { bits, .. }) => {
-                        buffer.extend(bits.rows().filter(|row| selection.has(*row)));
-                    }
-                    None => {
-                        buffer.extend((0..selection.rows).filter(|row| selection.has(*row)));
-                    }
+                match bits {
+                    Some(bits) => buffer.extend(bits.rows().filter(|row| selection.has(*row))),
+                    None => buffer.extend((0..selection.rows).filter(|row| selection.has(*row))),
                 }
-                tree.rerank.rows.extend(selection.changes());
-                tree.compare(&view, selection, k);
+                buffer.extend(selection.changes());
+                tree.compare(part.stored(), selection, k);
+            }
+            (Way::Reach(reach), IndexKind::Graph) => {
+                let TreeScratch { query, rerank, .. } = tree;
+                graph.search((&part.graph(), query), selection, (reach, k), &mut rerank.rows);
+                tree.compare(part.stored(), selection, k);
+            }
+            (Way::Reach(reach), _) => tree.search(&part.tree(), selection, reach, k),
+            (Way::Rows { leaves }, kind) => {
+                let Some(bits) = bits else { return };
+                if kind == IndexKind::Graph {
+                    let TreeScratch { query, rerank, .. } = tree;
+                    let view = part.graph();
+                    let rows = &mut rerank.rows;
+                    graph.search_rows((&view, query), selection, (bits, leaves, k), rows);
+                    tree.compare(part.stored(), selection, k);
+                } else {
+                    tree.search_rows(&part.tree(), selection, (bits, leaves), k);
+                }
             }
         }
         let Query { metric, square, .. } = tree.query;

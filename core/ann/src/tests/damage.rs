@@ -21,10 +21,12 @@ fn files() -> Vec<Vec<u8>> {
     attributes.add_numbers("number", (0..200).map(f64::from).collect()).unwrap();
     let input = BuildInput { attributes: Some(&attributes), ..BuildInput::from(&vectors) };
     let mut files = Vec::new();
-    for kind in [IndexKind::Flat, IndexKind::Ivf] {
+    for kind in [IndexKind::Flat, IndexKind::Ivf, IndexKind::Graph] {
         for metric in [Metric::InnerProduct, Metric::L2] {
             let leaves = Some(10);
-            let options = BuildOptions { kind: Some(kind), metric, leaves, ..Default::default() };
+            // With few links a narrow beam costs less than comparing all: a graph is gone along.
+            let options =
+                BuildOptions { kind: Some(kind), metric, leaves, degree: 4, ..Default::default() };
             let path = folder.path().join("part");
             build(&path, &input, &options, &()).unwrap();
             files.push(std::fs::read(&path).unwrap());

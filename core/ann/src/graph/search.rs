@@ -1,0 +1,150 @@
+//! Search of a graph: from the most promising leaves along links to what is nearest.
+
+use super::beam::Beam;
+use super::view::Graph;
+use super::visited::Visited;
+use crate::filter::Bits;
+use crate::kernel::{ByteQuery, floor_of, integer_dots, reaching};
+use crate::search::{Pool, Query, Reach, Selection, key_of, ordered, row_of};
+
+/// Rows that are compared with all bytes of their vectors, for `k` results.
+fn finalists(k: usize) -> usize {
+    k + 8 + k / 4
+}
+
+/// Buffers of a search, to be used again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GraphScratch {
+    directory: ByteQuery,
+    near: Vec<f32>,
+    most: Vec<f32>,
+    /// Keys of the leaves to start in, the best first.
+    leaves: Vec<u64>,
+    visited: Visited,
+    beam: Beam,
+    fresh: Vec<u32>,
+    dots: Vec<i32>,
+    passing: Pool,
+}
+
+impl GraphScratch {
+    /// Finds candidates for the best `k` and leaves them in `out`.
+    pub(crate) fn search(
+        &mut self,
+        (graph, query): (&Graph<'_>, &Query),
+        selection: &Selection<'_>,
+        (reach, k): (Reach, usize),
+        out: &mut Vec<u32>,
+    ) {
+        let kept = finalists(k);
+        self.choose_leaves(graph, query, reach.leaves);
+        self.visited.reset(graph.rows.facts.len());
+        self.beam.reset(reach.candidates);
+        self.passing.reset(kept);
+        let choosy = selection.is_filtered() || selection.is_changed();
+        let choosy = choosy.then_some(selection);
+        self.fresh.clear();
+        for key in &self.leaves {
+            let entry = graph.entries.get(row_of(*key) as usize).copied().unwrap_or(u32::MAX);
+            if self.visited.insert(entry) {
+                graph.ask_for(entry);
+                self.fresh.push(entry);
+            }
+        }
+        self.score(graph, query, choosy);
+        while let Some(row) = self.beam.pop() {
+            self.fresh.clear();
+            for link in graph.links_of(row) {
+                if self.visited.insert(*link) {
+                    graph.ask_for(*link);
+                    self.fresh.push(*link);
+                }
+            }
+            self.score(graph, query, choosy);
+        }
+        out.clear();
+        if choosy.is_some() {
+            out.extend(self.passing.best().iter().map(|key| row_of(*key)));
+        } else {
+            out.extend(self.beam.rows().take(kept));
+        }
+        self.add_changes(query, selection, kept, out);
+    }
+
+    /// As [`Self::search`], for few `allowed` rows: those in the `leaves` most promising leaves.
+    pub(crate) fn search_rows(
+        &mut self,
+        (graph, query): (&Graph<'_>, &Query),
+        selection: &Selection<'_>,
+        (allowed, leaves, k): (&Bits, usize, usize),
+        out: &mut Vec<u32>,
+    ) {
+        self.choose_leaves(graph, query, leaves);
+        out.clear();
+        for key in &self.leaves {
+            let rows = graph.rows_of(row_of(*key) as usize);
+            out.extend(allowed.rows_in(rows).filter(|row| selection.has(*row)));
+        }
+        // What a damaged file says of leaves may overlap.
+        out.sort_unstable();
+        out.dedup();
+        self.add_changes(query, selection, finalists(k), out);
+    }
+
+    /// Adds the best of the changes, all of which are compared.
+    fn add_changes(
+        &mut self,
+        query: &Query,
+        selection: &Selection<'_>,
+        kept: usize,
+        out: &mut Vec<u32>,
+    ) {
+        let Some(delta) = selection.delta else { return };
+        self.passing.reset(kept);
+        for row in selection.changes() {
+            if let Some(rank) = delta.rank(query, row - selection.rows) {
+                self.passing.push(ordered(rank), row);
+            }
+        }
+        out.extend(self.passing.best().iter().map(|key| row_of(*key)));
+    }
+
+    /// Compares the rows in `self.fresh`.
+    #[inline(always)]
+    fn score(&mut self, graph: &Graph<'_>, query: &Query, choosy: Option<&Selection<'_>>) {
+        let Self { beam, fresh, dots, passing, .. } = self;
+        integer_dots(graph.rows.high, &query.integer.values, fresh, dots);
+        let unit = 256.0 * query.integer.scale;
+        for (row, dot) in fresh.iter().zip(&*dots) {
+            let Some(fact) = graph.rows.facts.get(*row as usize) else { continue };
+            let order = ordered(*dot as f32 * unit * fact.scale + fact.bias);
+            if beam.push(order, *row) {
+                graph.ask_for_links(*row);
+            }
+            if let Some(selection) = choosy
+                && order >= passing.floor()
+                && selection.has(*row)
+            {
+                passing.push(order, *row);
+            }
+        }
+    }
+
+    /// Leaves the `count` most promising leaves in `self.leaves`, the best first.
+    fn choose_leaves(&mut self, graph: &Graph<'_>, query: &Query, count: usize) {
+        let Self { directory, near, most, leaves, .. } = self;
+        directory.set(&query.values);
+        directory.products(graph.directory, graph.directory_facts, near, most);
+        leaves.clear();
+        let count = count.clamp(1, graph.leaves.len());
+        let floor = floor_of(most, count);
+        reaching(&near[..graph.leaves.len()], floor, |leaf, near| {
+            leaves.push(key_of(ordered(near), leaf));
+        });
+        if leaves.len() > count {
+            leaves.select_nth_unstable_by(count - 1, |a, b| b.cmp(a));
+            leaves.truncate(count);
+        }
+        leaves.sort_unstable_by(|a, b| b.cmp(a));
+    }
+}
