@@ -183,6 +183,34 @@ fn changes_are_seen_verified_measured_and_tuned() {
 }
 
 #[test]
+fn a_graph_is_built_searched_changed_and_tuned() {
+    let (dir, base, queries) = items(4000);
+    let ran = build(&dir, &["--out", "graph", "--kind", "graph", "--degree", "16"]);
+    assert!(ran.stdout.contains("graph, 16 leaves"), "{}", ran.stdout);
+    let exact = brute_force(&base, &queries, |_| true);
+    assert_eq!(query(&dir, "graph", &["--exact"]), exact);
+    let found = query(&dir, "graph", &["--recall", "0.9"]);
+    let hits = |(found, exact): (&Vec<u64>, &Vec<u64>)| {
+        found.iter().filter(|id| exact.contains(id)).count()
+    };
+    let hits: usize = found.iter().zip(&exact).map(hits).sum();
+    assert!(hits >= 170, "{hits} of 200");
+    let gone = exact[0][0].to_string();
+    dir.rectool(&["index", "delete", "graph", "--ids", &gone]).expect_success();
+    assert!(!query(&dir, "graph", &["--recall", "0.9"])[0].contains(&exact[0][0]));
+    dir.rectool(&["index", "verify", "graph"]).expect_success();
+    let tune = ["index", "tune", "graph", "--queries", "queries.npy"];
+    let tuned = dir.rectool(&tune).expect_success().stdout;
+    let info = dir.rectool(&["index", "info", "graph"]).expect_success().stdout;
+    for text in [&tuned, &info] {
+        assert!(text.contains("from 16 leaves, beam "), "{text}");
+    }
+    let bench = ["index", "bench", "graph", "--queries", "queries.npy", "--seconds", "0.02"];
+    let ran = dir.rectool(&bench).expect_success();
+    assert!(ran.stdout.lines().count() > 1, "{}", ran.stdout);
+}
+
+#[test]
 fn bad_input_is_named() {
     let (dir, base, _) = items(100);
     build(&dir, &["--out", "flat"]);

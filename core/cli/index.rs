@@ -12,7 +12,7 @@ mod tune;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use rectool_ann::{AnnError, Index};
+use rectool_ann::{AnnError, Index, IndexKind, IndexStats, OperatingPoint};
 use rectool_base::{bytes_text, grouped};
 use rectool_comm::Launched;
 use rectool_data::DataError;
@@ -110,6 +110,15 @@ fn failure(error: impl Into<IndexError>) -> Failure {
         ) => Failure::usage(error),
         _ => Failure::failed(error),
     }
+}
+
+/// `recall 0.9512: 40 leaves, 100 candidates`, or what that is in a graph.
+fn effort_text(point: &OperatingPoint, stats: &IndexStats) -> String {
+    let OperatingPoint { recall, leaves, candidates } = point;
+    if stats.parts.first().is_some_and(|part| part.kind == IndexKind::Graph.name()) {
+        return format!("recall {recall:.4}: from {leaves} leaves, beam {candidates}");
+    }
+    format!("recall {recall:.4}: {leaves} leaves, {candidates} candidates")
 }
 
 /// `1 part`, `2 parts`.

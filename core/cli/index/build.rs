@@ -23,6 +23,7 @@ f32 [N, D], .fbin files. Several files follow each other.
 Examples:
   rectool index build items.arrow --out items.idx --filter-columns genre,year
   rectool index build items.npy --out items.idx --metric cosine --queries users.npy
+  rectool index build items.npy --out items.idx --kind graph --degree 48
   mpirun -n 4 rectool index build items.parquet --out items.idx     # four parts
 
 A line of a file for --attributes: {\"genre\": [\"comedy\"], \"year\": 1990}
@@ -53,14 +54,18 @@ pub(super) struct BuildArgs {
     #[arg(long, value_enum, default_value = "inner-product")]
     metric: MetricArg,
 
-    /// Compare with every vector (flat), or with the most promising leaves of a tree (ivf) [default: flat
-    /// up to 10,000 vectors, else ivf]
+    /// Compare with every vector (flat), with the most promising leaves of a tree (ivf), or along the links of
+    /// a graph (graph) [default: flat up to 10,000 vectors, else ivf]
     #[arg(long, value_enum)]
     kind: Option<KindArg>,
 
-    /// Leaves of the tree [default: one per 250 vectors]
+    /// Leaves of the tree, or those that searches of the graph start in [default: one per 250 vectors]
     #[arg(long, value_name = "N")]
     leaves: Option<usize>,
+
+    /// Links of each vector of the graph
+    #[arg(long, value_name = "N", default_value_t = BuildOptions::default().degree)]
+    degree: usize,
 
     /// Put each vector into one leaf, also those far from its centroid: a smaller index, more leaves to search
     #[arg(long)]
@@ -113,6 +118,8 @@ enum KindArg {
     Flat,
     /// Leaves of a tree with 4-bit codes
     Ivf,
+    /// Links from vector to vector
+    Graph,
 }
 
 impl BuildArgs {
@@ -126,8 +133,10 @@ impl BuildArgs {
             kind: self.kind.map(|kind| match kind {
                 KindArg::Flat => IndexKind::Flat,
                 KindArg::Ivf => IndexKind::Ivf,
+                KindArg::Graph => IndexKind::Graph,
             }),
             leaves: self.leaves,
+            degree: self.degree,
             spill: if self.no_spill { Spill::Off } else { Spill::On },
             tuning: if self.no_tuning { Tuning::Off } else { Tuning::On },
             recall_target: self.recall_target,

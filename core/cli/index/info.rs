@@ -4,7 +4,7 @@ use rectool_ann::{Index, PartStats};
 use rectool_base::{bytes_text, grouped};
 use serde_json::json;
 
-use super::{Target, failure};
+use super::{Target, effort_text, failure};
 use crate::failure::{Exit, Failure};
 use crate::output::print;
 
@@ -37,8 +37,7 @@ fn text(target: &Target, index: &Index) -> String {
     }
     for (at, point) in index.curve().iter().enumerate() {
         let name = if at == 0 { "efforts" } else { "" };
-        let (recall, leaves, candidates) = (point.recall, point.leaves, point.candidates);
-        line(name, format!("recall {recall:.4}: {leaves} leaves, {candidates} candidates"));
+        line(name, effort_text(point, &stats));
     }
     lines.join("\n") + "\n"
 }
@@ -61,7 +60,7 @@ fn row(part: &PartStats) -> [String; 10] {
 fn columns(values: &[String; 10]) -> String {
     let [file, kind, built, dead, changed, leaves, drift, bytes, log, due] = values;
     let text = format!(
-        "{file:<22} {kind:<4} {built:>11} {dead:>9} {changed:>9} {leaves:>8} {drift:>6} {bytes:>9} \
+        "{file:<22} {kind:<5} {built:>11} {dead:>9} {changed:>9} {leaves:>8} {drift:>6} {bytes:>9} \
          {log:>9} {due}"
     );
     text.trim_end().to_owned()

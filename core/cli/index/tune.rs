@@ -10,7 +10,7 @@ use rectool_recipe::index::VectorInput;
 
 use super::input::query_columns;
 use super::meter::Meter;
-use super::{ThreadArgs, failure};
+use super::{ThreadArgs, effort_text, failure};
 use crate::failure::{Exit, Failure};
 use crate::output::print;
 
@@ -67,7 +67,8 @@ impl TuneArgs {
         let meter = Meter::new();
         index.retune(vectors.as_ref(), &options, &meter).map_err(failure)?;
         drop(meter);
-        let curve = Index::open(&self.index).map_err(failure)?.curve();
+        let tuned = Index::open(&self.index).map_err(failure)?;
+        let (curve, stats) = (tuned.curve(), tuned.stats());
         let mut text = String::new();
         if self.json {
             text = serde_json::to_string_pretty(&curve).expect("figures are plain data") + "\n";
@@ -75,9 +76,8 @@ impl TuneArgs {
             text.push_str("nothing to tune: the index compares every vector\n");
         }
         for point in curve.iter().filter(|_| !self.json) {
-            let (recall, leaves, candidates) = (point.recall, point.leaves, point.candidates);
             // Writing to a string does not fail.
-            let _ = writeln!(text, "recall {recall:.4}: {leaves} leaves, {candidates} candidates");
+            let _ = writeln!(text, "{}", effort_text(point, &stats));
         }
         print(&text)?;
         Ok(Exit::Ok)

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rectool_ann::limits::{DEGREE_MAX, DEGREE_MIN};
 use rectool_ann::{BuildOptions, Crowding, Effort, Filter, IndexKind, Metric};
 use rectool_base::Hint;
 use rhai::{Array, Dynamic, Map};
@@ -31,6 +32,7 @@ struct PlainIndex {
     metric: Metric,
     kind: Option<IndexKind>,
     leaves: Option<usize>,
+    degree: Option<usize>,
     recall_target: Option<f64>,
     seed: Option<u64>,
     parts: Option<usize>,
@@ -57,6 +59,9 @@ impl IndexJob {
         if let Some(leaves) = plain.leaves {
             options.in_range("leaves", leaves, 1..=rectool_ann::limits::LEAVES_MAX)?;
         }
+        if let Some(degree) = plain.degree {
+            options.in_range("degree", degree, DEGREE_MIN..=DEGREE_MAX)?;
+        }
         let usual = InputColumns::default();
         Ok(Self {
             inputs: paths(call, "vectors", &vectors)?,
@@ -73,6 +78,7 @@ impl IndexJob {
                 metric: plain.metric,
                 kind: plain.kind,
                 leaves: plain.leaves,
+                degree: plain.degree.unwrap_or(defaults.degree),
                 recall_target,
                 seed: plain.seed.unwrap_or(defaults.seed),
                 ..defaults

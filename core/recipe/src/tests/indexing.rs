@@ -81,6 +81,7 @@ fn wrong_options_are_named() {
             Some("recall_target"),
         ),
         ("index(#{vectors: \"a\", recall_target: 2.0});", "is 2, expected 0.1 to 1", None),
+        ("index(#{vectors: \"a\", degree: 2});", "is 2, expected 4 to 256", None),
         ("index(#{metric: \"cosine\"});", "needs the option 'vectors'", None),
         (
             "index(#{vectors: \"a\", metric: \"cosin\"});",
