@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 use rectool_comm::{Comm, CommError, CommExt};
 
-use super::block::{ABSENT, Packed};
+use super::block::{ABSENT, CHUNK, Chunk, Packed};
 use crate::kernel::{PANEL, Panels, transpose_panel};
 
 /// Items with their vectors, by position.
@@ -67,18 +67,21 @@ impl Candidates {
     }
 
     /// As the products take them, with `bias` [C] added to their scores.
-    pub(super) fn pack(&self, mut bias: Vec<f32>) -> Packed {
+    pub(super) fn pack(&self, bias: &[f32]) -> Packed {
         let count = self.len();
         let width = self.vectors.len().checked_div(count).unwrap_or(0);
-        let mut columns = Panels::zeros(width, count);
-        let panels = columns.values_mut().par_chunks_exact_mut((width * PANEL).max(1));
-        panels.enumerate().for_each(|(at, panel)| {
-            transpose_panel(&self.vectors, at * PANEL, panel);
+        let vectors = self.vectors.par_chunks((CHUNK * width).max(1));
+        let chunks = vectors.zip(bias.par_chunks(CHUNK)).map(|(vectors, bias)| {
+            let mut columns = Panels::zeros(width, bias.len());
+            let panels = columns.values_mut().chunks_exact_mut((width * PANEL).max(1));
+            panels.enumerate().for_each(|(at, panel)| transpose_panel(vectors, at * PANEL, panel));
+            let mut rows = Panels::zeros(bias.len(), width);
+            rows.write_rows(vectors, width);
+            let mut bias = bias.to_vec();
+            bias.resize(bias.len().next_multiple_of(PANEL), ABSENT);
+            Chunk { columns, rows, bias }
         });
-        let mut rows = Panels::zeros(count, width);
-        rows.write_rows(&self.vectors, width.max(1));
-        bias.resize(count.next_multiple_of(PANEL), ABSENT);
-        Packed { columns, rows, bias }
+        Packed { chunks: chunks.collect(), count, width }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Contrast`] takes the vectors that the towers made of a batch and gives losses and gradients:
 //! it joins the candidates of all ranks ([`candidates`]), corrects their scores by how often they come
-//! by ([`frequency`]), and computes the objective block by block ([`block`]).
+//! by ([`frequency`]), and computes the objective block by block ([`block`], [`weights`]).
 
 mod block;
 mod candidates;
@@ -10,11 +10,12 @@ mod frequency;
 mod spec;
 #[cfg(test)]
 mod tests;
+mod weights;
 
 use rayon::prelude::*;
 use rectool_comm::{Comm, CommError, CommExt};
 
-use block::{Packed, Query, Scratch, contrast};
+use block::{CHUNK, Packed, Query, Scratch, contrast, sums_for};
 use candidates::{Candidates, return_gradients};
 pub(crate) use frequency::{Frequency, FrequencyState};
 pub use spec::{RetrievalObjective, RetrievalSpec};
@@ -168,7 +169,7 @@ impl Contrast {
         if count == 0 {
             return Vec::new();
         }
-        let packed = candidates.pack(self.bias(candidates));
+        let packed = candidates.pack(&self.bias(candidates));
         let inverse = 1.0 / self.spec.temperature;
         let scaled: Vec<f32> = rows
             .iter()
@@ -234,47 +235,48 @@ fn over_blocks(
     packed: &Packed,
     (losses, gradients): (&mut [f32], &mut [f32]),
 ) -> Vec<f32> {
-    let (count, width) = (packed.rows.rows(), packed.rows.columns());
-    let fitting = BLOCK_SCORES / count / ROW_TILE * ROW_TILE;
+    let fitting = BLOCK_SCORES / packed.count / ROW_TILE * ROW_TILE;
     let block_rows = fitting.clamp(ROW_TILE, BLOCK_ROWS_MAX);
     let blocks = queries.len().div_ceil(block_rows).max(1);
     let group_blocks = blocks.div_ceil(GROUPS_MAX).max(GROUP_BLOCKS_MIN);
-    let group_rows = group_blocks * block_rows;
-    let sums: Vec<Panels> = queries
+    let (group_rows, width) = (group_blocks * block_rows, packed.width);
+    let sums: Vec<Vec<Panels>> = queries
         .par_chunks(group_rows)
         .zip(losses.par_chunks_mut(group_rows))
         .zip(gradients.par_chunks_mut(group_rows * width))
         .with_max_len(1)
         .map_init(
-            || Scratch::new(block_rows, width, count),
+            || Scratch::new(block_rows, packed),
             |scratch, ((queries, losses), gradients)| {
-                let mut sum = Panels::zeros(count.next_multiple_of(ROW_TILE), width);
+                let mut sums = sums_for(packed);
                 let mut write = Write::Replace;
                 let outputs =
                     losses.chunks_mut(block_rows).zip(gradients.chunks_mut(block_rows * width));
                 for (queries, outputs) in queries.chunks(block_rows).zip(outputs) {
                     let given = (queries, packed);
-                    contrast(objective, given, scratch, outputs, (&mut sum, write));
+                    contrast(objective, given, scratch, outputs, (&mut sums, write));
                     write = Write::Add;
                 }
-                sum
+                sums
             },
         )
         .collect();
-    add_up(&sums, count, width)
+    add_up(&sums, packed)
 }
 
-/// The sum of matrices, as rows.
-fn add_up(sums: &[Panels], count: usize, width: usize) -> Vec<f32> {
-    let mut total = vec![0.0; count * width];
+/// The sums of each chunk's matrices, as rows: [C, E].
+fn add_up(sums: &[Vec<Panels>], packed: &Packed) -> Vec<f32> {
+    let width = packed.width;
+    let mut total = vec![0.0; packed.count * width];
     let Some((first, rest)) = sums.split_first() else { return total };
-    let mut first = first.clone();
-    first.values_mut().par_chunks_mut(1 << 12).enumerate().for_each(|(at, values)| {
+    let chunks = total.par_chunks_mut(CHUNK * width).zip(first);
+    chunks.enumerate().for_each(|(at, (total, first))| {
+        let mut sum = first.clone();
         for other in rest {
-            let others = &other.values()[at << 12..];
-            values.iter_mut().zip(others).for_each(|(sum, value)| *sum += value);
+            let others = other[at].values();
+            sum.values_mut().iter_mut().zip(others).for_each(|(sum, value)| *sum += value);
         }
+        sum.read_rows(total, width);
     });
-    first.read_rows(&mut total, width);
     total
 }

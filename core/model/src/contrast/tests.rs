@@ -124,7 +124,7 @@ fn total(contrast: &Contrast) -> f64 {
 #[test]
 fn losses_and_gradients_are_those_of_the_plain_formulas() {
     for objective in OBJECTIVES {
-        for (rows, width, extra) in [(1, 3, false), (7, 5, true), (150, 16, false), (301, 17, true)]
+        for (rows, width, extra) in [(1, 3, false), (7, 5, true), (150, 16, false), (701, 17, true)]
         {
             let case = Case::new(objective, rows, width, extra);
             let contrast = case.run(&Solo);
@@ -150,6 +150,32 @@ fn losses_and_gradients_are_those_of_the_plain_formulas() {
             }
         }
     }
+}
+
+#[test]
+fn greater_scores_of_later_candidates_leave_nothing_of_lesser_ones() {
+    let (rows, width) = (600, 4);
+    let mut case = Case::new(RetrievalObjective::Softmax, rows, width, false);
+    (case.spec.temperature, case.spec.log_q) = (1.0, false);
+    case.ids = (0..rows as i64).collect();
+    // Scores rise by a tenth from item to item: the early ones' exponentials, taken below the greatest
+    // of their chunk, are nothing beside the last ones'.
+    for (row, vectors) in case.vectors.chunks_exact_mut(2 * width).enumerate() {
+        vectors.copy_from_slice(&[1.0, 0.0, 0.0, 0.0, 0.1 * row as f32, 0.0, 0.0, 0.0]);
+    }
+    let contrast = case.run(&Solo);
+    let exponentials = (0..rows).map(|at| (-0.1 * at as f64).exp());
+    let greatest = 0.1 * (rows - 1) as f64 + exponentials.sum::<f64>().ln();
+    let weight: f64 = case.weights.iter().map(|weight| f64::from(*weight)).sum();
+    for (row, loss) in contrast.losses.iter().enumerate() {
+        let expected = f64::from(case.weights[row]) * (greatest - 0.1 * row as f64);
+        assert!((f64::from(*loss) - expected).abs() < 1e-3, "{row}: {loss}, {expected}");
+    }
+    let of_last = f64::from(contrast.gradients[(rows - 1) * 2 * width + width]);
+    let share = (1.0 - (-0.1f64).exp()) * weight;
+    let expected = (share - f64::from(case.weights[rows - 1])) / weight;
+    assert!((of_last - expected).abs() < 1e-4, "{of_last}, {expected}");
+    assert!(contrast.gradients[width].abs() <= 1.6 / weight as f32);
 }
 
 #[test]

@@ -14,6 +14,8 @@ pub(crate) enum Start<'a> {
     Zero,
     /// A value per column, with zeros up to a multiple of 16.
     Bias(&'a [f32]),
+    /// What the result holds.
+    Result,
 }
 
 /// What happens to a sum before it is stored.
@@ -169,6 +171,10 @@ fn multiply_portable(
             if let Start::Bias(bias) = around.start {
                 sums.copy_from_slice(&bias[at * PANEL..(at + 1) * PANEL]);
             }
+            let place = base + row * PANEL..base + (row + 1) * PANEL;
+            if let Start::Result = around.start {
+                sums.copy_from_slice(&out.values()[place.clone()]);
+            }
             let left = left.values()[row * PANEL..].chunks(stride);
             for (left, right) in left.zip(right.chunks(PANEL * PANEL)) {
                 for (scale, line) in left.iter().zip(right.chunks_exact(PANEL)) {
@@ -177,7 +183,6 @@ fn multiply_portable(
                     }
                 }
             }
-            let place = base + row * PANEL..base + (row + 1) * PANEL;
             match around.finish {
                 Finish::Keep => (),
                 Finish::Relu => sums.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x }),

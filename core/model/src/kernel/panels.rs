@@ -121,6 +121,21 @@ impl Panels {
         }
     }
 
+    /// Copies row `row` to `into` \[columns\].
+    pub(crate) fn read_row(&self, row: usize, into: &mut [f32]) {
+        let lines = self.values().chunks_exact(PANEL).skip(row).step_by(self.rows);
+        for (line, into) in lines.zip(into[..self.columns].chunks_mut(PANEL)) {
+            into.copy_from_slice(&line[..into.len()]);
+        }
+    }
+
+    /// Multiplies row `row` by `scale`.
+    pub(crate) fn scale_row(&mut self, row: usize, scale: f32) {
+        let rows = self.rows;
+        let lines = self.values_mut().chunks_exact_mut(PANEL).skip(row).step_by(rows);
+        lines.for_each(|line| line.iter_mut().for_each(|value| *value *= scale));
+    }
+
     /// Column `column`, for reading.
     pub(crate) fn column(&self, column: usize) -> impl Iterator<Item = f32> + '_ {
         let panel = column / PANEL * self.rows * PANEL;

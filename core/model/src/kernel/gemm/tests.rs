@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use rectool_base::Stream;
 
-use super::super::transpose_panel;
+use super::super::{Place, transpose_panel};
 use super::*;
 
 fn draws(seed: u64, len: usize) -> Vec<f32> {
@@ -174,5 +174,27 @@ fn columns_are_summed_and_masked() {
         for (gradient, activated) in gradient.values().iter().zip(activated.values()) {
             assert!(*activated > 0.0 || *gradient == 0.0);
         }
+    }
+}
+
+#[test]
+fn a_product_in_two_parts_has_the_bits_of_one() {
+    let (rows, depth, columns) = (16, 96, 40);
+    let (left, right) = (draws(5, rows * depth), draws(6, depth * columns));
+    for level in Level::available() {
+        let around = |start| Around { start, finish: Finish::Keep };
+        let add = |from: usize, to: usize, start, out: &mut Panels| {
+            let mut part = Panels::zeros(rows, to - from);
+            part.write_rows_at(&left, Place { stride: depth, offset: from });
+            let right = panels(to - from, to - from, columns, &right[from * columns..to * columns]);
+            multiply(level, rows, [&part, &right], out, around(start));
+        };
+        let mut once = Panels::zeros(rows, columns);
+        once.values_mut().fill(7.0);
+        let mut twice = once.clone();
+        add(0, depth, Start::Zero, &mut once);
+        add(0, 32, Start::Zero, &mut twice);
+        add(32, depth, Start::Result, &mut twice);
+        assert_eq!(once.values(), twice.values(), "{level:?}");
     }
 }
