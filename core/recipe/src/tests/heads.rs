@@ -1,9 +1,7 @@
 //! Models with several labels, models of classes, and evaluations within groups of rows.
 
-use std::sync::Arc;
-
 use rectool_base::{Column, ColumnKind, ColumnSchema, Hint, Schema, Stream};
-use rectool_comm::{Comm, Solo, on_ranks};
+use rectool_comm::on_ranks;
 use rectool_data::{DatasetWriter, WriterOptions};
 
 use super::data::Fixture;
@@ -72,11 +70,13 @@ fn script(fixture: &Fixture, [function, options, stop, evaluation]: [&str; 4]) -
     script.replace("OPTIONS", options).replace("STOP", stop).replace("EVALUATION", evaluation)
 }
 
-fn ran(fixture: &Fixture, comm: &Arc<dyn Comm>, script: &str, out: &str) -> RunOutcome {
+/// What rank 0 of `ranks` has of a script, which is written once: a rank that reads it while another
+/// writes it sees half of it.
+fn ran(fixture: &Fixture, ranks: usize, script: &str, out: &str) -> RunOutcome {
     let recipe = fixture.recipe(script, &[]);
     let run_dir = Some(fixture.path(out));
     let options = RunOptions { recipe, run_dir, threads: Some(1), ..RunOptions::default() };
-    run(&options, comm, Box::new(Silent)).unwrap()
+    on_ranks(ranks, |comm| run(&options, &comm, Box::new(Silent)).unwrap()).remove(0)
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn every_kind_with_many_outputs_learns_all_labels() {
         let text = script(&fixture, [function, &options, stop, "group_by: \"user\""]);
         let show = "\nreport(#{best: found.accuracy_stars, groups: judged.gauc_groups_click});";
         let out = format!("{function}-{}", options.len());
-        let outcome = ran(&fixture, &(Arc::new(Solo) as _), &(text + show), &out);
+        let outcome = ran(&fixture, 1, &(text + show), &out);
         let metric = |name: &str| outcome.metrics[name].as_f64().unwrap();
         assert!(metric("test_auc_click") > 0.9, "{function}: {}", metric("test_auc_click"));
         assert!(metric("test_accuracy_stars") > 0.5, "{function}");
@@ -119,7 +119,7 @@ fn classes_are_one_label() {
     let mut text = script(&fixture, ["dlrm", options, "", ""]);
     // Two of the four classes never come.
     text = text.replace("ids: [\"user\", \"item\"]", "ids: [\"user\", \"item\"], label: \"click\"");
-    let outcome = ran(&fixture, &(Arc::new(Solo) as _), &text, "classes");
+    let outcome = ran(&fixture, 1, &text, "classes");
     let metric = |name: &str| outcome.metrics[name].as_f64().unwrap();
     assert!(metric("test_accuracy") > 0.8 && metric("test_logloss") < 0.5);
     assert!(outcome.metrics.get("test_auc").is_none());
@@ -134,7 +134,7 @@ fn training_watches_the_auc_within_groups() {
     let text = script(&fixture, ["dlrm", &options, stop, ""]);
     let again = "\nlet again = evaluate(model, data.valid, #{group_by: \"user\"});";
     let show = "\nreport(#{kept: found.gauc_click, again: again.gauc_click});";
-    let outcome = ran(&fixture, &(Arc::new(Solo) as _), &(text + again + show), "watched");
+    let outcome = ran(&fixture, 1, &(text + again + show), "watched");
     let metric = |name: &str| outcome.metrics[name].as_f64().unwrap();
     assert_eq!(metric("kept"), metric("again"));
     let lines = std::fs::read_to_string(fixture.path("watched").join("metrics.jsonl")).unwrap();
@@ -151,13 +151,13 @@ fn ranks_agree_on_heads_and_groups() {
     let fixture = tasks();
     let options = format!("bottom: [8], top: [16], {HEADS}");
     let text = script(&fixture, ["dlrm", &options, "", "group_by: \"user\""]);
-    let one = ran(&fixture, &(Arc::new(Solo) as _), &text, "one");
-    let two = on_ranks(2, |comm| ran(&fixture, &comm, &text, "two"));
+    let one = ran(&fixture, 1, &text, "one");
+    let two = ran(&fixture, 2, &text, "two");
     for (name, value) in &one.metrics {
-        let (a, b) = (value.as_f64().unwrap(), two[0].metrics[name].as_f64().unwrap());
+        let (a, b) = (value.as_f64().unwrap(), two.metrics[name].as_f64().unwrap());
         assert!((a - b).abs() < 2e-3 * (1.0 + a.abs()), "{name}: {a} and {b}");
     }
-    assert_eq!(one.metrics["test_gauc_groups_click"], two[0].metrics["test_gauc_groups_click"]);
+    assert_eq!(one.metrics["test_gauc_groups_click"], two.metrics["test_gauc_groups_click"]);
 }
 
 #[test]
@@ -293,8 +293,8 @@ fn a_head_orders_what_was_retrieved() {
     let text = TWO_STAGES.replace("TASKS", &fixture.path("tasks").display().to_string());
     for ranks in [1, 2] {
         let out = format!("stages-{ranks}");
-        let found = on_ranks(ranks, |comm| ran(&fixture, &comm, &text, &out));
-        let metric = |name: &str| found[0].metrics[name].as_f64().unwrap();
+        let found = ran(&fixture, ranks, &text, &out);
+        let metric = |name: &str| found.metrics[name].as_f64().unwrap();
         assert!(metric("good") > metric("bad") + 0.1, "{} {}", metric("good"), metric("bad"));
     }
     for (head, message, hint) in [
