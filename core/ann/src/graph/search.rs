@@ -4,22 +4,13 @@ use super::beam::Beam;
 use super::view::Graph;
 use super::visited::Visited;
 use crate::filter::Bits;
-use crate::kernel::{ByteQuery, floor_of, integer_dots, reaching};
-use crate::search::{Pool, Query, Reach, Selection, key_of, ordered, row_of};
-
-/// Rows that are compared with all bytes of their vectors, for `k` results.
-fn finalists(k: usize) -> usize {
-    k + 8 + k / 4
-}
+use crate::kernel::integer_dots;
+use crate::search::{LeafChoice, Pool, Query, Reach, Selection, finalists, ordered, row_of};
 
 /// Buffers of a search, to be used again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GraphScratch {
-    directory: ByteQuery,
-    near: Vec<f32>,
-    most: Vec<f32>,
-    /// Keys of the leaves to start in, the best first.
-    leaves: Vec<u64>,
+    leaves: LeafChoice,
     visited: Visited,
     beam: Beam,
     fresh: Vec<u32>,
@@ -37,14 +28,19 @@ impl GraphScratch {
         out: &mut Vec<u32>,
     ) {
         let kept = finalists(k);
-        self.choose_leaves(graph, query, reach.leaves);
+        self.leaves.choose(
+            &query.values,
+            (graph.directory, graph.directory_facts),
+            graph.leaves.len(),
+            reach.leaves,
+        );
         self.visited.reset(graph.rows.facts.len());
         self.beam.reset(reach.candidates);
         self.passing.reset(kept);
         let choosy = selection.is_filtered() || selection.is_changed();
         let choosy = choosy.then_some(selection);
         self.fresh.clear();
-        for key in &self.leaves {
+        for key in &self.leaves.keys {
             let entry = graph.entries.get(row_of(*key) as usize).copied().unwrap_or(u32::MAX);
             if self.visited.insert(entry) {
                 graph.ask_for(entry);
@@ -79,9 +75,14 @@ impl GraphScratch {
         (allowed, leaves, k): (&Bits, usize, usize),
         out: &mut Vec<u32>,
     ) {
-        self.choose_leaves(graph, query, leaves);
+        self.leaves.choose(
+            &query.values,
+            (graph.directory, graph.directory_facts),
+            graph.leaves.len(),
+            leaves,
+        );
         out.clear();
-        for key in &self.leaves {
+        for key in &self.leaves.keys {
             let rows = graph.rows_of(row_of(*key) as usize);
             out.extend(allowed.rows_in(rows).filter(|row| selection.has(*row)));
         }
@@ -128,23 +129,5 @@ impl GraphScratch {
                 passing.push(order, *row);
             }
         }
-    }
-
-    /// Leaves the `count` most promising leaves in `self.leaves`, the best first.
-    fn choose_leaves(&mut self, graph: &Graph<'_>, query: &Query, count: usize) {
-        let Self { directory, near, most, leaves, .. } = self;
-        directory.set(&query.values);
-        directory.products(graph.directory, graph.directory_facts, near, most);
-        leaves.clear();
-        let count = count.clamp(1, graph.leaves.len());
-        let floor = floor_of(most, count);
-        reaching(&near[..graph.leaves.len()], floor, |leaf, near| {
-            leaves.push(key_of(ordered(near), leaf));
-        });
-        if leaves.len() > count {
-            leaves.select_nth_unstable_by(count - 1, |a, b| b.cmp(a));
-            leaves.truncate(count);
-        }
-        leaves.sort_unstable_by(|a, b| b.cmp(a));
     }
 }

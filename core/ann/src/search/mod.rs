@@ -1,6 +1,7 @@
 //! Finding what is near.
 
 mod flat;
+mod leaves;
 mod options;
 mod part;
 mod pool;
@@ -12,12 +13,14 @@ mod view;
 mod way;
 
 pub(crate) use flat::search_all;
+pub(crate) use leaves::LeafChoice;
 pub(crate) use options::Reach;
 pub use options::{Crowding, Effort, Hit, SearchOptions};
 pub use part::Scratch;
 pub(crate) use part::search_batch;
-pub(crate) use pool::{Pool, key_of, order_of, row_of};
+pub(crate) use pool::{Pool, order_of, row_of};
 pub(crate) use query::{Query, ordered, unordered};
+pub(crate) use rerank::finalists;
 pub(crate) use selection::Selection;
 pub(crate) use tree::TreeScratch;
 pub(crate) use view::View;

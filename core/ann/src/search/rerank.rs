@@ -12,7 +12,12 @@ pub(crate) struct RerankScratch {
     pub(crate) rows: Vec<u32>,
     high: Vec<i32>,
     low: Vec<i32>,
-    finalists: Pool,
+    best: Pool,
+}
+
+/// Rows that are compared with all bytes of their vectors, for `k` results.
+pub(crate) fn finalists(k: usize) -> usize {
+    k + 8 + k / 4
 }
 
 /// Compares the candidates, `scratch.rows`, which differ, with the query and leaves at least the `k`
@@ -24,20 +29,20 @@ pub(crate) fn rerank(
     scratch: &mut RerankScratch,
     out: &mut Vec<(f32, u32)>,
 ) {
-    let RerankScratch { rows, high, low, finalists } = scratch;
+    let RerankScratch { rows, high, low, best } = scratch;
     out.clear();
     selection.rank_changes(query, rows, out);
     integer_dots(stored.high, &query.integer.values, rows, high);
-    finalists.reset(k + 8 + k / 4);
+    best.reset(finalists(k));
     let unit = query.integer.scale;
     for (row, dot) in rows.iter().zip(&*high) {
         if let Some(fact) = stored.facts.get(*row as usize) {
             let rank = 256.0 * *dot as f32 * unit * fact.scale + fact.bias;
-            finalists.push(ordered(rank), *row);
+            best.push(ordered(rank), *row);
         }
     }
     rows.clear();
-    rows.extend(finalists.best().iter().map(|key| row_of(*key)));
+    rows.extend(best.best().iter().map(|key| row_of(*key)));
     integer_dots(stored.high, &query.integer.values, rows, high);
     integer_dots(stored.low, &query.integer.values, rows, low);
     for ((row, high), low) in rows.iter().zip(&*high).zip(&*low) {

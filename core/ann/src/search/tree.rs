@@ -1,13 +1,14 @@
 //! Search of a tree: promising leaves, their codes, then the vectors of the best.
 
+use super::leaves::LeafChoice;
 use super::options::Reach;
-use super::pool::{Pool, key_of, order_of, row_of};
-use super::query::{Query, ordered, unordered};
+use super::pool::{Pool, order_of, row_of};
+use super::query::{Query, unordered};
 use super::rerank::{RerankScratch, rerank};
 use super::selection::Selection;
 use crate::code::Table;
 use crate::filter::Bits;
-use crate::kernel::{BLOCK, ByteQuery, Line, Scan, floor_of, prefetch, reaching, scan};
+use crate::kernel::{BLOCK, Line, Scan, prefetch, scan};
 use crate::live::ChangedLeaf;
 use crate::part::{StoredRows, Tree};
 
@@ -20,12 +21,7 @@ const MIDDLE: u32 = 1 << 31;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TreeScratch {
     pub(crate) query: Query,
-    directory: ByteQuery,
-    /// The product with every centroid, and the largest of groups of them.
-    near: Vec<f32>,
-    most: Vec<f32>,
-    /// Keys of the leaves to scan, the best first.
-    leaves: Vec<u64>,
+    leaves: LeafChoice,
     scanner: Scanner,
     pub(crate) rerank: RerankScratch,
     /// Ranks and rows found, the best first.
@@ -41,11 +37,16 @@ impl TreeScratch {
         reach: Reach,
         k: usize,
     ) {
-        self.choose_leaves(tree, reach.leaves);
+        self.leaves.choose(
+            &self.query.values,
+            (tree.directory, tree.directory_facts),
+            tree.leaves.len(),
+            reach.leaves,
+        );
         let Self { query, leaves, scanner, rerank: buffers, found, .. } = self;
         scanner.table.set(tree.codebook, &query.values);
         scanner.candidates.reset(reach.candidates);
-        scan_leaves(tree, selection, leaves, scanner);
+        scan_leaves(tree, selection, &leaves.keys, scanner);
         buffers.rows.clear();
         let places = scanner.candidates.best().iter().map(|key| row_of(*key));
         resolve(tree, selection, places, &mut buffers.rows);
@@ -68,10 +69,15 @@ impl TreeScratch {
         (allowed, leaves): (&Bits, usize),
         k: usize,
     ) {
-        self.choose_leaves(tree, leaves);
+        self.leaves.choose(
+            &self.query.values,
+            (tree.directory, tree.directory_facts),
+            tree.leaves.len(),
+            leaves,
+        );
         let rows = &mut self.rerank.rows;
         rows.clear();
-        for key in &self.leaves {
+        for key in &self.leaves.keys {
             let leaf = row_of(*key) as usize;
             rows.extend(allowed.rows_in(tree.rows_of(leaf)).filter(|row| selection.has(*row)));
             if let Some(changed) = selection.delta.and_then(|delta| delta.leaf(leaf)) {
@@ -88,24 +94,6 @@ impl TreeScratch {
     /// Compares exactly the rows in `self.rerank.rows` and leaves the best in `self.found`.
     pub(crate) fn compare(&mut self, rows: StoredRows<'_>, selection: &Selection<'_>, k: usize) {
         rerank(rows, selection, (&self.query, k), &mut self.rerank, &mut self.found);
-    }
-
-    /// Leaves the `count` most promising leaves in `self.leaves`, the best first.
-    fn choose_leaves(&mut self, tree: &Tree<'_>, count: usize) {
-        let Self { query, directory, near, most, leaves, .. } = self;
-        directory.set(&query.values);
-        directory.products(tree.directory, tree.directory_facts, near, most);
-        leaves.clear();
-        let count = count.clamp(1, tree.leaves.len());
-        let floor = floor_of(most, count);
-        reaching(&near[..tree.leaves.len()], floor, |leaf, near| {
-            leaves.push(key_of(ordered(near), leaf));
-        });
-        if leaves.len() > count {
-            leaves.select_nth_unstable_by(count - 1, |a, b| b.cmp(a));
-            leaves.truncate(count);
-        }
-        leaves.sort_unstable_by(|a, b| b.cmp(a));
     }
 }
 

@@ -224,20 +224,12 @@ impl View<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::world::{exact, vectors};
-    use crate::{Attributes, BuildInput, BuildOptions, Filter, Metric, Vectors, build};
+    use crate::tests::world::{exact, shares, vectors};
+    use crate::{BuildInput, BuildOptions, Filter, Metric, Vectors, build};
 
-    /// A part of vectors of which 1 % have the token `one`, 10 % `ten`, and the others `rest`.
+    /// A part of vectors with [`shares`].
     fn part(folder: &std::path::Path, base: &[f32], dim: usize) -> Part {
-        let rows = base.len() / dim;
-        let mut attributes = Attributes::new(rows);
-        let token = |row: usize| match row % 100 {
-            0 => "one",
-            1..11 => "ten",
-            _ => "rest",
-        };
-        let tokens: Vec<[&str; 1]> = (0..rows).map(|row| [token(row)]).collect();
-        attributes.add_tokens("share", &tokens).unwrap();
+        let attributes = shares(base.len() / dim);
         let vectors = Vectors::new(dim, base).unwrap();
         let input = BuildInput { attributes: Some(&attributes), ..BuildInput::from(&vectors) };
         let path = folder.join("part");

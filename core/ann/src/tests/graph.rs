@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
 
-use super::world::{exact, part, score, vectors};
+use super::world::{exact, part, score, shares, vectors};
 use crate::{
-    Attributes, BuildInput, BuildOptions, Crowding, Effort, Filter, Hit, Index, IndexKind, Item,
-    Maintenance, Metric, Part, Rebuild, SearchOptions, Tuning, Vectors, build,
+    BuildInput, BuildOptions, Crowding, Effort, Filter, Hit, Index, IndexKind, Item, Maintenance,
+    Metric, Part, Rebuild, SearchOptions, Tuning, Vectors, build,
 };
 
 const METRICS: [Metric; 3] = [Metric::InnerProduct, Metric::Cosine, Metric::L2];
@@ -114,17 +114,9 @@ fn builds_and_searches_are_the_same_for_any_number_of_threads() {
     assert_eq!(one.1, four.1);
 }
 
-/// An index of vectors of which 1 % have the token `one`, 10 % `ten`, and the others `rest`.
+/// An index of vectors with [`shares`].
 fn index(folder: &std::path::Path, base: &[f32], dim: usize, metric: Metric) -> Index {
-    let rows = base.len() / dim;
-    let mut attributes = Attributes::new(rows);
-    let token = |row: usize| match row % 100 {
-        0 => "one",
-        1..11 => "ten",
-        _ => "rest",
-    };
-    let tokens: Vec<[&str; 1]> = (0..rows).map(|row| [token(row)]).collect();
-    attributes.add_tokens("share", &tokens).unwrap();
+    let attributes = shares(base.len() / dim);
     let vectors = Vectors::new(dim, base).unwrap();
     let input = BuildInput { attributes: Some(&attributes), ..BuildInput::from(&vectors) };
     Index::create(folder, &input, &options(metric), &()).unwrap();

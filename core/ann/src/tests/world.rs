@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rectool_base::Stream;
 
-use crate::{BuildInput, BuildOptions, Metric, Part, Vectors, build};
+use crate::{Attributes, BuildInput, BuildOptions, Metric, Part, Vectors, build};
 
 /// Clustered vectors [N, D] of varying length.
 pub(crate) fn vectors(rows: usize, dim: usize, seed: u64) -> Vec<f32> {
@@ -43,6 +43,20 @@ pub(crate) fn exact(metric: Metric, query: &[f32], base: &[f32], k: usize) -> Ve
     all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     all.truncate(k);
     all
+}
+
+/// Attributes of `rows` vectors of which 1 % have the token `one` in `share`, 10 % `ten`, and the others
+/// `rest`.
+pub(crate) fn shares(rows: usize) -> Attributes {
+    let token = |row: usize| match row % 100 {
+        0 => "one",
+        1..11 => "ten",
+        _ => "rest",
+    };
+    let tokens: Vec<[&str; 1]> = (0..rows).map(|row| [token(row)]).collect();
+    let mut attributes = Attributes::new(rows);
+    attributes.add_tokens("share", &tokens).unwrap();
+    attributes
 }
 
 /// Builds a part in `folder`.

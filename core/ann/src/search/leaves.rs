@@ -1,0 +1,41 @@
+//! Which leaves a search looks into, or starts in.
+
+use super::pool::key_of;
+use super::query::ordered;
+use crate::kernel::{ByteQuery, Line, PanelFacts, floor_of, reaching};
+
+/// The most promising leaves of a query, with the buffers of their choice.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LeafChoice {
+    bytes: ByteQuery,
+    /// The product with every centroid, and the largest of groups of them.
+    near: Vec<f32>,
+    most: Vec<f32>,
+    /// Keys of the leaves chosen, the best first.
+    pub(crate) keys: Vec<u64>,
+}
+
+impl LeafChoice {
+    /// Leaves the `count` most promising of `leaves` leaves, whose centroids are in `directory`, in
+    /// `self.keys`.
+    pub(crate) fn choose(
+        &mut self,
+        query: &[f32],
+        directory: (&[Line], &[PanelFacts]),
+        leaves: usize,
+        count: usize,
+    ) {
+        let Self { bytes, near, most, keys } = self;
+        bytes.set(query);
+        bytes.products(directory.0, directory.1, near, most);
+        keys.clear();
+        let count = count.clamp(1, leaves);
+        let floor = floor_of(most, count);
+        reaching(&near[..leaves], floor, |leaf, near| keys.push(key_of(ordered(near), leaf)));
+        if keys.len() > count {
+            keys.select_nth_unstable_by(count - 1, |a, b| b.cmp(a));
+            keys.truncate(count);
+        }
+        keys.sort_unstable_by(|a, b| b.cmp(a));
+    }
+}
