@@ -65,13 +65,13 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn new(rows: usize, candidates: &Packed) -> Self {
+    pub(super) fn new(objective: RetrievalObjective, rows: usize, candidates: &Packed) -> Self {
         let chunks = candidates.chunks.iter();
         Self {
             queries: Panels::zeros(rows, candidates.width),
             scores: chunks.map(|chunk| Panels::zeros(rows, chunk.rows.rows())).collect(),
             gradient: Panels::zeros(rows, candidates.width),
-            weights: Weights::new(rows, candidates.chunks.len()),
+            weights: Weights::new(objective, rows, candidates.chunks.len()),
             room: vec![0.0; rows * candidates.width],
         }
     }
@@ -98,7 +98,6 @@ pub(super) fn sums_for(candidates: &Packed) -> Vec<Panels> {
 /// given, [rows, E] into `gradients`, and by those of the candidates into `sums`, which are replaced or
 /// added to.
 pub(super) fn contrast(
-    objective: RetrievalObjective,
     (queries, candidates): (&[Query<'_>], &Packed),
     scratch: &mut Scratch,
     (losses, gradients): (&mut [f32], &mut [f32]),
@@ -107,7 +106,7 @@ pub(super) fn contrast(
     let level = Level::best();
     let padded = queries.len().next_multiple_of(kernel::ROW_TILE);
     scratch.write_queries(queries, |_| 1.0);
-    scratch.weights.begin(level, objective, (queries, candidates));
+    scratch.weights.begin(level, queries, candidates);
     for (at, chunk) in candidates.chunks.iter().enumerate() {
         let Scratch { queries: vectors, scores, gradient, weights, .. } = &mut *scratch;
         let around = Around { start: Start::Bias(&chunk.bias), finish: Finish::Keep };

@@ -246,7 +246,7 @@ fn over_blocks(
         .zip(gradients.par_chunks_mut(group_rows * width))
         .with_max_len(1)
         .map_init(
-            || Scratch::new(block_rows, packed),
+            || Scratch::new(objective, block_rows, packed),
             |scratch, ((queries, losses), gradients)| {
                 let mut sums = sums_for(packed);
                 let mut write = Write::Replace;
@@ -254,7 +254,7 @@ fn over_blocks(
                     losses.chunks_mut(block_rows).zip(gradients.chunks_mut(block_rows * width));
                 for (queries, outputs) in queries.chunks(block_rows).zip(outputs) {
                     let given = (queries, packed);
-                    contrast(objective, given, scratch, outputs, (&mut sums, write));
+                    contrast(given, scratch, outputs, (&mut sums, write));
                     write = Write::Add;
                 }
                 sums

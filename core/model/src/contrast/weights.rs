@@ -26,7 +26,7 @@ pub(super) struct Weights {
     losses: Vec<[f32; PANEL]>,
     /// For each row, sixteen partial sums of weights.
     totals: Vec<[f32; PANEL]>,
-    /// For each row, the greatest score so far.
+    /// For each row, the greatest score so far; 0 unless exponentials are taken below it.
     greatest: Vec<f32>,
     /// The greatest scores that each chunk's weights are below: of each chunk \[R\].
     below: Vec<Vec<f32>>,
@@ -35,9 +35,9 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    pub(super) fn new(rows: usize, chunks: usize) -> Self {
+    pub(super) fn new(objective: RetrievalObjective, rows: usize, chunks: usize) -> Self {
         Self {
-            objective: RetrievalObjective::Softmax,
+            objective,
             owns: vec![0.0; rows],
             losses: vec![[0.0; PANEL]; rows],
             totals: vec![[0.0; PANEL]; rows],
@@ -48,17 +48,14 @@ impl Weights {
     }
 
     /// Before the first chunk of a block.
-    pub(super) fn begin(
-        &mut self,
-        level: Level,
-        objective: RetrievalObjective,
-        (queries, candidates): (&[Query<'_>], &Packed),
-    ) {
-        self.objective = objective;
+    pub(super) fn begin(&mut self, level: Level, queries: &[Query<'_>], candidates: &Packed) {
         self.losses.fill([0.0; PANEL]);
         self.totals.fill([0.0; PANEL]);
-        let first = if objective == RetrievalObjective::Softmax { f32::NEG_INFINITY } else { 0.0 };
-        self.greatest.fill(first);
+        if self.objective == RetrievalObjective::Softmax {
+            // The scores of own items come with their chunks.
+            self.greatest.fill(f32::NEG_INFINITY);
+            return;
+        }
         let mut item = vec![0.0; candidates.width];
         for (own, query) in self.owns.iter_mut().zip(queries) {
             let chunk = &candidates.chunks[query.own / CHUNK];
