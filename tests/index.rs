@@ -124,10 +124,7 @@ fn a_built_index_finds_what_brute_force_finds() {
     let exact = brute_force(&base, &queries, |_| true);
     assert_eq!(query(&dir, "tree", &["--exact"]), exact);
     let found = query(&dir, "tree", &["--recall", "0.99"]);
-    let hits = |(found, exact): (&Vec<u64>, &Vec<u64>)| {
-        found.iter().filter(|id| exact.contains(id)).count()
-    };
-    let hits: usize = found.iter().zip(&exact).map(hits).sum();
+    let hits = hits(&found, &exact);
     assert!(hits >= 190, "{hits} of 200");
     let out = ["index", "query", "tree", "--queries", "queries.npy", "--out", "hits.arrow"];
     let ran = dir.rectool(&out).expect_success();
@@ -137,6 +134,14 @@ fn a_built_index_finds_what_brute_force_finds() {
     let again = build(&dir, &["--out", "tree", "--overwrite", "--json"]);
     let built: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
     assert_eq!((&built["vectors"], &built["parts"][0]["kind"]), (&1500.into(), &"flat".into()));
+}
+
+/// How many of the exact results were found, over all queries.
+fn hits(found: &[Vec<u64>], exact: &[Vec<u64>]) -> usize {
+    let of = |(found, exact): (&Vec<u64>, &Vec<u64>)| {
+        found.iter().filter(|id| exact.contains(id)).count()
+    };
+    found.iter().zip(exact).map(of).sum()
 }
 
 #[test]
@@ -190,10 +195,7 @@ fn a_graph_is_built_searched_changed_and_tuned() {
     let exact = brute_force(&base, &queries, |_| true);
     assert_eq!(query(&dir, "graph", &["--exact"]), exact);
     let found = query(&dir, "graph", &["--recall", "0.9"]);
-    let hits = |(found, exact): (&Vec<u64>, &Vec<u64>)| {
-        found.iter().filter(|id| exact.contains(id)).count()
-    };
-    let hits: usize = found.iter().zip(&exact).map(hits).sum();
+    let hits = hits(&found, &exact);
     assert!(hits >= 170, "{hits} of 200");
     let gone = exact[0][0].to_string();
     dir.rectool(&["index", "delete", "graph", "--ids", &gone]).expect_success();
