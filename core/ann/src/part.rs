@@ -217,9 +217,14 @@ impl Part {
         self.sections.values(Kind::Ids, 0)
     }
 
+    /// The rows in rising order of their ids.
+    pub(crate) fn id_order(&self) -> &[u32] {
+        self.sections.values(Kind::IdOrder, 0)
+    }
+
     /// The row of an id.
     pub fn row_of(&self, id: u64) -> Option<usize> {
-        let (ids, order) = (self.ids(), self.sections.values::<u32>(Kind::IdOrder, 0));
+        let (ids, order) = (self.ids(), self.id_order());
         let id_at = |row: &u32| ids.get(*row as usize).copied().unwrap_or(u64::MAX);
         let at = order.partition_point(|row| id_at(row) < id);
         order.get(at).filter(|row| id_at(row) == id).map(|row| *row as usize)

@@ -3,7 +3,7 @@
 use super::input::BuildInput;
 use super::options::{BuildOptions, Spill};
 use super::progress::Progress;
-use super::tree::{partition_of, write_rows};
+use super::tree::{partition_of, write_source};
 use crate::error::AnnError;
 use crate::file::{Kind, Leaf, Meta, PartWriter};
 use crate::graph::{Leaves, Ordered, each_piece, forward};
@@ -45,7 +45,7 @@ pub(super) fn write(
     })?;
     drop(links);
     progress.stage("writing", 3 * rows);
-    write_rows(writer, &source, options.metric, &order, progress)?;
+    write_source(writer, &source, options.metric, &order, progress)?;
     Ok(order)
 }
 

@@ -22,7 +22,9 @@ use crate::part::Part;
 pub use input::BuildInput;
 pub use options::{BuildOptions, Spill, Tuning};
 pub use progress::Progress;
-pub(crate) use tree::{Residuals, pack_all};
+pub(crate) use quantize::Planes;
+pub(crate) use tree::{Residuals, pack_all, write_rows};
+pub(crate) use tune::taken_over;
 pub use tune::{TuneOptions, retune};
 
 /// What a build made.
@@ -80,7 +82,7 @@ pub(crate) fn build_like(
     let kind = options.kind_for(rows);
     let leaves = if kind == IndexKind::Flat { 0 } else { options.leaves_for(rows) };
     let mut meta = Meta {
-        written_by: concat!("rectool ", env!("CARGO_PKG_VERSION")).to_owned(),
+        written_by: Meta::this_version(),
         kind,
         metric: options.metric,
         rows,
@@ -110,7 +112,7 @@ pub(crate) fn build_like(
         filter::write(&mut writer, &mut meta, attributes, &order)?;
     }
     let former = former.filter(|former| kind != IndexKind::Flat && former.kind() == kind);
-    meta.curve = former.map_or_else(Vec::new, |former| tune::taken_over(former, rows, leaves));
+    meta.curve = former.map_or_else(Vec::new, |former| taken_over(former, rows, leaves));
     let mut file_bytes = writer.seal(&meta)?;
     if kind != IndexKind::Flat && options.tuning == Tuning::On && meta.curve.is_empty() {
         let part = Part::open(writer.unnamed())?;

@@ -122,7 +122,7 @@ impl BuildOptions {
         Ok(())
     }
 
-    pub(super) fn kind_for(&self, rows: usize) -> IndexKind {
+    pub(crate) fn kind_for(&self, rows: usize) -> IndexKind {
         let small = rows <= FLAT_ROWS_MAX;
         // A tree needs a vector to make a centroid of.
         match self.kind {
@@ -133,7 +133,7 @@ impl BuildOptions {
         }
     }
 
-    pub(super) fn leaves_for(&self, rows: usize) -> usize {
+    pub(crate) fn leaves_for(&self, rows: usize) -> usize {
         let chosen = self.leaves.unwrap_or(rows / LEAF_ROWS);
         chosen.clamp(1, rows.clamp(1, LEAVES_MAX))
     }

@@ -6,10 +6,10 @@ use super::axes::Axes;
 use super::input::BuildInput;
 use super::options::{BuildOptions, Spill};
 use super::progress::Progress;
-use super::quantize::quantize;
+use super::quantize::Planes;
 use crate::code::{self, Codebook, Encoder, Entries, pack};
 use crate::error::AnnError;
-use crate::file::{Fact, Kind, Leaf, Meta, PartWriter};
+use crate::file::{Kind, Leaf, Meta, PartWriter};
 use crate::idle::give_way;
 use crate::kernel::{BLOCK, GROUP, Line, dot, pack_panels};
 use crate::metric::Metric;
@@ -61,7 +61,7 @@ pub(super) fn write(
     progress.stage("encoding", source.rows());
     meta.distortion = write_codes(writer, &coder, &plan, progress)?;
     progress.stage("writing", 3 * source.rows());
-    write_rows(writer, &source, options.metric, &plan.order, progress)?;
+    write_source(writer, &source, options.metric, &plan.order, progress)?;
     Ok(plan.order)
 }
 
@@ -275,22 +275,34 @@ fn write_codes(
     Ok(distortion / plan.order.len().max(1) as f64)
 }
 
-/// Writes the vectors in two planes of bytes, and their facts: one pass for each.
-pub(super) fn write_rows(
+/// Writes the rows of `source` that stand in `order` as [`write_rows`] does.
+pub(super) fn write_source(
     writer: &mut PartWriter,
     source: &Source<'_>,
     metric: Metric,
     order: &[u32],
     progress: &dyn Progress,
 ) -> Result<(), AnnError> {
+    write_rows(writer, order, progress, &|rows| quantize_rows(source, metric, rows))
+}
+
+/// Writes vectors in two planes of bytes, and their facts: one pass for each. `planes` makes them of
+/// pieces of `order`.
+pub(crate) fn write_rows(
+    writer: &mut PartWriter,
+    order: &[u32],
+    progress: &dyn Progress,
+    planes: &(dyn Fn(&[u32]) -> Planes + Sync),
+) -> Result<(), AnnError> {
     for kind in [Kind::High, Kind::Low, Kind::Facts] {
         writer.begin(kind, 0)?;
         for rows in order.chunks(ROWS) {
-            let pieces: Vec<(Vec<i8>, Vec<i8>, Vec<Fact>)> = rows
-                .par_chunks(ROWS / 16)
-                .map(|rows| quantize_rows(source, metric, rows))
-                .collect();
-            for (high, low, facts) in pieces {
+            let piece = |rows: &[u32]| {
+                give_way();
+                planes(rows)
+            };
+            let pieces: Vec<Planes> = rows.par_chunks(ROWS / 16).map(piece).collect();
+            for Planes { high, low, facts } in pieces {
                 match kind {
                     Kind::High => writer.add(&high)?,
                     Kind::Low => writer.add(&low)?,
@@ -303,17 +315,9 @@ pub(super) fn write_rows(
     Ok(())
 }
 
-fn quantize_rows(
-    source: &Source<'_>,
-    metric: Metric,
-    rows: &[u32],
-) -> (Vec<i8>, Vec<i8>, Vec<Fact>) {
-    give_way();
-    let dim = source.dim();
+fn quantize_rows(source: &Source<'_>, metric: Metric, rows: &[u32]) -> Planes {
     let vectors = source.gather(rows.iter().map(|row| *row as usize));
-    let (mut high, mut low) = (vec![0; vectors.len()], vec![0; vectors.len()]);
-    let planes = high.chunks_exact_mut(dim).zip(low.chunks_exact_mut(dim));
-    let facts = vectors.chunks_exact(dim).zip(planes);
-    let facts = facts.map(|(vector, (high, low))| quantize(vector, metric, high, low)).collect();
-    (high, low, facts)
+    let mut planes = Planes::with_capacity(rows.len(), source.dim());
+    vectors.chunks_exact(source.dim()).for_each(|vector| planes.push(vector, metric));
+    planes
 }

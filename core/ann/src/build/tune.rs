@@ -89,7 +89,7 @@ pub(super) fn tune(
 
 /// The efforts measured for `former`, for a part of `rows` vectors in `leaves` leaves that is to take
 /// its place; none if it has more than twice as many or fewer than half.
-pub(super) fn taken_over(former: &Part, rows: usize, leaves: usize) -> Vec<OperatingPoint> {
+pub(crate) fn taken_over(former: &Part, rows: usize, leaves: usize) -> Vec<OperatingPoint> {
     if !(former.rows() / 2..=former.rows() * 2).contains(&rows) {
         return Vec::new();
     }

@@ -133,6 +133,14 @@ pub(crate) fn pack(codes: &[u8], lane: usize, block: &mut [Line]) {
     }
 }
 
+/// Reads codes [positions] of one vector from its lane of a block.
+pub(crate) fn unpack(block: &[Line], lane: usize, codes: &mut [u8]) {
+    let shift = if lane < BLOCK / 2 { 0 } else { 4 };
+    for (position, code) in codes.iter_mut().enumerate() {
+        *code = block[position / 4].0[position % 4 * 16 + lane % 16] >> shift & 15;
+    }
+}
+
 /// Error of a residual along its vector, for codes that were chosen.
 pub(super) fn along(
     codebook: &Codebook<'_>,

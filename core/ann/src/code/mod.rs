@@ -9,7 +9,7 @@ mod tests;
 mod train;
 
 pub(crate) use codebook::{BIAS_POSITIONS, COLUMNS_MAX, Codebook, Entries};
-pub(crate) use encode::{Encoder, pack};
+pub(crate) use encode::{Encoder, pack, unpack};
 pub(crate) use layout::choose;
 pub(crate) use table::Table;
 pub(crate) use train::train;

@@ -68,6 +68,13 @@ pub(crate) struct Meta {
     pub(crate) numbers: Vec<String>,
 }
 
+impl Meta {
+    /// What a part names as its writer.
+    pub(crate) fn this_version() -> String {
+        concat!("rectool ", env!("CARGO_PKG_VERSION")).to_owned()
+    }
+}
+
 /// Names of a namespace and its tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -111,6 +111,24 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
+    /// A namespace of these tokens, in rising order, of no rows yet.
+    pub(crate) fn new<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Self {
+        let names = names.map(str::to_owned).collect();
+        Self { name: name.to_owned(), names, starts: vec![0], tokens: Vec::new() }
+    }
+
+    /// Adds a row with its tokens, in rising order.
+    pub(crate) fn push(&mut self, tokens: impl Iterator<Item = u32>) -> Result<(), AnnError> {
+        self.tokens.extend(tokens);
+        let end = u32::try_from(self.tokens.len()).map_err(|_| AnnError::Shape {
+            what: "tokens of a namespace",
+            found: self.tokens.len(),
+            expected: "below 2^32: build several parts".to_owned(),
+        })?;
+        self.starts.push(end);
+        Ok(())
+    }
+
     pub(crate) fn of(&self, row: usize) -> &[u32] {
         &self.tokens[self.starts[row] as usize..self.starts[row + 1] as usize]
     }
@@ -143,24 +161,13 @@ impl Attributes {
             numbers.insert(token.as_ref(), 0);
         }
         numbers.values_mut().enumerate().for_each(|(at, number)| *number = at as u32);
-        let mut namespace = Namespace {
-            name: name.to_owned(),
-            names: numbers.keys().map(|name| (*name).to_owned()).collect(),
-            starts: vec![0],
-            tokens: Vec::new(),
-        };
+        let mut namespace = Namespace::new(name, numbers.keys().copied());
         for tokens in tokens {
             let tokens: &[T] = tokens.as_ref();
             let mut own: Vec<u32> = tokens.iter().map(|token| numbers[token.as_ref()]).collect();
             own.sort_unstable();
             own.dedup();
-            namespace.tokens.extend(own);
-            let end = u32::try_from(namespace.tokens.len());
-            namespace.starts.push(end.map_err(|_| AnnError::Shape {
-                what: "tokens of a namespace",
-                found: namespace.tokens.len(),
-                expected: "below 2^32: build several parts".to_owned(),
-            })?);
+            namespace.push(own.into_iter())?;
         }
         self.namespaces.push(namespace);
         Ok(())

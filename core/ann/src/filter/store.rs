@@ -1,8 +1,10 @@
 //! Attributes in a part file: written by column, searched by postings and sorted numbers.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rectool_base::nearest_name;
 
-use super::attributes::{Attributes, ItemAttributes};
+use super::attributes::{Attributes, ItemAttributes, Namespace};
 use super::expression::{Comparison, Filter, NumberRule, TokenRule};
 use super::rows::Bits;
 use crate::error::AnnError;
@@ -165,23 +167,89 @@ impl<'a> AttributeStore<'a> {
         tokens.get(start(row as usize)..start(row as usize + 1)).unwrap_or_default()
     }
 
-    /// All attributes of a row.
-    pub(crate) fn item(&self, row: u32) -> ItemAttributes {
-        let mut item = ItemAttributes::default();
-        for (index, NamespaceMeta { name, tokens }) in self.meta.namespaces.iter().enumerate() {
-            for token in self.tokens(index, row) {
-                if let Some(token) = tokens.get(*token as usize) {
-                    item = item.with_token(name, token);
-                }
+    /// The attributes of places by columns: of rows, and of what `changed` knows. What nothing has
+    /// any more is left out.
+    pub(crate) fn gather<'b>(
+        &self,
+        places: &[u32],
+        changed: impl Fn(u32) -> Option<&'b ItemAttributes>,
+    ) -> Result<Attributes, AnnError> {
+        let changes = || places.iter().filter_map(|place| changed(*place));
+        let mut all = Attributes::new(places.len());
+        let known = self.meta.namespaces.iter().map(|namespace| namespace.name.as_str());
+        let names: BTreeSet<&str> =
+            known.chain(changes().flat_map(ItemAttributes::namespaces)).collect();
+        for name in names {
+            if let Some(namespace) = self.gather_tokens(name, places, &changed)? {
+                all.namespaces.push(namespace);
             }
         }
-        for (index, name) in self.meta.numbers.iter().enumerate() {
-            let value = self.sections.values::<f64>(Kind::Numbers, index).get(row as usize);
-            if let Some(value) = value.filter(|value| !value.is_nan()) {
-                item = item.with_number(name, *value);
+        let known = self.meta.numbers.iter().map(String::as_str);
+        let names: BTreeSet<&str> =
+            known.chain(changes().flat_map(ItemAttributes::number_names)).collect();
+        for name in names {
+            let values = self.gather_numbers(name, places, &changed);
+            if values.iter().any(|value| !value.is_nan()) {
+                all.numbers.push((name.to_owned(), values));
             }
         }
-        item
+        Ok(all)
+    }
+
+    /// The number that places have by a name; NaN if they have none.
+    fn gather_numbers<'b>(
+        &self,
+        name: &str,
+        places: &[u32],
+        changed: impl Fn(u32) -> Option<&'b ItemAttributes>,
+    ) -> Vec<f64> {
+        let index = self.meta.numbers.iter().position(|known| known == name);
+        let own = index.map_or(&[][..], |index| self.sections.values(Kind::Numbers, index));
+        let number = |place: &u32| match changed(*place) {
+            Some(item) => item.number(name),
+            None => own.get(*place as usize).copied(),
+        };
+        places.iter().map(|place| number(place).unwrap_or(f64::NAN)).collect()
+    }
+
+    /// The tokens that places have in a namespace; `None` if there are none.
+    fn gather_tokens<'b>(
+        &self,
+        name: &str,
+        places: &[u32],
+        changed: impl Fn(u32) -> Option<&'b ItemAttributes>,
+    ) -> Result<Option<Namespace>, AnnError> {
+        let (index, own) = self.namespace(name).unwrap_or((usize::MAX, &[]));
+        let mut used = vec![false; own.len()];
+        let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
+        for place in places {
+            match changed(*place) {
+                Some(item) => numbers.extend(item.tokens(name).map(|token| (token, 0))),
+                None => self.tokens(index, *place).iter().for_each(|token| {
+                    if let Some(used) = used.get_mut(*token as usize) {
+                        *used = true;
+                    }
+                }),
+            }
+        }
+        let used = own.iter().zip(used).filter(|(_, used)| *used);
+        numbers.extend(used.map(|(token, _)| (token.as_str(), 0)));
+        if numbers.is_empty() {
+            return Ok(None);
+        }
+        numbers.values_mut().enumerate().for_each(|(at, number)| *number = at as u32);
+        let number_of = |token: &str| numbers.get(token).copied();
+        let renumbered: Vec<Option<u32>> = own.iter().map(|token| number_of(token)).collect();
+        let mut namespace = Namespace::new(name, numbers.keys().copied());
+        for place in places {
+            if let Some(item) = changed(*place) {
+                namespace.push(item.tokens(name).filter_map(number_of))?;
+                continue;
+            }
+            let own = self.tokens(index, *place).iter();
+            namespace.push(own.filter_map(|token| *renumbered.get(*token as usize)?))?;
+        }
+        Ok(Some(namespace))
     }
 }
 

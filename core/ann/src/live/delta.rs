@@ -8,7 +8,7 @@ use crate::build::{Residuals, pack_all};
 use crate::code::{Encoder, pack};
 use crate::file::IndexKind;
 use crate::filter::{Bits, Filter, ItemAttributes};
-use crate::kernel::{BLOCK, ByteQuery, Line, dot, prefetch};
+use crate::kernel::{BLOCK, ByteQuery, GROUP, Line, dot, prefetch};
 use crate::part::Part;
 use crate::partition::assign_one;
 use crate::search::Query;
@@ -47,6 +47,8 @@ struct Chunk {
 struct Slot {
     id: u64,
     attributes: ItemAttributes,
+    /// Its nearest leaf; 0 over a part that is no tree.
+    nearest: u32,
 }
 
 /// Codes vectors into leaves; its buffers are used again.
@@ -69,6 +71,22 @@ pub(crate) struct ChangedLeaf {
     pub(crate) vectors: usize,
 }
 
+impl ChangedLeaf {
+    /// Adds a vector's codes; `lane` is what its lane holds.
+    pub(super) fn push(&mut self, codes: &[u8], lane: u32) {
+        let at = self.vectors % BLOCK;
+        if at == 0 {
+            self.codes.extend(pack_all(codes, codes.len()));
+            self.lanes.extend([u32::MAX; BLOCK]);
+        } else {
+            let from = self.codes.len() - codes.len().div_ceil(GROUP);
+            pack(codes, at, &mut self.codes[from..]);
+        }
+        self.lanes[self.vectors] = lane;
+        self.vectors += 1;
+    }
+}
+
 impl Delta {
     /// No changes over a part.
     pub(super) fn new(part: &Part) -> Self {
@@ -85,9 +103,8 @@ impl Delta {
             rotation.turn(vector, turned);
             std::mem::swap(vector, turned);
         }
-        if part.kind() == IndexKind::Ivf {
-            self.encode(part, slot, coder);
-        }
+        let nearest =
+            if part.kind() == IndexKind::Ivf { self.encode(part, slot, coder) } else { 0 };
         self.names.extend(item.attributes.namespaces().map(str::to_owned));
         self.names.extend(item.attributes.number_names().map(str::to_owned));
         if self.chunks.last().is_none_or(|chunk| chunk.slots.len() == CHUNK) {
@@ -95,7 +112,7 @@ impl Delta {
         }
         if let Some(chunk) = self.chunks.last_mut().map(Arc::make_mut) {
             let (id, attributes) = (item.id, item.attributes.clone());
-            chunk.slots.push(Slot { id, attributes });
+            chunk.slots.push(Slot { id, attributes, nearest });
             chunk.values.extend_from_slice(&coder.vector);
             chunk.values.push(part.metric().bias(dot(&coder.vector, &coder.vector)));
         }
@@ -104,8 +121,8 @@ impl Delta {
         slot
     }
 
-    /// Codes a vector into its leaves.
-    fn encode(&mut self, part: &Part, slot: u32, coder: &mut Coder) {
+    /// Codes a vector into its leaves; returns the nearest.
+    fn encode(&mut self, part: &Part, slot: u32, coder: &mut Coder) -> u32 {
         let (tree, dim) = (part.tree(), part.dim());
         let Coder { vector, bytes, near, most, residual, codes, .. } = coder;
         bytes.set(vector);
@@ -114,6 +131,7 @@ impl Delta {
         let spilling = part.meta.spilling.as_ref();
         let (leaves, square) = assign_one(tree.centroids, (near, most), vector, spilling);
         self.distortion += f64::from(square);
+        let nearest = leaves[0];
         for leaf in leaves {
             residual.clear();
             residual.add(vector, &tree.centroids[leaf as usize * dim..][..dim], part.metric());
@@ -121,17 +139,9 @@ impl Delta {
             let encoder = Encoder { codebook: tree.codebook, weight: part.meta.weight };
             encoder.encode((values, directions), biases, codes);
             let leaf = Arc::make_mut(self.leaves[leaf as usize].get_or_insert_default());
-            let lane = leaf.vectors % BLOCK;
-            if lane == 0 {
-                leaf.codes.extend(pack_all(codes, codes.len()));
-                leaf.lanes.extend([u32::MAX; BLOCK]);
-            } else {
-                let from = leaf.codes.len() - tree.lines;
-                pack(codes, lane, &mut leaf.codes[from..]);
-            }
-            leaf.lanes[leaf.vectors] = part.rows() as u32 + slot;
-            leaf.vectors += 1;
+            leaf.push(codes, part.rows() as u32 + slot);
         }
+        nearest
     }
 
     /// Takes a vector out.
@@ -144,8 +154,13 @@ impl Delta {
         self.chunks.get(slot as usize / CHUNK)?.slots.get(slot as usize % CHUNK)
     }
 
+    /// The nearest leaf of a slot's vector.
+    pub(super) fn nearest(&self, slot: u32) -> Option<u32> {
+        self.slot(slot).map(|slot| slot.nearest)
+    }
+
     /// A slot's vector and bias.
-    fn values(&self, slot: u32) -> Option<(&[f32], f32)> {
+    pub(super) fn values(&self, slot: u32) -> Option<(&[f32], f32)> {
         let chunk = self.chunks.get(slot as usize / CHUNK)?;
         let from = slot as usize % CHUNK * (self.dim + 1);
         let (bias, vector) = chunk.values.get(from..=from + self.dim)?.split_last()?;
@@ -212,11 +227,11 @@ impl Delta {
         self.slot(slot).map(|slot| slot.id)
     }
 
-    /// The vectors that are there, as the part stores vectors, with ids and attributes.
-    pub(super) fn items(&self) -> impl Iterator<Item = (u64, &[f32], &ItemAttributes)> {
+    /// The slots whose vectors are there, with ids and vectors as the part stores vectors.
+    pub(super) fn items(&self) -> impl Iterator<Item = (u32, u64, &[f32])> {
         (0..self.slots).filter(move |slot| self.lives(*slot)).filter_map(move |slot| {
-            let (Slot { id, attributes }, (vector, _)) = (self.slot(slot)?, self.values(slot)?);
-            Some((*id, vector, attributes))
+            let (Slot { id, .. }, (vector, _)) = (self.slot(slot)?, self.values(slot)?);
+            Some((slot, *id, vector))
         })
     }
 

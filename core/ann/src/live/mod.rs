@@ -4,6 +4,9 @@ mod change;
 mod delta;
 mod index;
 mod manifest;
+mod merge;
+#[cfg(test)]
+mod merge_tests;
 mod part;
 mod rebuild;
 mod stats;

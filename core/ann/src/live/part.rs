@@ -12,7 +12,7 @@ use super::stats::PartStats;
 use super::wal::{self, Wal};
 use crate::error::AnnError;
 use crate::file::IndexKind;
-use crate::filter::Bits;
+use crate::filter::{Attributes, Bits};
 use crate::idle::give_way;
 use crate::part::Part;
 use crate::search::View;
@@ -63,9 +63,16 @@ impl Snapshot {
         self.part.rows() - self.dead_count + self.delta.count()
     }
 
-    /// Rows of the part that can still be found.
-    pub(super) fn rows(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.part.rows()).filter(move |row| !self.dead.has(*row as u32))
+    /// Whether a row of the part can still be found.
+    pub(super) fn has_row(&self, row: u32) -> bool {
+        (row as usize) < self.part.rows() && !self.dead.has(row)
+    }
+
+    /// Attributes of what lies at places: rows of the part, and, behind all of them, slots of changes.
+    pub(super) fn attributes(&self, places: &[u32]) -> Result<Attributes, AnnError> {
+        let rows = self.part.rows() as u32;
+        let changed = |place: u32| self.delta.attributes(place.checked_sub(rows)?);
+        self.part.attributes().gather(places, changed)
     }
 
     pub(super) fn drift(&self) -> f64 {
@@ -79,8 +86,13 @@ impl Snapshot {
         // What is replaced is both a slot and a dead row.
         let changed = self.dead_count.max(self.delta.slots() as usize);
         let share = changed as f64 / self.part.rows().max(1) as f64;
-        let drifts = self.drift() > DRIFT_MAX && share > DRIFTING_SHARE;
+        let drifts = self.drifts() && share > DRIFTING_SHARE;
         changed >= CHANGED_MIN && (share > CHANGED_MAX || drifts)
+    }
+
+    /// Whether changes lie too far from the centroids for these to stay.
+    pub(super) fn drifts(&self) -> bool {
+        self.drift() > DRIFT_MAX
     }
 }
 

@@ -9,10 +9,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::index::Index;
 use super::manifest::{generation_of, log_name, part_name};
+use super::merge::{merge, suits};
 use super::part::Snapshot;
 use crate::build::{BuildInput, BuildOptions, Progress, build_like};
 use crate::error::AnnError;
-use crate::filter::{Attributes, ItemAttributes};
 use crate::idle::{give_way, run_when_idle};
 use crate::vectors::Vectors;
 
@@ -38,7 +38,7 @@ impl Index {
         for part in 0..self.inner.parts.len() {
             let due = self.inner.parts[part].snapshot().rebuild_due();
             if which == Rebuild::All || due {
-                self.rebuild_part(part, progress, pool)?;
+                self.rebuild_part(part, which, progress, pool)?;
                 built += 1;
             }
         }
@@ -71,6 +71,7 @@ impl Index {
     fn rebuild_part(
         &self,
         part: usize,
+        which: Rebuild,
         progress: &dyn Progress,
         pool: Option<&ThreadPool>,
     ) -> Result<(), AnnError> {
@@ -79,7 +80,12 @@ impl Index {
         let name = part_name(part, generation_of(&live.name()) + 1);
         let work = || {
             let snapshot = live.begin_rebuild();
-            write(&inner.folder.join(&name), &snapshot, &self.options(), progress)?;
+            let (path, options) = (inner.folder.join(&name), self.options());
+            if which == Rebuild::Due && suits(&snapshot, &options) {
+                merge(&path, &snapshot, progress)?;
+            } else {
+                write(&path, &snapshot, &options, progress)?;
+            }
             live.successor(&inner.folder, &name)
         };
         let made = pool.map_or_else(work, |pool| pool.install(work));
@@ -112,14 +118,16 @@ fn idle_pool() -> Option<ThreadPool> {
 /// Which parts are built again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rebuild {
-    /// Those whose changes have grown.
+    /// Those whose changes have grown. A tree keeps its partition and codes, to which its changes are laid,
+    /// for as long as they suit: until vectors drift, leaves grow uneven, or there are twice as many
+    /// or half as many vectors.
     Due,
-    /// All.
+    /// All, from the vectors.
     All,
 }
 
 /// Rows gathered before a thread gives way.
-const ROWS_AT_A_TIME: usize = 512;
+const ROWS_AT_A_TIME: u32 = 512;
 
 /// Builds a part of what a snapshot holds.
 fn write(
@@ -129,25 +137,26 @@ fn write(
     progress: &dyn Progress,
 ) -> Result<(), AnnError> {
     let part = &snapshot.part;
+    // Bytes that went bad would get a new checksum.
+    part.verify()?;
     // Room for all at once: growing would move them again and again, and moving holds up searches.
-    let count = snapshot.count();
+    let (count, rows) = (snapshot.count(), part.rows() as u32);
     let (mut values, mut ids) = (Vec::with_capacity(count * part.dim()), Vec::with_capacity(count));
-    let mut items: Vec<ItemAttributes> = Vec::with_capacity(count);
-    for row in snapshot.rows() {
-        values.extend(part.vector(row).unwrap_or_default());
-        ids.extend(part.ids().get(row));
-        items.push(part.attributes().item(row as u32));
+    let mut places = Vec::with_capacity(count);
+    for row in (0..rows).filter(|row| snapshot.has_row(*row)) {
+        values.extend(part.vector(row as usize).unwrap_or_default());
+        ids.extend(part.ids().get(row as usize));
+        places.push(row);
         if row % ROWS_AT_A_TIME == 0 {
             give_way();
         }
     }
-    for (id, vector, attributes) in snapshot.delta.items() {
+    for (slot, id, vector) in snapshot.delta.items() {
         values.extend(part.turned_back(vector));
         ids.push(id);
-        items.push(attributes.clone());
+        places.push(rows + slot);
     }
-    let attributes = Attributes::of_items(&items)?;
-    drop(items);
+    let attributes = snapshot.attributes(&places)?;
     let vectors = Vectors::new(part.dim(), &values)?;
     let input =
         BuildInput { ids: Some(&ids), attributes: Some(&attributes), ..BuildInput::from(&vectors) };
