@@ -4,7 +4,7 @@
 //! and `queries.npy` (f32) from the first folder, builds an index with tokens that 1 %, 10 % and 50 % of
 //! the vectors have in the second, and prints JSON: recall and speed under each filter beside those
 //! without; and latencies at half the peak speed, without and with one vector in a hundred replaced
-//! per second, those of queries during a rebuild also on their own. `--keep` takes the index that an
+//! per second, those of queries during a rebuild also on their own, and recall before and after. `--keep` takes the index that an
 //! earlier run left, `--no-filters` measures latencies only. `--quick` makes its own small data.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
@@ -127,10 +127,7 @@ fn filters(index: &Index, queries: &[f32]) -> Result<Value, Fault> {
     for row in &mut rows {
         let filter = row["filter"].as_str().map(str::parse).transpose()?;
         let options = SearchOptions { filter, ..plain.clone() };
-        let exact = SearchOptions { effort: Effort::Exact, ..options.clone() };
-        let truth = index.search_batch(queries, &exact)?;
-        let found = index.search_batch(queries, &options)?;
-        row["recall10"] = recall(&found, &truth).into();
+        row["recall10"] = recall(index, queries, &options)?.into();
         let (mut scratch, mut hits, mut best) = (Scratch::default(), Vec::new(), f64::INFINITY);
         for _ in 0..PASSES {
             let started = Instant::now();
@@ -144,12 +141,16 @@ fn filters(index: &Index, queries: &[f32]) -> Result<Value, Fault> {
     Ok(rows.into())
 }
 
-fn recall(found: &[Vec<Hit>], truth: &[Vec<Hit>]) -> f64 {
+/// Recall@10 beside a comparison with every vector.
+fn recall(index: &Index, queries: &[f32], options: &SearchOptions) -> Result<f64, Fault> {
+    let exact = SearchOptions { effort: Effort::Exact, ..options.clone() };
+    let truth = index.search_batch(queries, &exact)?;
+    let found = index.search_batch(queries, options)?;
     let of = |(found, truth): (&Vec<Hit>, &Vec<Hit>)| {
         truth.iter().filter(|hit| found.iter().any(|other| other.id == hit.id)).count()
     };
-    let hits: usize = found.iter().zip(truth).map(of).sum();
-    hits as f64 / truth.iter().map(Vec::len).sum::<usize>().max(1) as f64
+    let hits: usize = found.iter().zip(&truth).map(of).sum();
+    Ok(hits as f64 / truth.iter().map(Vec::len).sum::<usize>().max(1) as f64)
 }
 
 /// Latencies of one searching thread at half its peak speed: alone, and while vectors are replaced.
@@ -159,6 +160,8 @@ fn updates(
     queries: &[f32],
     seconds: f64,
 ) -> Result<Value, Fault> {
+    let options = index.search_options(K);
+    let before = recall(index, queries, &options)?;
     let peak = steady(index, queries, f64::INFINITY, seconds / 4.0)?;
     let rate = peak["qps"].as_f64().unwrap_or(1.0) / 2.0;
     let alone = steady(index, queries, rate, seconds / 2.0)?;
@@ -171,13 +174,15 @@ fn updates(
         busy
     })?;
     let stats = index.stats();
+    let after = recall(index, queries, &options)?;
     Ok(json!({
+        "recall10 before and after": [before, after],
         "peak": peak,
         "half of the peak": alone,
         "with updates": busy,
         "replaced per second": written.load(Ordering::Acquire) as f64 / seconds,
         "vectors": stats.vectors,
-        "rebuilding at the end": index.is_rebuilding(),
+        "changed at the end": stats.parts.iter().map(|part| part.changed_rows).sum::<usize>(),
     }))
 }
 
@@ -214,6 +219,7 @@ fn steady(index: &Index, queries: &[f32], rate: f64, seconds: f64) -> Result<Val
     let (mut times, mut during) = (vec![1.0; room], vec![1.0; room]);
     times.clear();
     during.clear();
+    let (mut rebuilds, mut rebuild_s, mut since) = (0, 0.0, None);
     let started = Instant::now();
     for (at, query) in queries.chunks_exact(index.dim()).cycle().enumerate() {
         let due = if rate.is_finite() { at as f64 / rate } else { started.elapsed().as_secs_f64() };
@@ -226,6 +232,10 @@ fn steady(index: &Index, queries: &[f32], rate: f64, seconds: f64) -> Result<Val
         times.push(now - due);
         if rebuilding {
             during.push(now - due);
+            since.get_or_insert(now);
+        } else if let Some(since) = since.take() {
+            rebuilds += 1;
+            rebuild_s += now - since;
         }
         if now > seconds {
             break;
@@ -236,6 +246,8 @@ fn steady(index: &Index, queries: &[f32], rate: f64, seconds: f64) -> Result<Val
     figures["qps"] = (times.len() as f64 / whole).into();
     if !during.is_empty() {
         figures["during a rebuild"] = latencies(&mut during);
+        figures["rebuilds"] = rebuilds.into();
+        figures["seconds of a rebuild"] = (rebuild_s / f64::from(rebuilds.max(1))).into();
     }
     Ok(figures)
 }
