@@ -5,7 +5,7 @@
 //! the vectors have in the second, and prints JSON: recall and speed under each filter beside those
 //! without; and latencies at half the peak speed, without and with one vector in a hundred replaced
 //! per second, those of queries during a rebuild also on their own, and recall before and after. `--keep` takes the index that an
-//! earlier run left, `--no-filters` measures latencies only. `--quick` makes its own small data.
+//! earlier run left, `--no-filters` measures latencies only, `--graph` builds a graph. `--quick` makes its own small data.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rectool_ann::{
-    Attributes, BuildInput, BuildOptions, Effort, Hit, Index, Item, Maintenance, Scratch,
-    SearchOptions, VectorFile, Vectors,
+    Attributes, BuildInput, BuildOptions, Effort, Hit, Index, IndexKind, Item, Maintenance,
+    Scratch, SearchOptions, VectorFile, Vectors,
 };
 use rectool_base::Stream;
 use serde_json::{Value, json};
@@ -40,10 +40,12 @@ struct Args {
     seconds: f64,
     keep: bool,
     filters: bool,
+    kind: Option<IndexKind>,
 }
 
 fn arguments() -> Result<Args, Fault> {
-    let mut args = Args { data: None, out: None, seconds: 20.0, keep: false, filters: true };
+    let mut args =
+        Args { data: None, out: None, seconds: 20.0, keep: false, filters: true, kind: None };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
         let mut value = || given.next().ok_or(format!("{name} needs a value"));
@@ -53,6 +55,7 @@ fn arguments() -> Result<Args, Fault> {
             "--seconds" => args.seconds = value()?.parse()?,
             "--keep" => args.keep = true,
             "--no-filters" => args.filters = false,
+            "--graph" => args.kind = Some(IndexKind::Graph),
             "--quick" | "--bench" => {}
             other => return Err(format!("no option {other}").into()),
         }
@@ -86,7 +89,8 @@ fn measure(
     let half = queries.rows() / 2;
     let flat: Vec<f32> = (0..queries.rows()).flat_map(|row| queries.row(row)).copied().collect();
     if !args.keep {
-        create(out, base, &Vectors::new(queries.dim(), &flat[half * queries.dim()..])?)?;
+        let queries = Vectors::new(queries.dim(), &flat[half * queries.dim()..])?;
+        create(out, args.kind, base, &queries)?;
     }
     let asked = &flat[..half.min(QUERIES) * queries.dim()];
     let filters = args.filters.then(|| filters(&Index::open(out)?, asked)).transpose()?;
@@ -98,7 +102,12 @@ fn measure(
     Ok(())
 }
 
-fn create(out: &Path, base: &Vectors<'_>, queries: &Vectors<'_>) -> Result<(), Fault> {
+fn create(
+    out: &Path,
+    kind: Option<IndexKind>,
+    base: &Vectors<'_>,
+    queries: &Vectors<'_>,
+) -> Result<(), Fault> {
     let mut attributes = Attributes::new(base.rows());
     let mut stream = Stream::new(2, &[]);
     for share in SHARES {
@@ -113,7 +122,7 @@ fn create(out: &Path, base: &Vectors<'_>, queries: &Vectors<'_>) -> Result<(), F
         ..BuildInput::from(base)
     };
     let _ = std::fs::remove_dir_all(out);
-    Index::create(out, &input, &BuildOptions::default(), &())?;
+    Index::create(out, &input, &BuildOptions { kind, ..BuildOptions::default() }, &())?;
     Ok(())
 }
 

@@ -7,6 +7,10 @@ use crate::filter::Bits;
 use crate::kernel::integer_dots;
 use crate::search::{LeafChoice, Pool, Query, Reach, Selection, finalists, ordered, row_of};
 
+/// Leaves whose changes are compared for each in which a search starts: no link leads to changes, so
+/// that more must be looked into to find as many of them.
+const LEAVES_PER_START: usize = 2;
+
 /// Buffers of a search, to be used again.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct GraphScratch {
@@ -28,11 +32,12 @@ impl GraphScratch {
         out: &mut Vec<u32>,
     ) {
         let kept = finalists(k);
+        let looked_at = if selection.delta.is_some() { LEAVES_PER_START } else { 1 };
         self.leaves.choose(
             &query.values,
             (graph.directory, graph.directory_facts),
             graph.leaves.len(),
-            reach.leaves,
+            reach.leaves.saturating_mul(looked_at),
         );
         self.visited.reset(graph.rows.facts.len());
         self.beam.reset(reach.candidates);
@@ -40,7 +45,7 @@ impl GraphScratch {
         let choosy = selection.is_filtered() || selection.is_changed();
         let choosy = choosy.then_some(selection);
         self.fresh.clear();
-        for key in &self.leaves.keys {
+        for key in self.leaves.keys.iter().take(reach.leaves) {
             let entry = graph.entries.get(row_of(*key) as usize).copied().unwrap_or(u32::MAX);
             if self.visited.insert(entry) {
                 graph.ask_for(entry);
@@ -92,7 +97,7 @@ impl GraphScratch {
         self.add_changes(query, selection, finalists(k), out);
     }
 
-    /// Adds the best of the changes, all of which are compared.
+    /// Adds the best of the changes in the leaves chosen, all of which are compared.
     fn add_changes(
         &mut self,
         query: &Query,
@@ -102,9 +107,16 @@ impl GraphScratch {
     ) {
         let Some(delta) = selection.delta else { return };
         self.passing.reset(kept);
-        for row in selection.changes() {
-            if let Some(rank) = delta.rank(query, row - selection.rows) {
-                self.passing.push(ordered(rank), row);
+        for (at, key) in self.leaves.keys.iter().enumerate() {
+            if let Some(later) = self.leaves.keys.get(at + 4) {
+                delta.ask_for_leaf(row_of(*later) as usize);
+            }
+            let Some(changed) = delta.leaf(row_of(*key) as usize) else { continue };
+            let rows = &changed.lanes[..changed.vectors];
+            for row in rows.iter().filter(|row| selection.has(**row)) {
+                if let Some(rank) = delta.rank(query, row - selection.rows) {
+                    self.passing.push(ordered(rank), *row);
+                }
             }
         }
         out.extend(self.passing.best().iter().map(|key| row_of(*key)));

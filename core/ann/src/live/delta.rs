@@ -28,7 +28,7 @@ pub(crate) struct Delta {
     dim: usize,
     dead: Bits,
     dead_count: usize,
-    /// Codes by leaf; empty over a flat part.
+    /// What lies in each leaf, coded over a tree; empty over a flat part.
     leaves: Vec<Option<Arc<ChangedLeaf>>>,
     /// Σ |x − c|² over all slots.
     distortion: f64,
@@ -47,7 +47,7 @@ struct Chunk {
 struct Slot {
     id: u64,
     attributes: ItemAttributes,
-    /// Its nearest leaf; 0 over a part that is no tree.
+    /// Its nearest leaf; 0 over a flat part.
     nearest: u32,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Coder {
     codes: Vec<u8>,
 }
 
-/// Codes of the changes in one leaf.
+/// The changes in one leaf; over a graph without codes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ChangedLeaf {
     pub(crate) codes: Vec<Line>,
@@ -85,6 +85,12 @@ impl ChangedLeaf {
         self.lanes[self.vectors] = lane;
         self.vectors += 1;
     }
+
+    /// Adds a vector without codes.
+    fn push_uncoded(&mut self, lane: u32) {
+        self.lanes.push(lane);
+        self.vectors += 1;
+    }
 }
 
 impl Delta {
@@ -104,7 +110,7 @@ impl Delta {
             std::mem::swap(vector, turned);
         }
         let nearest =
-            if part.kind() == IndexKind::Ivf { self.encode(part, slot, coder) } else { 0 };
+            if part.kind() == IndexKind::Flat { 0 } else { self.place(part, slot, coder) };
         self.names.extend(item.attributes.namespaces().map(str::to_owned));
         self.names.extend(item.attributes.number_names().map(str::to_owned));
         if self.chunks.last().is_none_or(|chunk| chunk.slots.len() == CHUNK) {
@@ -121,8 +127,8 @@ impl Delta {
         slot
     }
 
-    /// Codes a vector into its leaves; returns the nearest.
-    fn encode(&mut self, part: &Part, slot: u32, coder: &mut Coder) -> u32 {
+    /// Puts a vector into its leaves, with its codes if the part has any; returns the nearest.
+    fn place(&mut self, part: &Part, slot: u32, coder: &mut Coder) -> u32 {
         let (tree, dim) = (part.tree(), part.dim());
         let Coder { vector, bytes, near, most, residual, codes, .. } = coder;
         bytes.set(vector);
@@ -132,14 +138,19 @@ impl Delta {
         let (leaves, square) = assign_one(tree.centroids, (near, most), vector, spilling);
         self.distortion += f64::from(square);
         let nearest = leaves[0];
+        let place = part.rows() as u32 + slot;
         for leaf in leaves {
+            let changed = Arc::make_mut(self.leaves[leaf as usize].get_or_insert_default());
+            if part.kind() == IndexKind::Graph {
+                changed.push_uncoded(place);
+                continue;
+            }
             residual.clear();
             residual.add(vector, &tree.centroids[leaf as usize * dim..][..dim], part.metric());
             let Residuals { values, directions, biases } = &*residual;
             let encoder = Encoder { codebook: tree.codebook, weight: part.meta.weight };
             encoder.encode((values, directions), biases, codes);
-            let leaf = Arc::make_mut(self.leaves[leaf as usize].get_or_insert_default());
-            leaf.push(codes, part.rows() as u32 + slot);
+            changed.push(codes, place);
         }
         nearest
     }

@@ -77,7 +77,7 @@ impl Snapshot {
 
     pub(super) fn drift(&self) -> f64 {
         let built = self.part.meta.distortion;
-        let drifts = self.part.kind() == IndexKind::Ivf && self.delta.slots() > 0 && built > 0.0;
+        let drifts = self.part.kind() != IndexKind::Flat && self.delta.slots() > 0 && built > 0.0;
         if drifts { self.delta.distortion() / built } else { 1.0 }
     }
 

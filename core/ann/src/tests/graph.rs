@@ -179,6 +179,39 @@ fn changes_are_found_among_what_a_beam_finds_and_built_in() {
 }
 
 #[test]
+fn many_changes_are_found_as_well_as_what_was_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rows, dim) = (20_000, 16);
+    let index = index(folder.path(), &vectors(rows, dim, 1), dim, Metric::InnerProduct);
+    let changed = vectors(6000, dim, 4);
+    let items = changed.chunks_exact(dim).enumerate();
+    let items: Vec<Item> =
+        items.map(|(at, vector)| Item::new(3 * at as u64, vector.to_vec())).collect();
+    index.upsert(&items).unwrap();
+    let queries = vectors(200, dim, 2);
+    let found = index.search_batch(&queries, &asked(Effort::Recall(0.95))).unwrap();
+    let truth = index.search_batch(&queries, &asked(Effort::Exact)).unwrap();
+    let (mut hits, mut of_changes, mut wanted) = (0, 0, 0);
+    for (found, truth) in found.iter().zip(&truth) {
+        let has = |hit: &&crate::Hit| found.iter().any(|other| other.id == hit.id);
+        let is_changed = |hit: &&crate::Hit| hit.id < 18_000 && hit.id.is_multiple_of(3);
+        hits += truth.iter().filter(has).count();
+        wanted += truth.iter().filter(is_changed).count();
+        of_changes += truth.iter().filter(is_changed).filter(has).count();
+    }
+    assert!(hits >= 1880, "{hits} of 2000");
+    assert!(wanted > 300 && of_changes * 100 >= wanted * 94, "{of_changes} of {wanted} changes");
+    // Drift is seen as over a tree.
+    assert!(index.stats().parts[0].drift < 1.3, "{}", index.stats().parts[0].drift);
+    let far: Vec<Item> = items
+        .iter()
+        .map(|item| Item { vector: item.vector.iter().map(|v| 4.0 * v).collect(), ..item.clone() })
+        .collect();
+    index.upsert(&far).unwrap();
+    assert!(index.stats().parts[0].drift > 1.5);
+}
+
+#[test]
 fn a_graph_that_was_not_tuned_compares_with_all() {
     let folder = tempfile::tempdir().unwrap();
     let (rows, dim) = (6000, 16);
