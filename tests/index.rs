@@ -210,6 +210,9 @@ fn a_graph_is_built_searched_changed_and_tuned() {
     let bench = ["index", "bench", "graph", "--queries", "queries.npy", "--seconds", "0.02"];
     let ran = dir.rectool(&bench).expect_success();
     assert!(ran.stdout.lines().count() > 1, "{}", ran.stdout);
+    assert!(ran.stdout.contains("starts       beam"), "{}", ran.stdout);
+    let ran = dir.rectool(&[&bench[..], &["--out", "curve.png"]].concat());
+    ran.expect_failure(2, &["curve.png", ".html or .svg"]);
 }
 
 #[test]

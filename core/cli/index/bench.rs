@@ -1,10 +1,13 @@
 //! `rectool index bench`.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use rectool_ann::{AnnError, Index, MeasureOptions, Measured, chart, chart_svg, measure};
+use rectool_ann::{
+    AnnError, Index, IndexKind, MeasureOptions, Measured, chart, chart_svg, measure,
+};
 use rectool_comm::threads_available;
 use rectool_recipe::index::VectorInput;
 
@@ -40,7 +43,7 @@ pub(super) struct BenchArgs {
     seconds: f64,
 
     /// Write the curve: a page (.html) or a picture (.svg)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = curve_file)]
     out: Option<PathBuf>,
 
     #[command(flatten)]
@@ -49,6 +52,15 @@ pub(super) struct BenchArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Refuses files of another kind before anything is measured.
+fn curve_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(OsStr::to_str) {
+        Some("html" | "svg") => Ok(path),
+        _ => Err("expected a name that ends with .html or .svg".to_owned()),
+    }
 }
 
 impl BenchArgs {
@@ -71,12 +83,13 @@ impl BenchArgs {
         if let Some(path) = &self.out {
             let picture = path.extension().is_some_and(|extension| extension == "svg");
             let title = format!("{}, recall@{k}", self.index.display());
-            let text = if picture { chart_svg(&measured) } else { chart(&title, &measured) };
+            let text =
+                if picture { chart_svg(&measured) } else { chart(&title, index.kind(), &measured) };
             std::fs::write(path, text).map_err(|source| {
                 failure(AnnError::Io { action: "write", path: path.clone(), source })
             })?;
         }
-        print(&if self.json { as_json(&measured) } else { table(&measured) })?;
+        print(&if self.json { as_json(&measured) } else { table(index.kind(), &measured) })?;
         Ok(Exit::Ok)
     }
 }
@@ -85,8 +98,9 @@ fn as_json(measured: &[Measured]) -> String {
     serde_json::to_string_pretty(measured).expect("figures are plain data") + "\n"
 }
 
-fn table(measured: &[Measured]) -> String {
-    let heads = ["recall", "leaves", "candidates", "queries/s", "p50 us", "p99 us", "in batches"];
+fn table(kind: IndexKind, measured: &[Measured]) -> String {
+    let [leaves, candidates] = Measured::effort_names(kind);
+    let heads = ["recall", leaves, candidates, "queries/s", "p50 us", "p99 us", "in batches"];
     let mut text = String::new();
     for head in heads {
         // Writing to a string does not fail.

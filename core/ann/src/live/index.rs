@@ -14,7 +14,7 @@ use super::stats::IndexStats;
 use super::wal::Wal;
 use crate::build::{BuildInput, BuildOptions, BuildReport, Progress, TuneOptions, build, retune};
 use crate::error::AnnError;
-use crate::file::OperatingPoint;
+use crate::file::{IndexKind, OperatingPoint};
 use crate::metric::Metric;
 use crate::search::{Effort, Hit, Scratch, SearchOptions, search_batch};
 use crate::vectors::Vectors;
@@ -199,6 +199,11 @@ impl Index {
     /// Width D of a vector.
     pub fn dim(&self) -> usize {
         self.inner.parts[0].snapshot().part.dim()
+    }
+
+    /// How near ones are found.
+    pub fn kind(&self) -> IndexKind {
+        self.inner.parts[0].snapshot().part.kind()
     }
 
     /// What near means.

@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 
 use super::run::Measured;
+use crate::file::IndexKind;
 
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
 const MARGIN: f64 = 64.0;
 
 /// A page with the curve and its table: recall to the right, on a scale of the share that is missed;
-/// queries a second upwards, on a scale of tens.
-pub fn chart(title: &str, measured: &[Measured]) -> String {
+/// queries a second upwards, on a scale of tens. `kind` is that of the index.
+pub fn chart(title: &str, kind: IndexKind, measured: &[Measured]) -> String {
+    let [leaves_name, candidates_name] = Measured::effort_names(kind);
     let title = title.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let svg = chart_svg(measured);
     let mut rows = String::new();
@@ -29,7 +31,7 @@ pub fn chart(title: &str, measured: &[Measured]) -> String {
          <h1>{title}</h1>\n<p><span style=\"color:#2563eb\">●</span> one query at a time, one thread \
          <span style=\"color:#d97706\">●</span> in batches, all threads</p>\n\
          {svg}\
-         <table>\n<tr><th>recall<th>leaves<th>candidates<th>queries/s<th>p50 µs<th>p99 µs\
+         <table>\n<tr><th>recall<th>{leaves_name}<th>{candidates_name}<th>queries/s<th>p50 µs<th>p99 µs\
          <th>batch queries/s\n{rows}</table>\n</html>\n"
     )
 }

@@ -34,8 +34,10 @@ mod tests {
             assert!(measured.single_qps > 0.0 && measured.batch_qps > 0.0);
             assert!(measured.p50_us <= measured.p99_us);
         }
-        let page = chart("1 < 2", &found);
+        let page = chart("1 < 2", IndexKind::Ivf, &found);
         assert!(page.contains("1 &lt; 2") && page.ends_with("</html>\n"));
+        assert!(page.contains("<th>leaves<th>candidates"));
+        assert!(chart("", IndexKind::Graph, &found).contains("<th>starts<th>beam"));
         assert_eq!(page.matches("<circle").count(), 2 * found.len());
         let picture = chart_svg(&found);
         assert!(picture.starts_with("<svg") && picture.ends_with("</svg>\n"));

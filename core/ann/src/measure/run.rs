@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::error::AnnError;
+use crate::file::IndexKind;
 use crate::live::Index;
 use crate::search::{Effort, Hit, Scratch, SearchOptions};
 use crate::vectors::Vectors;
@@ -44,6 +45,13 @@ pub struct Measured {
     pub p99_us: f64,
     /// Queries a second, many at a time on all threads.
     pub batch_qps: f64,
+}
+
+impl Measured {
+    /// What `leaves` and `candidates` are called in an index of a kind.
+    pub fn effort_names(kind: IndexKind) -> [&'static str; 2] {
+        if kind == IndexKind::Graph { ["starts", "beam"] } else { ["leaves", "candidates"] }
+    }
 }
 
 /// Measures every effort of the index's curve, from fast to accurate, as the index is now; a flat one has
