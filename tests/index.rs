@@ -212,7 +212,7 @@ fn a_graph_is_built_searched_changed_and_tuned() {
     assert!(ran.stdout.lines().count() > 1, "{}", ran.stdout);
     assert!(ran.stdout.contains("starts       beam"), "{}", ran.stdout);
     let ran = dir.rectool(&[&bench[..], &["--out", "curve.png"]].concat());
-    ran.expect_failure(2, &["curve.png", ".html or .svg"]);
+    ran.expect_code(2).expect_stderr(&["curve.png", ".html or .svg"]);
 }
 
 #[test]

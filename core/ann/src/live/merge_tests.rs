@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::mpsc;
 
 use super::part::Snapshot;
 use super::{Index, Item, Maintenance, Rebuild};
@@ -170,4 +171,38 @@ fn a_damaged_part_is_not_built_in() {
         assert!(error.contains("checksum"), "{error}");
         assert_eq!(index.stats().parts[0].changed_rows, 1200);
     }
+}
+
+#[test]
+fn a_rebuild_whose_threads_never_run_is_overtaken() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = index(folder.path(), Metric::InnerProduct);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let (release, held) = mpsc::channel::<()>();
+    pool.spawn(move || held.recv().unwrap());
+    std::thread::scope(|scope| {
+        index.upsert(&items(0..500, 1, 1.0)).unwrap();
+        let rebuild = scope.spawn(|| index.rebuild_on(Rebuild::Due, &(), Some(&pool)));
+        assert_eq!(rebuild.join().unwrap().unwrap(), 0, "not due");
+        index.upsert(&items(500..1200, 1, 1.0)).unwrap();
+        index.upsert(&items(0..300, 2, 1.0)).unwrap();
+        let rebuild = scope.spawn(|| index.rebuild_on(Rebuild::Due, &(), Some(&pool)));
+        assert_eq!(rebuild.join().unwrap().unwrap(), 1);
+    });
+    assert_eq!((index.stats().vectors, index.stats().parts[0].changed_rows), (ROWS, 0));
+    let made = index.part_paths();
+    // The first one gets its turn now, and finds that it comes too late.
+    index.upsert(&items(700..900, 3, 1.0)).unwrap();
+    release.send(()).unwrap();
+    let (done, finished) = mpsc::channel();
+    pool.spawn(move || done.send(()).unwrap());
+    finished.recv().unwrap();
+    assert_eq!(index.part_paths(), made);
+    assert_eq!((index.stats().vectors, index.stats().parts[0].changed_rows), (ROWS, 200));
+    // The part, its log, the manifest and the lock.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
+    let found = found(&index);
+    drop(index);
+    let index = Index::open_for_changes(folder.path(), Maintenance::Manual).unwrap();
+    assert_eq!(self::found(&index), found);
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use super::change::Change;
 use super::delta::{Coder, Delta};
 use super::index::not_writable;
-use super::manifest::log_name;
+use super::manifest::{generation_of, log_name};
 use super::stats::PartStats;
 use super::wal::{self, Wal};
 use crate::error::AnnError;
@@ -22,6 +22,8 @@ const CHANGED_MAX: f64 = 0.1;
 /// Drift of the changes that makes a rebuild due, once they are more than this share.
 const DRIFT_MAX: f64 = 1.5;
 const DRIFTING_SHARE: f64 = 0.01;
+/// Share of a part from which on a rebuild that waits for all other work has waited too long.
+const OVERDUE_SHARE: f64 = 0.2;
 /// Changes below which no rebuild is due: it would gain nothing.
 const CHANGED_MIN: usize = 1000;
 
@@ -81,11 +83,22 @@ impl Snapshot {
         if drifts { self.delta.distortion() / built } else { 1.0 }
     }
 
-    /// Whether the part should be built again.
-    pub(super) fn rebuild_due(&self) -> bool {
+    /// Changes, and their share of the part.
+    fn changed(&self) -> (usize, f64) {
         // What is replaced is both a slot and a dead row.
         let changed = self.dead_count.max(self.delta.slots() as usize);
-        let share = changed as f64 / self.part.rows().max(1) as f64;
+        (changed, changed as f64 / self.part.rows().max(1) as f64)
+    }
+
+    /// Whether a rebuild that is under way should no longer wait for other work.
+    pub(super) fn rebuild_overdue(&self) -> bool {
+        let (changed, share) = self.changed();
+        changed >= CHANGED_MIN && share > OVERDUE_SHARE
+    }
+
+    /// Whether the part should be built again.
+    pub(super) fn rebuild_due(&self) -> bool {
+        let (changed, share) = self.changed();
         let drifts = self.drifts() && share > DRIFTING_SHARE;
         changed >= CHANGED_MIN && (share > CHANGED_MAX || drifts)
     }
@@ -103,8 +116,11 @@ pub(super) struct Writer {
     changed: HashMap<u64, u32>,
     /// None in an index that is open for reading only.
     wal: Option<Wal>,
-    /// Changes since a rebuild began that it has not taken over yet.
+    /// Changes since the last rebuild began that it has not taken over yet.
     since: Option<Vec<Change>>,
+    /// Generation of that rebuild's part. One that began earlier and is still at work has nothing to take
+    /// over; and no two have the same name.
+    generation: u64,
     /// The state before the present one.
     retired: Option<Arc<Snapshot>>,
     coder: Coder,
@@ -113,7 +129,7 @@ pub(super) struct Writer {
 impl Writer {
     fn new(wal: Option<Wal>) -> Self {
         let changed = HashMap::new();
-        Self { changed, wal, since: None, retired: None, coder: Coder::default() }
+        Self { changed, wal, since: None, generation: 0, retired: None, coder: Coder::default() }
     }
 }
 
@@ -128,9 +144,40 @@ pub(super) struct LivePart {
 /// A part that was built again, with the changes since, about to take the place of the old one.
 #[derive(Debug)]
 pub(super) struct Successor {
-    name: String,
+    file: NewFile,
     snapshot: Snapshot,
     writer: Writer,
+}
+
+/// A part's file that no manifest names yet: goes with its log unless it is kept.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl NewFile {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, kept: false }
+    }
+
+    fn name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            remove(&self.path);
+        }
+    }
+}
+
+/// Removes a part's file and its log. What cannot be removed does no harm.
+pub(super) fn remove(part: &Path) {
+    let _ = std::fs::remove_file(log_name(&part.to_string_lossy()));
+    let _ = std::fs::remove_file(part);
 }
 
 /// Whether an index is open for changes.
@@ -158,7 +205,7 @@ impl LivePart {
 
     fn new(part: Part, name: &str, wal: Option<Wal>, changes: &[Change]) -> Self {
         let mut snapshot = Snapshot::new(part);
-        let mut writer = Writer::new(wal);
+        let mut writer = Writer { generation: generation_of(name), ..Writer::new(wal) };
         writer.apply(&mut snapshot, changes);
         Self {
             snapshot: RwLock::new(Arc::new(snapshot)),
@@ -210,53 +257,65 @@ impl LivePart {
         Ok(())
     }
 
-    /// The state that is to be built again; from now on changes are kept for its successor.
-    pub(super) fn begin_rebuild(&self) -> Arc<Snapshot> {
+    /// The state that is to be built again, and the generation of the part that will be made of it; from
+    /// now on changes are kept for that, and no longer for one that was begun before.
+    pub(super) fn begin_rebuild(&self) -> (u64, Arc<Snapshot>) {
         let mut writer = self.writer();
         writer.since = Some(Vec::new());
-        self.snapshot()
+        writer.generation += 1;
+        (writer.generation, self.snapshot())
     }
 
-    /// Opens a part that was built of the state at the beginning, and lays over it what has changed
-    /// since, in rounds: changes go on meanwhile, fewer during each than before it.
-    pub(super) fn successor(&self, folder: &Path, name: &str) -> Result<Successor, AnnError> {
-        let part = Part::open(&folder.join(name))?;
+    /// The changes that a rebuild has not taken over yet; `None` if another one began after it.
+    fn changes_since(&self, generation: u64) -> Option<Vec<Change>> {
+        let mut writer = self.writer();
+        let is_last = writer.generation == generation;
+        writer.since.as_mut().filter(|_| is_last).map(std::mem::take)
+    }
+
+    /// Opens a part that a rebuild made of the state at its beginning, and lays over it what has changed
+    /// since, in rounds: changes go on meanwhile, fewer during each than before it. `None` if
+    /// another rebuild began after it.
+    pub(super) fn successor(&self, file: NewFile) -> Result<Option<Successor>, AnnError> {
+        let generation = generation_of(&file.name());
+        let part = Part::open(&file.path)?;
         // Besides telling a bad disk before it matters, this brings the file's pages into memory:
         // the first searches need not wait for them.
         part.verify()?;
-        let wal = Some(Wal::create(&folder.join(log_name(name)), &[])?);
-        let snapshot = Snapshot::new(part);
-        let mut made = Successor { name: name.to_owned(), snapshot, writer: Writer::new(wal) };
+        let log = log_name(&file.path.to_string_lossy());
+        let writer = Writer::new(Some(Wal::create(Path::new(&log), &[])?));
+        let mut made = Successor { file, snapshot: Snapshot::new(part), writer };
         for _ in 0..ROUNDS_MAX {
-            let changes = self.writer().since.as_mut().map(std::mem::take).unwrap_or_default();
+            let Some(changes) = self.changes_since(generation) else { return Ok(None) };
             made.take_over(&changes)?;
             if changes.len() <= FEW_CHANGES {
                 break;
             }
         }
-        Ok(made)
+        Ok(Some(made))
     }
 
-    /// Puts a successor in place of the part; `commit` makes it the one that is opened next time.
-    /// Changes wait meanwhile. Returns the file of the old one.
+    /// Puts a successor in place of the part; `commit` makes it the one of this name that is opened next
+    /// time. Changes wait meanwhile. Returns the file of the old one; `None` if there is no successor.
     pub(super) fn replace(
         &self,
-        made: Result<Successor, AnnError>,
+        made: Result<Option<Successor>, AnnError>,
         folder: &Path,
-        commit: impl FnOnce() -> Result<(), AnnError>,
-    ) -> Result<PathBuf, AnnError> {
+        commit: impl FnOnce(&str) -> Result<(), AnnError>,
+    ) -> Result<Option<PathBuf>, AnnError> {
         let mut writer = self.writer();
         let changes = writer.since.take().unwrap_or_default();
-        let mut made = made?;
+        let Some(mut made) = made? else { return Ok(None) };
         made.take_over(&changes)?;
-        commit()?;
-        let Successor { name, snapshot, writer: next } = made;
+        commit(&made.file.name())?;
+        made.file.kept = true;
+        let Successor { file, snapshot, writer: next } = made;
         let mut own = self.name.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = folder.join(std::mem::replace(&mut *own, name));
+        let old = folder.join(std::mem::replace(&mut *own, file.name()));
         drop(own);
-        *writer = Writer { retired: writer.retired.take(), ..next };
+        *writer = Writer { retired: writer.retired.take(), generation: writer.generation, ..next };
         self.publish(&mut writer, snapshot);
-        Ok(old)
+        Ok(Some(old))
     }
 
     pub(super) fn stats(&self) -> PartStats {

@@ -2,15 +2,17 @@
 
 use std::num::NonZero;
 use std::path::Path;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::index::Index;
-use super::manifest::{generation_of, log_name, part_name};
+use super::manifest::part_name;
 use super::merge::{merge, suits};
-use super::part::Snapshot;
+use super::part::{NewFile, Snapshot, Successor, remove};
 use crate::build::{BuildInput, BuildOptions, Progress, build_like};
 use crate::error::AnnError;
 use crate::idle::{give_way, run_when_idle};
@@ -26,8 +28,8 @@ impl Index {
         self.rebuild_on(which, progress, None)
     }
 
-    /// As [`Self::rebuild`], the long part of the work on the threads of `pool`.
-    fn rebuild_on(
+    /// As [`Self::rebuild`], the long part of the work on the threads of `pool` as long as they get to it.
+    pub(super) fn rebuild_on(
         &self,
         which: Rebuild,
         progress: &dyn Progress,
@@ -77,41 +79,86 @@ impl Index {
     ) -> Result<(), AnnError> {
         let inner = &*self.inner;
         let live = &inner.parts[part];
-        let name = part_name(part, generation_of(&live.name()) + 1);
-        let work = || {
-            let snapshot = live.begin_rebuild();
-            let (path, options) = (inner.folder.join(&name), self.options());
-            if which == Rebuild::Due && suits(&snapshot, &options) {
-                merge(&path, &snapshot, progress)?;
-            } else {
-                write(&path, &snapshot, &options, progress)?;
-            }
-            live.successor(&inner.folder, &name)
+        let made = match pool {
+            Some(pool) => self.make_patiently(part, which, pool),
+            None => self.make(part, which, live.begin_rebuild(), progress),
         };
-        let made = pool.map_or_else(work, |pool| pool.install(work));
-        let old = live.replace(made, &inner.folder, || {
+        let old = live.replace(made, &inner.folder, |name| {
             let mut manifest = inner.manifest.lock().unwrap_or_else(PoisonError::into_inner);
             let mut next = manifest.clone();
-            next.parts[part].clone_from(&name);
+            name.clone_into(&mut next.parts[part]);
             next.write(&inner.folder)?;
             *manifest = next;
             Ok(())
         })?;
-        // Readers that still hold the old part have it mapped; its name is of no use any more, and a
-        // file that cannot be removed does no harm.
-        let log = log_name(&old.to_string_lossy());
-        let _ = std::fs::remove_file(&log);
-        let _ = std::fs::remove_file(&old);
+        // Readers that still hold the old part have it mapped; its name is of no use any more.
+        if let Some(old) = old {
+            remove(&old);
+        }
         Ok(())
     }
+
+    /// Makes a part on the threads of `pool`, which wait for all other work. If they never get to
+    /// it while changes go on, it is made anew by as many threads that wait for nothing: searches are held
+    /// up for some seconds, instead of becoming slower with every change.
+    fn make_patiently(
+        &self,
+        part: usize,
+        which: Rebuild,
+        pool: &ThreadPool,
+    ) -> Result<Option<Successor>, AnnError> {
+        let live = &self.inner.parts[part];
+        let (sender, made) = mpsc::sync_channel(1);
+        let (index, begun) = (self.clone(), live.begin_rebuild());
+        pool.spawn(move || {
+            // What comes too late for anyone to receive it takes its file with it.
+            let _ = sender.send(index.make(part, which, begun, &()));
+        });
+        loop {
+            match made.recv_timeout(PATIENCE) {
+                Ok(made) => return made,
+                Err(RecvTimeoutError::Timeout) if !live.snapshot().rebuild_overdue() => {}
+                // Disconnected is one that panicked.
+                Err(_) => break,
+            }
+        }
+        let ordinary = ThreadPoolBuilder::new().num_threads(pool.current_num_threads()).build();
+        let make = || self.make(part, which, live.begin_rebuild(), &());
+        ordinary.map_or_else(|_| make(), |pool| pool.install(make))
+    }
+
+    /// Makes a part of the snapshot with which a rebuild began, with what has changed since; `generation`
+    /// is the new part's. `None` if another rebuild of it began later.
+    fn make(
+        &self,
+        part: usize,
+        which: Rebuild,
+        (generation, snapshot): (u64, Arc<Snapshot>),
+        progress: &dyn Progress,
+    ) -> Result<Option<Successor>, AnnError> {
+        let inner = &*self.inner;
+        let live = &inner.parts[part];
+        let name = part_name(part, generation);
+        let (path, options) = (inner.folder.join(&name), self.options());
+        if which == Rebuild::Due && suits(&snapshot, &options) {
+            merge(&path, &snapshot, progress)?;
+        } else {
+            write(&path, &snapshot, &options, progress)?;
+        }
+        live.successor(NewFile::new(path))
+    }
 }
+
+/// How often a rebuild that waits for other work is looked after.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Half as many threads as there are cores, that run when nothing else wants to; `None` if there are
 /// no threads to be had.
 fn idle_pool() -> Option<ThreadPool> {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let pool =
-        ThreadPoolBuilder::new().num_threads(cores.div_ceil(2)).start_handler(|_| run_when_idle());
+    let pool = ThreadPoolBuilder::new().num_threads(cores.div_ceil(2));
+    // Whoever waits for a panicked task sees that it is gone; without a handler the process would be.
+    let pool = pool.start_handler(|_| run_when_idle()).panic_handler(drop);
     pool.build().ok()
 }
 
