@@ -69,6 +69,8 @@ fn a_delta_without_its_base_is_refused_by_name() {
     }
     let shown = dir.rectool(&["ckpt", "inspect", DELTA]).expect_success().stdout;
     assert!(shown.contains("what is not there"), "{shown}");
+    let ran = dir.rectool(&["ckpt", "inspect", "nowhere"]).expect_code(1);
+    ran.expect_stderr(&["nowhere/manifest.json", "hint: a checkpoint is a folder"]);
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn bad_input_is_named() {
     dir.write("bad.jsonl", "{\"id\": 1, \"vector\": [1,1,1,1,1,1,1,1]}\n{\"id\": 2}\n");
     dir.write("short.jsonl", "{\"id\": 1, \"vector\": [1]}\n");
     let asked = "1,1,1,1,1,1,1,1";
-    let commands: [(&[&str], i32, &[&str]); 15] = [
+    let commands: [(&[&str], i32, &[&str]); 16] = [
         (&["build", "items.arrow", "--out", "flat"], 2, &["`flat` already exists", "--overwrite"]),
         (
             &["build", "items.arrow", "--vector-column", "vektor", "--out", "x"],
@@ -269,6 +269,7 @@ fn bad_input_is_named() {
             &["filter `genre`, character 6"],
         ),
         (&["query", "items.arrow", "--vector", asked], 1, &["items.arrow/index.json"]),
+        (&["info", "nowhere"], 1, &["nowhere/index.json", "hint: an index is a folder"]),
         (&["upsert", "flat", "bad.jsonl"], 1, &["line 2: expected", "missing field `vector`"]),
         (&["upsert", "flat", "short.jsonl"], 1, &["values of a vector", "found 1, expected 8"]),
     ];

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rectool_base::Hint;
 
+use crate::live::MANIFEST_FILE;
+
 /// An index that could not be built, opened, searched or changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -131,6 +133,11 @@ impl Hint for AnnError {
             Self::DuplicateId { .. } => Some("give each vector an id of its own".to_owned()),
             Self::Corrupt { .. } => {
                 Some("copy the file again from where it was built, or build it again".to_owned())
+            }
+            Self::Io { path, source, .. }
+                if source.kind() == io::ErrorKind::NotFound && path.ends_with(MANIFEST_FILE) =>
+            {
+                Some("an index is a folder that `rectool index build` makes".to_owned())
             }
             _ => None,
         }

@@ -7,6 +7,7 @@ use rectool_comm::CommError;
 use rectool_data::DataError;
 use rectool_embedding::EmbeddingError;
 
+use crate::checkpoint::MANIFEST_FILE;
 use crate::{MetricError, ParameterError, RetrievalError, StateError};
 
 /// Any failure of this crate.
@@ -310,6 +311,15 @@ impl Hint for ModelError {
                 "the checkpoint keeps its own as {}: put it where `{plugin}` is found first",
                 kept.display()
             )),
+            Self::Io { path, source, .. }
+                if source.kind() == std::io::ErrorKind::NotFound
+                    && path.ends_with(MANIFEST_FILE) =>
+            {
+                Some(
+                    "a checkpoint is a folder with this file; a run keeps its own in `checkpoints`"
+                        .to_owned(),
+                )
+            }
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Some("free some space; earlier checkpoints are untouched".to_owned())
             }

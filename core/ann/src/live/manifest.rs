@@ -9,7 +9,8 @@ use crate::error::AnnError;
 use crate::file::publish_file;
 
 /// Name of the file, in the index's folder.
-const NAME: &str = "index.json";
+/// The file that makes a folder an index.
+pub(crate) const MANIFEST_FILE: &str = "index.json";
 const VERSION: u32 = 1;
 
 /// The files of an index.
@@ -29,7 +30,7 @@ impl Manifest {
     }
 
     pub(super) fn read(folder: &Path) -> Result<Self, AnnError> {
-        let path = folder.join(NAME);
+        let path = folder.join(MANIFEST_FILE);
         let text = std::fs::read(&path).map_err(AnnError::io("read", &path))?;
         let manifest: Self = serde_json::from_slice(&text).map_err(|error| {
             AnnError::corrupt(&path, "manifest", error, "what this version writes")
@@ -47,7 +48,7 @@ impl Manifest {
 
     /// Writes it so that a crash leaves the old or the new one.
     pub(super) fn write(&self, folder: &Path) -> Result<(), AnnError> {
-        let path = folder.join(NAME);
+        let path = folder.join(MANIFEST_FILE);
         let mut text = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
         text.push(b'\n');
         publish_file(&path, &text)

@@ -17,5 +17,6 @@ mod wal;
 pub use change::Item;
 pub(crate) use delta::{ChangedLeaf, Delta};
 pub use index::{Index, Maintenance, build_part, publish};
+pub(crate) use manifest::MANIFEST_FILE;
 pub use rebuild::Rebuild;
 pub use stats::{IndexStats, PartStats};

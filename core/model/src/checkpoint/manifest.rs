@@ -16,7 +16,7 @@ pub(super) const FORMAT_VERSION: u32 = 2;
 /// The last version whose parts have no `last_seen` and `count`.
 pub(super) const UNDATED_VERSION: u32 = 1;
 /// The manifest's file name.
-pub(super) const MANIFEST_FILE: &str = "manifest.json";
+pub(crate) const MANIFEST_FILE: &str = "manifest.json";
 /// The dense weights' file name.
 pub(super) const DENSE_FILE: &str = "dense.safetensors";
 

@@ -36,6 +36,7 @@ pub use chain::Chain;
 pub use diff::{CheckpointDiff, ManifestDiff, TableDiff, TensorDiff};
 pub use export::{ExportColumns, ExportFormat};
 pub(crate) use folder::{CheckpointFolder, Form};
+pub(crate) use manifest::MANIFEST_FILE;
 pub use manifest::{
     CheckpointManifest, DeltaEntry, FileEntry, Link, PluginEntry, RecipeEntry, TableEntry,
 };
