@@ -14,8 +14,8 @@ use super::{directory_x86, level::has_vnni};
 
 /// Columns of a line.
 const COLUMNS: usize = 4;
-/// What stands for 0.
-const ZERO: f32 = 128.0;
+/// What stands for 0, as it wraps around: 128.
+const ZERO: i8 = i8::MIN;
 /// The largest number of a byte with sign.
 const RANGE: f32 = 127.0;
 
@@ -44,12 +44,14 @@ pub(crate) fn pack_panels(
     let mut values = vec![Line([ZERO as u8; 64]); panels * lines];
     let empty = PanelFacts { scales: [0.0; LANES], biases: [f32::NEG_INFINITY; LANES] };
     let mut facts = vec![empty; panels];
+    let mut rounded = Vec::new();
     for ((at, centroid), bias) in centroids.chunks_exact(dim).enumerate().zip(biases) {
         let (panel, lane) = (at / LANES, at % LANES);
         let bytes = Bytes::of(centroid);
-        for (column, byte) in bytes.rounded(centroid).enumerate() {
+        bytes.round(centroid, &mut rounded);
+        for (column, byte) in rounded.iter().enumerate() {
             let line = &mut values[panel * lines + column / COLUMNS].0;
-            line[lane * COLUMNS + column % COLUMNS] = (byte + ZERO) as u8;
+            line[lane * COLUMNS + column % COLUMNS] = byte.wrapping_add(ZERO) as u8;
         }
         facts[panel].scales[lane] = bytes.scale;
         facts[panel].biases[lane] = bias;
@@ -72,9 +74,29 @@ impl Bytes {
         Self { scale: largest / RANGE, inverse }
     }
 
-    fn rounded<'v>(&self, values: &'v [f32]) -> impl Iterator<Item = f32> + 'v {
-        let inverse = self.inverse;
-        values.iter().map(move |value| (value * inverse).round_ties_even().clamp(-RANGE, RANGE))
+    /// The byte of each value, in `out`.
+    fn round(&self, values: &[f32], out: &mut Vec<i8>) {
+        dispatch(Round { values, inverse: self.inverse, out });
+    }
+}
+
+struct Round<'a> {
+    values: &'a [f32],
+    inverse: f32,
+    out: &'a mut Vec<i8>,
+}
+
+impl Kernel for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Self { values, inverse, out } = self;
+        out.resize(values.len(), 0);
+        for (value, out) in values.iter().zip(out) {
+            // Where the processor has an instruction for it; elsewhere rounding calls a function.
+            *out = (value * inverse).round_ties_even().clamp(-RANGE, RANGE) as i8;
+        }
     }
 }
 
@@ -85,6 +107,7 @@ pub(crate) struct ByteQuery {
     values: Vec<i32>,
     scale: f32,
     sum: i32,
+    rounded: Vec<i8>,
     sums: Vec<[i32; LANES]>,
 }
 
@@ -93,14 +116,14 @@ impl ByteQuery {
     pub(crate) fn set(&mut self, query: &[f32]) {
         let bytes = Bytes::of(query);
         self.scale = bytes.scale;
-        self.sum = 0;
+        bytes.round(query, &mut self.rounded);
+        self.sum = self.rounded.iter().map(|byte| i32::from(*byte)).sum();
+        // Columns that do not exist are zeros.
+        self.rounded.resize(panel_lines(query.len()) * COLUMNS, 0);
         self.values.clear();
-        self.values.resize(panel_lines(query.len()), 0);
-        for (column, byte) in bytes.rounded(query).enumerate() {
-            self.sum += byte as i32;
-            let packed = &mut self.values[column / COLUMNS];
-            *packed |= i32::from(byte as i8 as u8) << (8 * (column % COLUMNS));
-        }
+        let packed = self.rounded.as_chunks::<COLUMNS>().0;
+        let packed = packed.iter().map(|bytes| i32::from_le_bytes(bytes.map(|byte| byte as u8)));
+        self.values.extend(packed);
     }
 
     #[cfg(test)]
@@ -127,7 +150,8 @@ impl ByteQuery {
         sums_at(Level::best(), panels, &self.values, &mut self.sums);
         out.resize(facts.len() * LANES, 0.0);
         most.resize(facts.len().div_ceil(LANES) * LANES, 0.0);
-        let zero = ZERO as i32 * self.sum;
+        let zero = i32::from(ZERO as u8) * self.sum;
+        let (out, most) = (out.as_chunks_mut().0, most.as_chunks_mut().0);
         dispatch(Scores { sums: &self.sums, zero, scale: self.scale, facts, out, most });
     }
 }
@@ -143,17 +167,42 @@ pub(crate) fn floor_of(most: &mut [f32], count: usize) -> f32 {
 
 /// Calls `found` with each lane whose score reaches `floor`, and the score.
 #[inline(always)]
-pub(crate) fn reaching(scores: &[f32], floor: f32, mut found: impl FnMut(u32, f32)) {
-    for (group, scores) in scores.chunks(LANES).enumerate() {
-        // Few do: one look at sixteen, without a branch for each.
-        let reach: u32 = scores.iter().map(|score| u32::from(*score >= floor)).sum();
-        if reach == 0 {
-            continue;
-        }
-        for (lane, score) in scores.iter().enumerate() {
-            if *score >= floor {
-                found((group * LANES + lane) as u32, *score);
+pub(crate) fn reaching(scores: &[f32], floor: f32, found: impl FnMut(u32, f32)) {
+    dispatch(Reaching { scores, floor, found });
+}
+
+struct Reaching<'a, F> {
+    scores: &'a [f32],
+    floor: f32,
+    found: F,
+}
+
+impl<F: FnMut(u32, f32)> Kernel for Reaching<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Self { scores, floor, mut found } = self;
+        let (groups, rest) = scores.as_chunks::<LANES>();
+        for (group, scores) in groups.iter().enumerate() {
+            // Few do: one look at sixteen, without a branch for each.
+            let mut any = false;
+            for score in scores {
+                any |= *score >= floor;
             }
+            if any {
+                reaching_of(scores, floor, group * LANES, &mut found);
+            }
+        }
+        reaching_of(rest, floor, scores.len() - rest.len(), &mut found);
+    }
+}
+
+#[inline(always)]
+fn reaching_of(scores: &[f32], floor: f32, start: usize, found: &mut impl FnMut(u32, f32)) {
+    for (lane, score) in scores.iter().enumerate() {
+        if *score >= floor {
+            found((start + lane) as u32, *score);
         }
     }
 }
@@ -196,8 +245,8 @@ struct Scores<'a> {
     zero: i32,
     scale: f32,
     facts: &'a [PanelFacts],
-    out: &'a mut [f32],
-    most: &'a mut [f32],
+    out: &'a mut [[f32; LANES]],
+    most: &'a mut [[f32; LANES]],
 }
 
 impl Kernel for Scores<'_> {
@@ -206,17 +255,24 @@ impl Kernel for Scores<'_> {
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
         let Self { sums, zero, scale, facts, out, most } = self;
-        most.fill(f32::NEG_INFINITY);
-        for (panel, (sums, facts)) in sums.iter().zip(facts).enumerate() {
-            let out = &mut out[panel * LANES..][..LANES];
-            let most = &mut most[panel / LANES * LANES..][..LANES];
-            for lane in 0..LANES {
-                // Two roundings at every level, so that all give the same.
-                let score =
-                    (sums[lane] - zero) as f32 * (scale * facts.scales[lane]) + facts.biases[lane];
-                out[lane] = score;
-                most[lane] = if score > most[lane] { score } else { most[lane] };
+        let panels = sums.chunks(LANES).zip(facts.chunks(LANES));
+        for ((panels, out), most) in panels.zip(out.chunks_mut(LANES)).zip(most) {
+            let mut largest = [f32::NEG_INFINITY; LANES];
+            for ((sums, facts), out) in panels.0.iter().zip(panels.1).zip(out) {
+                // All is read before any of it is written: else the compiler, which cannot see that
+                // `out` lies elsewhere, would take one lane after another.
+                let mut scores = [0.0; LANES];
+                for lane in 0..LANES {
+                    // Two roundings at every level, so that all give the same.
+                    scores[lane] = (sums[lane] - zero) as f32 * (scale * facts.scales[lane])
+                        + facts.biases[lane];
+                }
+                for (largest, score) in largest.iter_mut().zip(scores) {
+                    *largest = if score > *largest { score } else { *largest };
+                }
+                *out = scores;
             }
+            *most = largest;
         }
     }
 }

@@ -3,28 +3,48 @@
 use std::arch::x86_64::{
     _mm_load_si128, _mm_set1_epi32, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16,
     _mm256_hadd_epi32, _mm256_madd_epi16, _mm256_permute4x64_epi64, _mm256_setzero_si256,
-    _mm256_storeu_si256, _mm512_add_epi32, _mm512_dpbusd_epi32, _mm512_load_si512,
-    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_storeu_si512,
+    _mm256_storeu_si256, _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_set1_epi32,
+    _mm512_setzero_si512, _mm512_storeu_si512,
 };
 use std::ptr::from_ref;
 
 use super::panels::LANES;
 use super::scan::Line;
 
-/// One instruction per line; four sums per panel hide its latency.
+/// Panels that are multiplied side by side: their sums do not wait for each other.
+const PANELS: usize = 4;
+
+/// One instruction per line.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn vnni(panels: &[Line], query: &[i32], sums: &mut [[i32; LANES]]) {
-    for (lines, sums) in panels.chunks_exact(query.len()).zip(sums) {
-        let mut totals = [_mm512_setzero_si512(); 4];
-        for (at, (line, packed)) in lines.iter().zip(query).enumerate() {
+    let mut tiles = panels.chunks_exact(PANELS * query.len());
+    let mut outs = sums.chunks_exact_mut(PANELS);
+    for (lines, sums) in tiles.by_ref().zip(outs.by_ref()) {
+        multiply::<PANELS>(lines, query, sums);
+    }
+    let rest = tiles.remainder().chunks_exact(query.len());
+    for (lines, sums) in rest.zip(outs.into_remainder().chunks_exact_mut(1)) {
+        multiply::<1>(lines, query, sums);
+    }
+}
+
+/// Multiplies N panels.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn multiply<const N: usize>(lines: &[Line], query: &[i32], sums: &mut [[i32; LANES]]) {
+    // An array with a number of sums that is known here stays in registers.
+    let mut totals = [_mm512_setzero_si512(); N];
+    for (at, packed) in query.iter().enumerate() {
+        let packed = _mm512_set1_epi32(*packed);
+        for (panel, total) in totals.iter_mut().enumerate() {
+            let line = &lines[panel * query.len() + at];
             #[expect(unsafe_code, reason = "vector load")]
             // SAFETY: a `Line` is 64 bytes, aligned to 64.
             let bytes = unsafe { _mm512_load_si512(from_ref(line).cast()) };
-            let total = &mut totals[at % 4];
-            *total = _mm512_dpbusd_epi32(*total, bytes, _mm512_set1_epi32(*packed));
+            *total = _mm512_dpbusd_epi32(*total, bytes, packed);
         }
-        let [a, b, c, d] = totals;
-        let total = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+    }
+    for (total, sums) in totals.into_iter().zip(sums) {
         #[expect(unsafe_code, reason = "vector store")]
         // SAFETY: the array holds sixteen 32-bit numbers, which is what the store writes.
         unsafe {

@@ -4,7 +4,7 @@
 //! value ≈ scale·(256·high + low). The two bytes lie in two planes, so that most candidates cost the
 //! cache lines of the high plane only. All sums are exact whole numbers.
 
-use super::level::{Arithmetic, Kernel, Level, dispatch_at, prefetch};
+use super::level::{Arithmetic, Kernel, Level, dispatch, dispatch_at, prefetch};
 
 /// Rows [N, D] of bytes with sign, one after another.
 #[derive(Clone, Copy, Debug)]
@@ -50,10 +50,28 @@ impl IntegerQuery {
         let range = room.min(f32::from(i16::MAX)).floor();
         self.scale = if largest > 0.0 { largest / range } else { 1.0 };
         let inverse = 1.0 / self.scale;
-        self.values.clear();
         // A tiny query overflows the inverse: then its products are zeros.
         let inverse = if inverse.is_finite() { inverse } else { 0.0 };
-        self.values.extend(query.iter().map(|value| (value * inverse).round() as i16));
+        dispatch(Round { query, inverse, out: &mut self.values });
+    }
+}
+
+struct Round<'a> {
+    query: &'a [f32],
+    inverse: f32,
+    out: &'a mut Vec<i16>,
+}
+
+impl Kernel for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Self { query, inverse, out } = self;
+        out.resize(query.len(), 0);
+        for (value, out) in query.iter().zip(out) {
+            *out = (value * inverse).round() as i16;
+        }
     }
 }
 

@@ -121,7 +121,7 @@ fn integer_rows_multiply_exactly() {
 
 #[test]
 fn panels_of_bytes_give_the_same_products_at_every_level() {
-    for (dim, count) in [(1, 1), (6, 40), (64, 35), (129, 16)] {
+    for (dim, count) in [(1, 1), (6, 40), (64, 35), (129, 16), (17, 100), (5, 300)] {
         let mut stream = Stream::new(8, &[dim as u64]);
         let centroids: Vec<f32> = (0..count * dim).map(|_| stream.next_normal()).collect();
         let query: Vec<f32> = (0..dim).map(|_| stream.next_normal()).collect();
