@@ -43,6 +43,10 @@ pub(crate) fn rerank(
     }
     rows.clear();
     rows.extend(best.best().iter().map(|key| row_of(*key)));
+    // While the high bytes are compared once more.
+    for row in &*rows {
+        stored.low.prefetch(*row as usize);
+    }
     integer_dots(stored.high, &query.integer.values, rows, high);
     integer_dots(stored.low, &query.integer.values, rows, low);
     for ((row, high), low) in rows.iter().zip(&*high).zip(&*low) {

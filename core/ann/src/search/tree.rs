@@ -14,6 +14,8 @@ use crate::part::{StoredRows, Tree};
 
 /// How many lanes ahead the rows of candidates are asked for.
 const LANES_AHEAD: usize = 16;
+/// Vectors asked for while rows are looked up: as many as fit the second cache beside all else.
+const ROWS_AHEAD: usize = 1024;
 /// The offset that makes whole numbers with sign order as those without.
 const MIDDLE: u32 = 1 << 31;
 
@@ -44,6 +46,11 @@ impl TreeScratch {
             reach.leaves,
         );
         let Self { query, leaves, scanner, rerank: buffers, found, .. } = self;
+        // The other leaves are asked for while the one before is scanned.
+        let first = leaves.keys.first().map_or(&[][..], |key| tree.blocks(row_of(*key) as usize).0);
+        for at in 0..first.len() {
+            prefetch(first, at);
+        }
         scanner.table.set(tree.codebook, &query.values);
         scanner.candidates.reset(reach.candidates);
         scan_leaves(tree, selection, &leaves.keys, scanner);
@@ -107,8 +114,11 @@ fn resolve(
 ) {
     let start = rows.len();
     rows.extend(places);
+    // Lanes lie anywhere: one that is read without having been asked for costs a cache miss.
+    for place in rows[start..].iter().take(LANES_AHEAD) {
+        prefetch(tree.lanes, *place as usize);
+    }
     for at in start..rows.len() {
-        // Lanes lie anywhere: one that is read without having been asked for costs a cache miss.
         if let Some(next) = rows.get(at + LANES_AHEAD) {
             prefetch(tree.lanes, *next as usize);
         }
@@ -116,6 +126,9 @@ fn resolve(
         rows[at] = match tree.lanes.get(place) {
             Some(row) => {
                 prefetch(tree.rows.facts, *row as usize);
+                if at < ROWS_AHEAD {
+                    tree.rows.high.prefetch(*row as usize);
+                }
                 *row
             }
             None => selection.rows + (place - tree.lanes.len()) as u32,

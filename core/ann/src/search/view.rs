@@ -10,6 +10,7 @@ use crate::error::AnnError;
 use crate::file::IndexKind;
 use crate::filter::Bits;
 use crate::graph;
+use crate::kernel::prefetch;
 use crate::live::Delta;
 use crate::part::{Part, Selected};
 use crate::partition::LEAVES_PER_VECTOR;
@@ -23,6 +24,8 @@ const EXACT_SHARE: usize = 4;
 const OWN_LEAVES: usize = 3;
 /// Results looked at per result wanted, where alike ones may be dropped.
 const CROWD: usize = 4;
+/// Ids of results that are asked for at once.
+const IDS_AHEAD: usize = 128;
 
 /// A part and the changes laid over it.
 #[derive(Clone, Copy, Debug)]
@@ -173,6 +176,12 @@ impl View<'_> {
     /// Makes results of what was found.
     fn take(&self, options: &SearchOptions, scratch: &Scratch, out: &mut Vec<Hit>) {
         out.clear();
+        // Ids lie anywhere: asked for together, their cache misses cost as much as one.
+        let ids = self.part.ids();
+        for (_, row) in scratch.found.iter().take(options.k.min(IDS_AHEAD)) {
+            prefetch(ids, *row as usize);
+        }
+        out.reserve(options.k.min(scratch.found.len()));
         let mut crowd = options.crowding.as_ref().map(|crowding| (crowding, Vec::new()));
         for (score, row) in &scratch.found {
             if out.len() >= options.k {
@@ -183,16 +192,17 @@ impl View<'_> {
             {
                 continue;
             }
-            if let Some(id) = self.id(*row) {
+            if let Some(id) = self.id(ids, *row) {
                 out.push(Hit { id, score: *score });
             }
         }
     }
 
-    fn id(&self, row: u32) -> Option<u64> {
+    /// The id of a row; `ids` are those of the part.
+    fn id(&self, ids: &[u64], row: u32) -> Option<u64> {
         let rows = self.part.rows() as u32;
         if row < rows {
-            return self.part.ids().get(row as usize).copied();
+            return ids.get(row as usize).copied();
         }
         self.delta?.id(row - rows)
     }
