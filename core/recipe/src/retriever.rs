@@ -1,6 +1,6 @@
 //! What `evaluate_retrieval` does in a run.
 
-use rectool_comm::Comm;
+use rectool_comm::{Comm, agree};
 use rectool_data::Split;
 use rectool_model::{
     Als, AlsOptions, Ids, Interactions, ItemKnn, ItemKnnOptions, ModelError, MostPopular, Ranker,
@@ -27,6 +27,15 @@ pub(crate) struct Retriever<'a> {
     pub(crate) request: &'a RetrievalRequest,
     /// What users have seen.
     pub(crate) seen: Vec<Split>,
+}
+
+/// What a rank reads by itself, before all of them judge together.
+struct Material {
+    /// Positives and what each is ranked among.
+    cases: Option<Vec<SampledCase>>,
+    /// What the simple methods learn from.
+    seen: Option<Interactions>,
+    names: Names,
 }
 
 /// The columns with the ids of users and items.
@@ -69,7 +78,8 @@ impl Retriever<'_> {
         columns: [&str; 2],
     ) -> Result<Retrieved, ModelError> {
         let (request, options) = (self.request, self.options());
-        let cases = self.cases(&retrieval.task, columns)?;
+        let Material { cases, seen, names } =
+            agree(self.comm, self.material(&retrieval.task, columns))?;
         let (full, sampled) =
             self.figures(&retrieval.task, cases.as_deref(), &retrieval.scorer(), &options)?;
         let mut outcome = RetrievalOutcome {
@@ -78,15 +88,9 @@ impl Retriever<'_> {
             sampled,
             baselines: Vec::new(),
         };
-        if request.baselines {
-            let seen: Vec<&Split> = self.seen.iter().collect();
-            let seen = Interactions::read(&seen, (columns[0], columns[1]), None)?;
+        if let Some(seen) = seen {
             outcome.baselines = self.baselines(retrieval, cases.as_deref(), &seen, &options)?;
         }
-        let names = match &request.names {
-            Some(name) => Names::read(&self.items(), columns[1], name)?,
-            None => Names::default(),
-        };
         let (examples, map) = (examples(retrieval, &names), map(retrieval, &names)?);
         Ok(Retrieved { outcome, examples, map })
     }
@@ -133,6 +137,19 @@ impl Retriever<'_> {
         let baselines = std::iter::once(towers).chain(outcome.baselines).collect();
         let outcome = RetrievalOutcome { split: outcome.split, full, sampled: None, baselines };
         Ok(Retrieved { outcome, examples, map })
+    }
+
+    fn material(&self, task: &RetrievalTask, columns: [&str; 2]) -> Result<Material, ModelError> {
+        let request = self.request;
+        let cases = self.cases(task, columns)?;
+        let seen: Vec<&Split> = self.seen.iter().collect();
+        let read = || Interactions::read(&seen, (columns[0], columns[1]), None);
+        let seen = request.baselines.then(read).transpose()?;
+        let names = match &request.names {
+            Some(name) => Names::read(&self.items(), columns[1], name)?,
+            None => Names::default(),
+        };
+        Ok(Material { cases, seen, names })
     }
 
     fn cases(
@@ -190,5 +207,73 @@ impl Retriever<'_> {
             Ok(BaselineOutcome { name: name.to_owned(), full, sampled })
         });
         judged.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rectool_base::{Column, ColumnKind, ColumnSchema, Jagged, Schema};
+    use rectool_comm::on_ranks;
+    use rectool_data::{Dataset, DatasetWriter, WriterOptions};
+    use rectool_model::Vectors;
+
+    use super::*;
+
+    /// Users 0 to 3, each with the item of its number, to be ranked among `others`.
+    fn choices(folder: &std::path::Path) -> Dataset {
+        let path = folder.join("choices");
+        let id = |name: &str| ColumnSchema::plain(name, ColumnKind::I64 { width: 1 });
+        let others = ColumnSchema::plain("others", ColumnKind::I64List);
+        let schema = Schema::new(vec![id("user"), id("item"), others]).unwrap();
+        let mut writer = DatasetWriter::create(&path, schema, WriterOptions::default()).unwrap();
+        let mut others = Jagged::new();
+        (0..4).for_each(|item| others.push_row(&[(item + 1) % 4]));
+        let ids = || Column::I64 { width: 1, values: (0..4).collect() };
+        writer.write("test", vec![ids(), ids(), Column::I64List(others)]).unwrap();
+        writer.finish().unwrap();
+        Dataset::open(&path).unwrap()
+    }
+
+    /// Of users and items with the same vectors.
+    fn retrieval(test: &Split) -> Retrieval {
+        let positives = Interactions::read(&[test], ("user", "item"), None).unwrap();
+        let (ids, values) =
+            (positives.items().clone(), vec![1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, -1.0]);
+        let task = RetrievalTask::new(&Interactions::default(), &positives, &ids);
+        Retrieval { task, queries: values.clone(), candidates: Vectors { ids, values, width: 2 } }
+    }
+
+    #[test]
+    fn what_one_rank_cannot_read_ends_all_where_it_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let dataset = choices(folder.path());
+        let rows = dataset.split("test").unwrap();
+        let request = |negatives: &str| RetrievalRequest {
+            test: crate::dataset::Split {
+                dataset: crate::dataset::Dataset(dataset.clone()),
+                rows: rows.clone(),
+            },
+            seen: None,
+            items: None,
+            ks: vec![1],
+            baselines: false,
+            negatives: Some(CaseNegatives::Column(negatives.to_owned())),
+            names: None,
+            seed: 1,
+        };
+        // The bad one stands for a disk that fails on one machine.
+        let (good, bad) = (request("others"), request("item"));
+        let judged = |requests: [&RetrievalRequest; 2]| {
+            on_ranks(2, |comm| {
+                let request = requests[comm.rank()];
+                let retriever = Retriever { comm: &*comm, request, seen: vec![rows.clone()] };
+                let judged = retriever.judge_retrieval(&retrieval(&rows), ["user", "item"]);
+                judged.map(|_| ()).map_err(|error| error.to_string())
+            })
+        };
+        assert_eq!(judged([&good, &good]), [Ok(()), Ok(())]);
+        let [first, second] = judged([&good, &bad]).try_into().unwrap();
+        assert!(first.unwrap_err().contains("a step of all ranks"));
+        assert!(second.unwrap_err().contains("`item`"));
     }
 }
