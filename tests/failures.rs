@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::harness::{Dir, Ran, wait_until};
+use crate::harness::{Dir, Ran, root, wait_until};
 
 const SMALL: [&str; 4] = ["--set", "batch_size=64", "--set", "embedding_dim=4"];
 
@@ -22,6 +22,27 @@ fn missing_values_need_a_policy() {
     );
     let expected = ["dense feature `I", "NaN", "row", "impute"];
     dir.rectool(&["run", "r.rhai"]).expect_code(1).expect_stderr(&expected);
+}
+
+/// Files on which the Parquet reader panics, in a table of the columns label, user and kind.
+#[test]
+fn a_file_that_a_reader_panics_on_is_damaged_and_no_bug() {
+    let dir = Dir::new();
+    for name in ["definition-levels.parquet", "column-range.parquet"] {
+        let path = root().join("tests/hostile").join(name).to_str().unwrap().to_owned();
+        let import = ["data", "import", "parquet", &path, "--out", "out", "--label", "label"];
+        let index = ["index", "build", &path, "--out", "out", "--id-column", "user"];
+        for words in [
+            [&import[..], &["--ids", "user,kind"]].concat(),
+            [&index[..], &["--vector-column", "label"]].concat(),
+        ] {
+            let place = format!("{name}`:1: expected sound Parquet, found the reader gives up: ");
+            let parts = [place.as_str(), "hint: the file was damaged"];
+            let ran = dir.rectool(&words).expect_code(1).expect_stderr(&parts);
+            assert!(!ran.stderr.contains("bug"), "{}", ran.stderr);
+            assert!(!dir.join("out").exists());
+        }
+    }
 }
 
 #[test]

@@ -7,9 +7,13 @@ use std::panic::PanicHookInfo;
 use crate::failure::{Exit, prefix};
 
 /// From here on a panic on any thread prints where it happened and exits with
-/// [`Exit::Bug`]; under MPI it ends all ranks, which would otherwise wait for this one.
+/// [`Exit::Bug`]; under MPI it ends all ranks, which would otherwise wait for this one. A panic that becomes
+/// an error is none of ours.
 pub(crate) fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
+        if rectool_base::panic_is_caught() {
+            return;
+        }
         // Nothing to do if standard error is closed.
         let _ = std::io::stderr().lock().write_all(text(panic).as_bytes());
         rectool_comm::abort_job(Exit::Bug as i32);

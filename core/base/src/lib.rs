@@ -5,6 +5,7 @@
 //! rows, D embedding width, F features, V table rows, R ranks.
 
 mod batch;
+mod caught;
 mod hash;
 mod hint;
 pub mod limits;
@@ -17,6 +18,7 @@ mod texts;
 mod traits;
 
 pub use batch::{Batch, BatchPlace, Column, Jagged};
+pub use caught::{catch_panic, panic_is_caught};
 pub use hash::{bucket_of, hash_text, mix64};
 pub use hint::{Hint, nearest_name, quoted_list};
 pub use mmap::MappedFile;

@@ -3,7 +3,6 @@
 //! The metadata of an Arrow IPC file is checked here before arrow sees it, because arrow slices by
 //! the lengths it reads and panics where they are wrong.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use arrow_buffer::Buffer;
 use arrow_ipc::reader::{FileDecoder, read_footer_length};
 use arrow_ipc::{Block as FileBlock, Footer, MessageHeader, MetadataVersion};
 use arrow_schema::{DataType, Schema as ArrowSchema};
-use rectool_base::Schema;
+use rectool_base::{Schema, catch_panic};
 
 use crate::DataError;
 use crate::shard_schema::{check_schema, is_packed};
@@ -196,9 +195,11 @@ fn decode_batch(
     check_message(&data, head, arrow, rows_max)?;
     // What check_message has passed is not known to make arrow panic; a hole in that would end one
     // rank and hang the others, so it becomes an error all the same.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decoder.read_record_batch(block, &data)));
-    let decoded =
-        decoded.map_err(|_| Broken::new("content", "a record batch", "arrow panicked"))?;
+    let decoded = catch_panic(|| decoder.read_record_batch(block, &data));
+    let decoded = decoded.map_err(|panic| {
+        let found = format!("what the Arrow reader gives up on: {panic}");
+        Broken::new("content", "a record batch", found)
+    })?;
     let batch = decoded.map_err(|error| Broken::new("content", "a record batch", error))?;
     batch.ok_or_else(|| Broken::new("content", "a record batch", "nothing"))
 }

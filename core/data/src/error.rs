@@ -289,6 +289,16 @@ pub enum DataError {
         /// What is wrong, with expected and found.
         what: String,
     },
+    /// A file that the Parquet reader cannot read, or not to its end.
+    #[error("`{}`:{row}: expected sound Parquet, found {found}", file.display())]
+    Parquet {
+        /// The file.
+        file: PathBuf,
+        /// Row up to which it may be sound, from 1.
+        row: u64,
+        /// What the reader says.
+        found: String,
+    },
     /// An importer met more bad rows than allowed.
     #[error("`{}`: {bad} bad rows, expected at most {max}; the first: {first}", file.display())]
     TooManyBad {
@@ -348,6 +358,9 @@ impl Hint for DataError {
             Self::UnknownSplit { name, known, .. } | Self::NoColumn { name, known, .. } => {
                 let near = nearest_name(name, known.iter().map(String::as_str))?;
                 return Some(format!("did you mean `{near}`?"));
+            }
+            Self::Parquet { .. } => {
+                "the file was damaged, or is no Parquet: copy or write it again"
             }
             Self::BatchTooLarge { expected, .. } => {
                 return Some(format!("set `batch_size` to {expected} or less"));

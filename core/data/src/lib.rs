@@ -14,6 +14,7 @@ mod decode;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod guarded;
 mod items;
 mod loader;
 mod manifest;

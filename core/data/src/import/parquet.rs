@@ -3,7 +3,6 @@
 mod convert;
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,6 +19,7 @@ use super::parsed::Parsed;
 use super::sink::{InputFile, Inputs, Sink};
 use super::{ImportOptions, ImportSummary, OnProgress, SplitRule};
 use crate::DataError;
+use crate::guarded::guarded;
 
 const BATCH_ROWS: usize = 8_192;
 /// Bytes of decoded rows that wait for their turn, over all threads.
@@ -34,7 +34,7 @@ const THREADS_MAX: usize = 8;
 /// either become list columns, and so does a text column with separators. Null is missing. A row is bad if a value cannot be taken so.
 ///
 /// # Errors
-/// [`DataError::Input`] for a file that is not Parquet or a column of another type;
+/// [`DataError::Parquet`] for a file that is not Parquet; [`DataError::Input`] for a column of another type;
 /// [`DataError::Schema`] for columns that do not exist; and as [`super::criteo`].
 ///
 /// # Determinism
@@ -78,11 +78,8 @@ struct ParquetFile {
 impl ParquetFile {
     fn open(input: &InputFile) -> Result<Self, DataError> {
         let file = File::open(&input.path).map_err(DataError::io(&input.path))?;
-        let metadata = guarded(|| {
-            ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
-                .map_err(|error| error.to_string())
-        })
-        .map_err(|what| input_error(&input.path, 0, &what))?;
+        let options = ArrowReaderOptions::default();
+        let metadata = guarded(&input.path, 0, || ArrowReaderMetadata::load(&file, options))?;
         Ok(Self { input: input.clone(), metadata, positions: Vec::new() })
     }
 
@@ -93,12 +90,6 @@ impl ParquetFile {
     fn rows(&self) -> u64 {
         self.metadata.metadata().file_metadata().num_rows().max(0) as u64
     }
-}
-
-/// Runs code of the Parquet crate, which may panic on a damaged file.
-fn guarded<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    let caught = catch_unwind(AssertUnwindSafe(run));
-    caught.unwrap_or_else(|_| Err("the Parquet reader gave up; the file is damaged".to_owned()))
 }
 
 /// One row group: where it is, and where its rows go. The sender is taken by the thread that
@@ -180,8 +171,7 @@ fn decode_tasks(files: &[ParquetFile], layout: &Layout, shared: &Shared) {
             return;
         }
         let file = &files[task.file];
-        if let Err(what) = guarded(|| decode(file, task, layout, &sender)) {
-            let error = input_error(&file.input.path, task.row_first, &what);
+        if let Err(error) = decode(file, task, layout, &sender) {
             // Nobody listens any more if the import has failed elsewhere.
             let _ = sender.send(Err(error));
         }
@@ -193,23 +183,25 @@ fn decode(
     task: &Task,
     layout: &Layout,
     sender: &Sender<Result<Parsed, DataError>>,
-) -> Result<(), String> {
-    let input = File::open(&file.input.path).map_err(|error| error.to_string())?;
-    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, file.metadata.clone());
-    let wanted = file.positions.iter().copied();
-    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
-    let reader = builder
-        .with_projection(mask)
-        .with_row_groups(vec![task.group])
-        .with_batch_size(BATCH_ROWS)
-        .build()
-        .map_err(|error| error.to_string())?;
-    for batch in reader {
-        let batch = batch.map_err(|error| error.to_string())?;
-        let parsed = convert::rows_of(&batch, layout)?;
+) -> Result<(), DataError> {
+    let path = &file.input.path;
+    let mut row = task.row_first;
+    let input = File::open(path).map_err(DataError::io(path))?;
+    let mut reader = guarded(path, row, || {
+        let metadata = file.metadata.clone();
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(input, metadata);
+        let wanted = file.positions.iter().copied();
+        let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+        let builder = builder.with_projection(mask).with_row_groups(vec![task.group]);
+        builder.with_batch_size(BATCH_ROWS).build()
+    })?;
+    while let Some(batch) = guarded(path, row, || reader.next().transpose())? {
+        let parsed = convert::rows_of(&batch, layout);
+        let parsed = parsed.map_err(|what| input_error(path, row, &what))?;
         if sender.send(Ok(parsed)).is_err() {
             return Ok(());
         }
+        row += batch.num_rows() as u64;
     }
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Parquet files, decoded into memory.
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use ::parquet::arrow::ProjectionMask;
@@ -9,34 +8,26 @@ use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::{Collector, VectorColumns, VectorTable, broken_in, positions};
 use crate::DataError;
-use crate::decode::Broken;
+use crate::guarded::guarded;
 
 const BATCH_ROWS: usize = 65_536;
 
 pub(super) fn read(path: &Path, columns: &VectorColumns) -> Result<VectorTable, DataError> {
     let broken = broken_in(path);
     let file = File::open(path).map_err(DataError::io(path))?;
-    // The Parquet crate may panic on a damaged file.
-    let caught = catch_unwind(AssertUnwindSafe(|| {
-        let damaged = |error: &dyn ToString| {
-            broken(Broken::new("content", "a Parquet file", error.to_string()))
-        };
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file);
-        let builder = builder.map_err(|error| damaged(&error))?;
-        let fields = builder.schema().fields();
-        let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
-        let wanted = positions(path, columns, &names)?;
+    let builder = guarded(path, 0, || ParquetRecordBatchReaderBuilder::try_new(file))?;
+    let fields = builder.schema().fields();
+    let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
+    let wanted = positions(path, columns, &names)?;
+    let mut reader = guarded(path, 0, || {
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
-        let reader = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
-        let mut collector = Collector::new(columns);
-        for batch in reader.map_err(|error| damaged(&error))? {
-            let batch = batch.map_err(|error| damaged(&error))?;
-            let named = wanted.iter().filter_map(|at| batch.column_by_name(&names[*at]));
-            collector.add(&named.collect::<Vec<_>>()).map_err(&broken)?;
-        }
-        collector.finish().map_err(&broken)
-    }));
-    caught.unwrap_or_else(|_| {
-        Err(broken(Broken::new("content", "a Parquet file", "one that the Parquet reader gave up")))
-    })
+        builder.with_projection(mask).with_batch_size(BATCH_ROWS).build()
+    })?;
+    let (mut collector, mut rows) = (Collector::new(columns), 0);
+    while let Some(batch) = guarded(path, rows, || reader.next().transpose())? {
+        rows += batch.num_rows() as u64;
+        let named = wanted.iter().filter_map(|at| batch.column_by_name(&names[*at]));
+        collector.add(&named.collect::<Vec<_>>()).map_err(&broken)?;
+    }
+    collector.finish().map_err(broken)
 }
