@@ -17,11 +17,40 @@ use rectool_base::{Column, ColumnKind, ColumnSchema, Hint, Jagged, MISSING_ID, S
 use crate::decode::{Block, decode_shard};
 use crate::fixture::{ALL, expected, folder, record_batch, schema, shard_bytes, single, write};
 use crate::values::Values;
-use crate::{DataError, Dataset, MANIFEST_FILE, Split, Verify};
+use crate::{DataError, Dataset, DatasetWriter, MANIFEST_FILE, Split, Verify, WriterOptions};
 
 fn all_rows(split: &Split) -> Result<Vec<Column>, DataError> {
     let rows: Vec<u64> = (0..split.rows()).collect();
     split.gather(&rows, &ALL)
+}
+
+#[test]
+fn a_scan_comes_by_every_row_once_until_it_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ids");
+    let ids = ColumnSchema::plain("id", ColumnKind::I64 { width: 1 });
+    let schema = Schema::new(vec![ids]).unwrap();
+    let mut writer = DatasetWriter::create(&path, schema, WriterOptions::default()).unwrap();
+    let values: Vec<i64> = (0..150_000).collect();
+    writer.write("train", vec![Column::I64 { width: 1, values: values.clone() }]).unwrap();
+    writer.finish().unwrap();
+    let split = Dataset::open(&path).unwrap().split("train").unwrap();
+    let mut seen = Vec::new();
+    let mut scan = |last: u64| {
+        seen.clear();
+        let scanned = split.scan(&[0], |rows, columns| {
+            let [Column::I64 { values, .. }] = columns else { panic!("one column of ids") };
+            assert_eq!(values[0], rows.start as i64);
+            seen.extend_from_slice(values);
+            let found = String::new();
+            let failed = DataError::Option { option: "scan", expected: String::new(), found };
+            if rows.end > last { Err(failed) } else { Ok(()) }
+        });
+        (scanned.is_ok(), seen.len())
+    };
+    assert_eq!(scan(70_000), (false, 131_072));
+    assert_eq!(scan(150_000), (true, 150_000));
+    assert_eq!(seen, values);
 }
 
 #[test]

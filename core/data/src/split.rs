@@ -16,6 +16,9 @@ use crate::{DataError, column};
 /// [`Split::with_missing_row`].
 pub(crate) const MISSING_ROW: u64 = u64::MAX - 1;
 
+/// Rows of a block of [`Split::scan`].
+const SCAN_ROWS: u64 = 1 << 16;
+
 /// One split of a dataset. Clones share the mapped shards.
 #[derive(Clone)]
 pub struct Split {
@@ -127,6 +130,26 @@ impl Split {
             let fitting = spares.iter().position(|spare| same_type(spare.kind(), kind));
             let spare = fitting.map(|at| spares.remove(at));
             out.push(of.gather_column(runs, (at, kind), rows.len(), spare)?);
+        }
+        Ok(())
+    }
+
+    /// Hands the values of `columns` to `take`, block by block in the order of the rows, with the rows that
+    /// the block holds. Memory is bounded by a block, however long the split is.
+    ///
+    /// # Errors
+    /// As [`Split::gather`], and what `take` fails with.
+    pub fn scan<E: From<DataError>>(
+        &self,
+        columns: &[usize],
+        mut take: impl FnMut(Range<u64>, &[Column]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut values = Vec::new();
+        for first in (0..self.rows()).step_by(SCAN_ROWS as usize) {
+            let rows = first..self.rows().min(first + SCAN_ROWS);
+            let all: Vec<u64> = rows.clone().collect();
+            self.gather_into(&all, columns, &mut values)?;
+            take(rows, &values)?;
         }
         Ok(())
     }

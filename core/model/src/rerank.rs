@@ -12,8 +12,6 @@ use crate::{Interactions, ModelError, Outputs, Ranker, Recommended, RetrievalTas
 
 /// Rows that are scored at a time, over all ranks.
 const BATCH_ROWS: usize = 1 << 14;
-/// Rows whose ids are read at a time.
-const READ_ROWS: u64 = 1 << 16;
 
 /// What was retrieved, and where the rows to score are made of.
 #[derive(Clone, Copy, Debug)]
@@ -185,14 +183,15 @@ fn first_rows(splits: &[&Split], id: &str) -> Result<HashMap<i64, (usize, u64)>,
     let mut first = HashMap::new();
     for (at, split) in splits.iter().enumerate() {
         let cells = Cells::find_one(split.schema(), id, ColumnKind::I64 { width: 1 }, "id")?;
-        for start in (0..split.rows()).step_by(READ_ROWS as usize) {
-            let rows: Vec<u64> = (start..split.rows().min(start + READ_ROWS)).collect();
-            let columns = split.gather(&rows, &[cells.column])?;
-            let Some(Column::I64 { values, .. }) = columns.first() else { continue };
-            for (place, row) in rows.iter().enumerate() {
-                first.entry(values[cells.at(place)]).or_insert((at, *row));
+        split.scan(&[cells.column], |rows, columns| {
+            let [Column::I64 { values, .. }] = columns else {
+                unreachable!("the column's type was checked")
+            };
+            for (place, row) in rows.enumerate() {
+                first.entry(values[cells.at(place)]).or_insert((at, row));
             }
-        }
+            Ok::<_, DataError>(())
+        })?;
     }
     Ok(first)
 }

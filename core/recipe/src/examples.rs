@@ -13,8 +13,6 @@ const USERS: usize = 5;
 const ITEMS: usize = 10;
 /// Points of the map: more would hide each other.
 const POINTS_MAX: usize = 1_500;
-/// Rows read at a time.
-const READ_ROWS: u64 = 1 << 16;
 
 /// One user's recommendations.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,21 +54,19 @@ impl Names {
             let find = |name, kind, option| Cells::find_one(split.schema(), name, kind, option);
             let ids = find(item, ColumnKind::I64 { width: 1 }, "item")?;
             let texts = find(name, ColumnKind::Text { width: 1 }, "names")?;
-            let mut values = Vec::new();
-            for first in (0..split.rows()).step_by(READ_ROWS as usize) {
-                let rows: Vec<u64> = (first..split.rows().min(first + READ_ROWS)).collect();
-                split.gather_into(&rows, &[ids.column, texts.column], &mut values)?;
+            split.scan(&[ids.column, texts.column], |rows, columns| {
                 let [Column::I64 { values: found, .. }, Column::Text { values: named, .. }] =
-                    values.as_slice()
+                    columns
                 else {
                     unreachable!("the columns' types were checked");
                 };
-                for row in 0..rows.len() {
+                for row in 0..(rows.end - rows.start) as usize {
                     if let Some(text) = named.get(texts.at(row)) {
                         names.entry(found[ids.at(row)]).or_insert_with(|| text.to_owned());
                     }
                 }
-            }
+                Ok::<_, ModelError>(())
+            })?;
         }
         Ok(Self(names))
     }

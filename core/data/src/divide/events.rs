@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use rectool_base::{Column, ColumnKind, MISSING_ID};
 
-use super::{CHUNK_ROWS, DivideOptions, option_error};
+use super::{DivideOptions, option_error};
 use crate::cells::Cells;
 use crate::{DataError, Dataset};
 
@@ -59,29 +59,27 @@ fn read_ids(
 ) -> Result<Vec<i64>, DataError> {
     let ids = ColumnKind::I64 { width: 1 };
     let cells = Cells::find_one(dataset.schema(), name, ids, option)?;
-    let (mut values, mut chunk) = (Vec::new(), Vec::new());
+    let mut ids = Vec::new();
     for source in sources {
-        let split = dataset.split(source)?;
-        for first in (0..split.rows()).step_by(CHUNK_ROWS as usize) {
-            let rows: Vec<u64> = (first..split.rows().min(first + CHUNK_ROWS)).collect();
-            split.gather_into(&rows, &[cells.column], &mut chunk)?;
-            let [Column::I64 { values: read, .. }] = chunk.as_slice() else {
+        dataset.split(source)?.scan(&[cells.column], |rows, columns| {
+            let [Column::I64 { values, .. }] = columns else {
                 unreachable!("the column's type was checked")
             };
-            for (at, row) in rows.iter().enumerate() {
-                let id = read[cells.at(at)];
+            for (at, row) in rows.enumerate() {
+                let id = values[cells.at(at)];
                 if id == MISSING_ID {
                     return Err(DataError::Row {
                         split: source.clone(),
-                        row: *row,
+                        row,
                         column: name.to_owned(),
                         expected: format!("a {option}"),
                         found: "a missing one".to_owned(),
                     });
                 }
-                values.push(id);
+                ids.push(id);
             }
-        }
+            Ok(())
+        })?;
     }
-    Ok(values)
+    Ok(ids)
 }

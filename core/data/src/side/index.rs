@@ -7,8 +7,6 @@ use rectool_base::Column;
 use crate::items::IdHashing;
 use crate::{DataError, Dataset, Split};
 
-/// Rows read at a time.
-const READ_ROWS: u64 = 1 << 16;
 /// The row of a number that is no key.
 const NONE: u32 = u32::MAX;
 /// Numbers from least to greatest key for each row, up to which a table of all of them pays: a hash map
@@ -79,14 +77,13 @@ impl Index {
 }
 
 fn read_keys(split: &Split, column: usize) -> Result<Vec<i64>, DataError> {
-    let (mut keys, mut chunk) = (Vec::new(), Vec::new());
-    for first in (0..split.rows()).step_by(READ_ROWS as usize) {
-        let rows: Vec<u64> = (first..split.rows().min(first + READ_ROWS)).collect();
-        split.gather_into(&rows, &[column], &mut chunk)?;
-        let [Column::I64 { values, .. }] = chunk.as_slice() else {
+    let mut keys = Vec::new();
+    split.scan(&[column], |_, columns| {
+        let [Column::I64 { values, .. }] = columns else {
             unreachable!("the column's type was checked")
         };
         keys.extend_from_slice(values);
-    }
+        Ok::<_, DataError>(())
+    })?;
     Ok(keys)
 }

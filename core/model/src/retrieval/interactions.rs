@@ -5,9 +5,6 @@ use rectool_data::{Cells, Split};
 
 use super::{Ids, RetrievalError};
 
-/// Rows read at a time.
-pub(super) const READ_ROWS: u64 = 1 << 16;
-
 /// Distinct pairs of users and items, user by user (CSR).
 ///
 /// ```
@@ -156,10 +153,7 @@ fn read_pairs(
         cells.push(find(label, floats, "label")?);
     }
     let columns: Vec<usize> = cells.iter().map(|cells| cells.column).collect();
-    let mut values = Vec::new();
-    for first in (0..split.rows()).step_by(READ_ROWS as usize) {
-        let rows: Vec<u64> = (first..split.rows().min(first + READ_ROWS)).collect();
-        split.gather_into(&rows, &columns, &mut values)?;
+    split.scan(&columns, |rows, values| {
         let id = |of: usize, row: usize| match &values[of] {
             Column::I64 { values, .. } => values[cells[of].at(row)],
             _ => unreachable!("the columns' types were checked"),
@@ -168,9 +162,10 @@ fn read_pairs(
             Some(Column::F32 { values, .. }) => values[cells[2].at(*row)] > 0.0,
             _ => true,
         };
-        pairs.extend((0..rows.len()).filter(counts).map(|row| (id(0, row), id(1, row))));
-    }
-    Ok(())
+        let rows = 0..(rows.end - rows.start) as usize;
+        pairs.extend(rows.filter(counts).map(|row| (id(0, row), id(1, row))));
+        Ok(())
+    })
 }
 
 /// The position of a column of one id per row.

@@ -3,7 +3,7 @@
 use rectool_base::{Column, ColumnKind};
 use rectool_data::Split;
 
-use super::interactions::{READ_ROWS, column_of, id_column};
+use super::interactions::{column_of, id_column};
 use super::{RetrievalError, RetrievalTask, SampledCase};
 
 /// A case for each row of `split`: the user, the positive, and a list of negatives, in the columns of
@@ -27,28 +27,26 @@ pub fn read_cases(
         let found = task.positives.items().index(id);
         found.ok_or_else(|| unknown(row, "item", id, "the catalogue's items"))
     };
-    let (mut cases, mut values) = (Vec::new(), Vec::new());
-    for first in (0..split.rows()).step_by(READ_ROWS as usize) {
-        let rows: Vec<u64> = (first..split.rows().min(first + READ_ROWS)).collect();
-        split.gather_into(&rows, &columns, &mut values)?;
+    let mut cases = Vec::new();
+    split.scan(&columns, |rows, values| {
         let [
             Column::I64 { values: users, .. },
             Column::I64 { values: items, .. },
             Column::I64List(lists),
-        ] = values.as_slice()
+        ] = values
         else {
             unreachable!("the columns' types were checked");
         };
-        for (at, (row, id)) in rows.iter().zip(users).enumerate() {
+        for (at, (row, id)) in rows.zip(users).enumerate() {
             let user = task.users().index(*id);
+            let negatives = lists.row(at).iter().map(|item| index(row, *item));
             cases.push(SampledCase {
-                user: user.ok_or_else(|| unknown(*row, "user", *id, "the test's users"))?,
-                positive: index(*row, items[at])?,
-                negatives: (lists.row(at).iter())
-                    .map(|item| index(*row, *item))
-                    .collect::<Result<_, _>>()?,
+                user: user.ok_or_else(|| unknown(row, "user", *id, "the test's users"))?,
+                positive: index(row, items[at])?,
+                negatives: negatives.collect::<Result<_, _>>()?,
             });
         }
-    }
+        Ok::<_, RetrievalError>(())
+    })?;
     Ok(cases)
 }
