@@ -16,6 +16,7 @@ mod schema;
 mod text;
 mod texts;
 mod traits;
+mod whole_file;
 
 pub use batch::{Batch, BatchPlace, Column, Jagged};
 pub use caught::{catch_panic, panic_is_caught};
@@ -31,6 +32,7 @@ pub use traits::{
     ItemStatistics, Labels, Loss, LossDemands, LossInput, Prediction, Sampler, Samples, Transform,
     TransformError,
 };
+pub use whole_file::{WholeFile, write_whole};
 
 /// The id that stands for an absent categorical value: empty in a CSV, null in Parquet.
 ///

@@ -15,6 +15,7 @@ mod error;
 #[cfg(test)]
 mod fixture;
 mod guarded;
+mod io_error;
 mod items;
 mod loader;
 mod manifest;
@@ -34,6 +35,7 @@ pub use chain::{ChainOp, ChainSpec, ChainStep, FeatureChain, Keep};
 pub use column::append_rows;
 pub use dataset::{Dataset, ShardFault, Verify};
 pub use error::DataError;
+pub use io_error::{arrow_io_error, parquet_io_error};
 pub use loader::{LastBatch, Loader, LoaderOptions, Negatives, ReaderState};
 pub use manifest::{
     FORMAT_NAME, FORMAT_VERSION, IdStatistics, MANIFEST_FILE, Manifest, ShardManifest,

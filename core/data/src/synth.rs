@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rayon::prelude::*;
-use rectool_base::Column;
+use rectool_base::{Column, WholeFile};
 
 use crate::DataError;
 use crate::import::{criteo_schema, fraction_ends};
-use crate::writer::{DatasetWriter, WriterOptions, sibling};
+use crate::writer::{DatasetWriter, WriterOptions};
 use columns::{CATEGORIES, INTEGERS, Row, Shape};
 use score::Scores;
 use teacher::Teacher;
@@ -244,8 +244,8 @@ fn push_line(text: &mut Vec<u8>, label: bool, row: &Row, ids: &[i64; CATEGORIES]
 
 /// A text file that gets its name when it is whole.
 struct Tsv {
+    whole: WholeFile,
     path: PathBuf,
-    temporary: PathBuf,
     file: BufWriter<File>,
 }
 
@@ -254,25 +254,18 @@ impl Tsv {
         if !options.writer.overwrite && fs::symlink_metadata(path).is_ok() {
             return Err(DataError::OutputExists { path: path.to_owned() });
         }
-        let temporary = sibling(path, &format!("tmp-{}", std::process::id()));
-        let file = File::create(&temporary).map_err(DataError::io(&temporary))?;
-        Ok(Self { path: path.to_owned(), temporary, file: BufWriter::new(file) })
+        let whole = WholeFile::at(path);
+        let file = File::create(whole.partial()).map_err(DataError::io(path))?;
+        Ok(Self { whole, path: path.to_owned(), file: BufWriter::new(file) })
     }
 
     fn write(&mut self, text: &[u8]) -> Result<(), DataError> {
-        self.file.write_all(text).map_err(DataError::io(&self.temporary))
+        self.file.write_all(text).map_err(DataError::io(&self.path))
     }
 
     fn finish(mut self) -> Result<(), DataError> {
-        self.file.flush().map_err(DataError::io(&self.temporary))?;
-        fs::rename(&self.temporary, &self.path).map_err(DataError::io(&self.path))
-    }
-}
-
-impl Drop for Tsv {
-    fn drop(&mut self) {
-        // Gone already if all went well.
-        let _ = fs::remove_file(&self.temporary);
+        let flushed = self.file.flush();
+        flushed.and_then(|()| self.whole.publish()).map_err(DataError::io(&self.path))
     }
 }
 

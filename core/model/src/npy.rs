@@ -1,8 +1,10 @@
 //! Vectors as NumPy files: one with the vectors, and one with their ids beside it.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+
+use rectool_base::WholeFile;
 
 use crate::{ModelError, OutputColumn, Vectors, check_output, write_columns};
 
@@ -61,49 +63,34 @@ pub fn write_vectors(path: &Path, vectors: Vectors) -> Result<(), ModelError> {
         return write_columns(path, columns);
     }
     let beside = ids_beside(path);
-    let (of_ids, of_values) = (partial(&beside), partial(path));
+    let (of_ids, of_values) = (WholeFile::at(&beside), WholeFile::at(path));
     let shape = format!("{}, {width}", ids.len());
-    let written = write(&of_ids, ("<i8", &format!("{},", ids.len())), ids, i64::to_le_bytes)
+    write(&of_ids, ("<i8", &format!("{},", ids.len())), ids, i64::to_le_bytes)
         .and_then(|()| write(&of_values, ("<f4", &shape), &values, f32::to_le_bytes))
-        .and_then(|()| rename(&of_ids, &beside))
-        // Who finds the vectors finds their ids.
-        .and_then(|()| {
-            rename(&of_values, path).inspect_err(|_| {
-                let _ = fs::remove_file(&beside);
-            })
-        });
-    written.inspect_err(|_| {
+        .map_err(ModelError::io("writing", path))?;
+    // Who finds the vectors finds their ids.
+    of_ids.publish().map_err(ModelError::io("writing", &beside))?;
+    of_values.publish().map_err(|error| {
         // The error itself is what matters.
-        let _ = (fs::remove_file(&of_ids), fs::remove_file(&of_values));
+        let _ = fs::remove_file(&beside);
+        ModelError::io("writing", path)(error)
     })
-}
-
-fn partial(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".writing-{name}"))
-}
-
-fn rename(from: &Path, to: &Path) -> Result<(), ModelError> {
-    fs::rename(from, to).map_err(ModelError::io("renaming to", to))
 }
 
 /// Writes values of the type `kind` in C order.
 fn write<T: Copy, const N: usize>(
-    path: &Path,
+    whole: &WholeFile,
     (kind, shape): (&str, &str),
     values: &[T],
     bytes: impl Fn(T) -> [u8; N],
-) -> Result<(), ModelError> {
-    let write = || {
-        let mut file = BufWriter::new(File::create(path)?);
-        file.write_all(&header(kind, shape))?;
-        for chunk in values.chunks(CHUNK) {
-            let chunk: Vec<u8> = chunk.iter().flat_map(|value| bytes(*value)).collect();
-            file.write_all(&chunk)?;
-        }
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
-    };
-    write().map_err(ModelError::io("writing", path))
+) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(whole.partial())?);
+    file.write_all(&header(kind, shape))?;
+    for chunk in values.chunks(CHUNK) {
+        let chunk: Vec<u8> = chunk.iter().flat_map(|value| bytes(*value)).collect();
+        file.write_all(&chunk)?;
+    }
+    file.flush()
 }
 
 /// The header of version 1.0 of the format.
@@ -159,10 +146,13 @@ mod tests {
         assert!(!path("a.npy").exists());
         assert_eq!(fs::read(path("a.ids.npy")).unwrap(), b"mine");
         // The vectors cannot be written, and so the ids are not kept either.
-        fs::create_dir(path(".writing-b.npy")).unwrap();
+        let partial = WholeFile::at(&path("b.npy")).partial().to_owned();
+        fs::create_dir(&partial).unwrap();
         let error = write_vectors(&path("b.npy"), vectors()).unwrap_err();
         assert!(matches!(error, ModelError::Io { .. }), "{error}");
-        assert!(!path("b.ids.npy").exists() && !path(".writing-b.ids.npy").exists());
+        assert!(!path("b.ids.npy").exists());
+        fs::remove_dir(&partial).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         let error = write_vectors(&path("c.txt"), vectors()).unwrap_err();
         assert!(error.to_string().contains(".parquet or .npy"), "{error}");
         write_vectors(&path("c.arrow"), vectors()).unwrap();

@@ -1,6 +1,6 @@
 //! What models make of data, as files for other programs.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
+use rectool_base::WholeFile;
+use rectool_data::{arrow_io_error, parquet_io_error};
 
 use crate::ModelError;
 
@@ -70,17 +72,19 @@ pub fn write_columns(
     columns: Vec<(impl Into<String>, OutputColumn)>,
 ) -> Result<(), ModelError> {
     check_output(path)?;
-    let batch = record_batch(columns).map_err(|error| failed(path, error))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let partial = path.with_file_name(format!(".writing-{name}"));
     let is_arrow = path.extension().is_some_and(|ending| ending == "arrow");
-    let written = if is_arrow { arrow(&partial, &batch) } else { parquet(&partial, &batch) };
-    let written = written
-        .and_then(|()| fs::rename(&partial, path).map_err(ModelError::io("renaming to", path)));
-    written.inspect_err(|_| {
-        // The error itself is what matters.
-        let _ = fs::remove_file(&partial);
-    })
+    let write = || {
+        let batch = record_batch(columns).map_err(arrow_io_error)?;
+        let whole = WholeFile::at(path);
+        let file = File::create(whole.partial())?;
+        if is_arrow {
+            arrow(&file, &batch).map_err(arrow_io_error)?;
+        } else {
+            parquet(&file, &batch).map_err(parquet_io_error)?;
+        }
+        whole.publish()
+    };
+    write().map_err(ModelError::io("writing", path))
 }
 
 fn record_batch(
@@ -95,41 +99,16 @@ fn record_batch(
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
 }
 
-fn arrow(path: &Path, batch: &RecordBatch) -> Result<(), ModelError> {
-    let file = File::create(path).map_err(ModelError::io("writing", path))?;
-    let write = || {
-        let mut writer = FileWriter::try_new(&file, &batch.schema())?;
-        writer.write(batch)?;
-        writer.finish()
-    };
-    write().map_err(|error| failed(path, error))?;
-    file.sync_all().map_err(ModelError::io("writing", path))
+fn arrow(file: &File, batch: &RecordBatch) -> Result<(), ArrowError> {
+    let mut writer = FileWriter::try_new(file, &batch.schema())?;
+    writer.write(batch)?;
+    writer.finish()
 }
 
-fn parquet(path: &Path, batch: &RecordBatch) -> Result<(), ModelError> {
-    let file = File::create(path).map_err(ModelError::io("writing", path))?;
-    let write = || {
-        let mut writer = ArrowWriter::try_new(&file, batch.schema(), None)?;
-        writer.write(batch)?;
-        writer.close().map(drop)
-    };
-    write().map_err(|error| match error {
-        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
-            Ok(source) => ModelError::io("writing", path)(*source),
-            Err(other) => ModelError::io("writing", path)(std::io::Error::other(other)),
-        },
-        other => ModelError::io("writing", path)(std::io::Error::other(other)),
-    })?;
-    file.sync_all().map_err(ModelError::io("writing", path))
-}
-
-/// The system's error is what matters, if there is one.
-fn failed(path: &Path, error: ArrowError) -> ModelError {
-    let source = match error {
-        ArrowError::IoError(_, source) => source,
-        other => std::io::Error::other(other),
-    };
-    ModelError::io("writing", path)(source)
+fn parquet(file: &File, batch: &RecordBatch) -> Result<(), ParquetError> {
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), None)?;
+    writer.write(batch)?;
+    writer.close().map(drop)
 }
 
 #[cfg(test)]

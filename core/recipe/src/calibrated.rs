@@ -1,10 +1,10 @@
 //! Calibrations that are kept from run to run.
 
 use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use rectool_base::write_whole;
 use rectool_comm::{Comm, agree, on_ranks, threads_per_rank};
 use rectool_embedding::{Calibration, EmbeddingError, calibrate};
 use rectool_plugin::user_cache;
@@ -146,16 +146,8 @@ impl Store {
 
     /// A cache that cannot be written costs the time of the next run, not this one.
     fn write(&self, text: &str) {
-        let partial = self.path.with_extension("partial");
-        let written = write_whole(&partial, text).and_then(|()| fs::rename(&partial, &self.path));
-        if let Err(error) = written {
+        if let Err(error) = write_whole(&self.path, text.as_bytes()) {
             tracing::warn!("cannot keep the calibration in {}: {error}", self.path.display());
         }
     }
-}
-
-fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }

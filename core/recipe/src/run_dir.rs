@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rectool_base::write_whole;
 use rectool_comm::{Comm, CommExt, agree};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -78,14 +79,8 @@ impl RunDir {
     /// Writes a file whole or not at all.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<(), RecipeError> {
         let path = self.path.join(name);
-        let partial = self.path.join(format!(".{}.partial", name.replace('/', "-")));
-        let written = (|| {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            fs::write(&partial, content)?;
-            fs::rename(&partial, &path)
-        })();
+        let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+        let written = folder.and_then(|()| write_whole(&path, content));
         written.map_err(|source| RecipeError::Write { path, source })
     }
 }

@@ -1,14 +1,15 @@
 //! Results of searches as an Arrow IPC file.
 
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow_ipc::writer::FileWriter;
+use rectool_base::WholeFile;
 
-use crate::DataError;
+use crate::{DataError, arrow_io_error};
 
 /// One result of one query.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,23 +37,14 @@ pub fn write_hits(path: &Path, hits: &[HitRow]) -> Result<(), DataError> {
         ("score", Arc::new(hits.iter().map(|hit| hit.score).collect::<Float32Array>())),
     ];
     let batch = RecordBatch::try_from_iter(columns);
-    let batch = batch.map_err(|error| DataError::io(path)(std::io::Error::other(error)))?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".tmp-{}", std::process::id()));
-    let unnamed = path.with_file_name(name);
-    let written = write(&unnamed, &batch).and_then(|()| fs::rename(&unnamed, path));
-    written.map_err(|error| {
-        // What could not be finished is of no use; if it cannot be removed, that does no harm.
-        let _ = fs::remove_file(&unnamed);
-        DataError::io(path)(error)
-    })
+    let file = WholeFile::at(path);
+    let written = batch.map_err(arrow_io_error).and_then(|batch| write(file.partial(), &batch));
+    written.and_then(|()| file.publish()).map_err(DataError::io(path))
 }
 
 fn write(path: &Path, batch: &RecordBatch) -> std::io::Result<()> {
     let file = BufWriter::new(File::create(path)?);
-    let arrow = |error: arrow_schema::ArrowError| std::io::Error::other(error);
-    let mut writer = FileWriter::try_new(file, &batch.schema()).map_err(arrow)?;
-    writer.write(batch).map_err(arrow)?;
-    let file = writer.into_inner().map_err(arrow)?;
-    file.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
+    let mut writer = FileWriter::try_new(file, &batch.schema()).map_err(arrow_io_error)?;
+    writer.write(batch).map_err(arrow_io_error)?;
+    writer.into_inner().map_err(arrow_io_error)?.flush()
 }

@@ -16,7 +16,7 @@ use rectool_base::{Column, ColumnKind, ColumnSchema, Jagged, Schema, Texts};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::Compression;
-use crate::{DataError, manifest::ShardManifest, shard_schema::is_packed};
+use crate::{DataError, arrow_io_error, manifest::ShardManifest, shard_schema::is_packed};
 
 /// Buffers start at multiples of this within the file, so that a mapped shard can be used in place
 /// by code with the widest vector registers.
@@ -70,18 +70,10 @@ impl ShardEncoder {
             writer.finish()?;
             writer.into_inner()
         };
-        let sink = write().map_err(|error| arrow_error(&path, error))?;
+        let sink = write().map_err(arrow_io_error).map_err(DataError::io(&path))?;
         let (bytes, hash) = sink.finish().map_err(DataError::io(&path))?;
         Ok(ShardManifest { file, rows, bytes, xxh3: format!("{hash:016x}") })
     }
-}
-
-fn arrow_error(path: &Path, error: ArrowError) -> DataError {
-    let source = match error {
-        ArrowError::IoError(_, source) => source,
-        other => io::Error::other(other),
-    };
-    DataError::Io { path: path.to_owned(), source }
 }
 
 /// Only a missing text is null: floats and ids have values of their own for what is missing, and

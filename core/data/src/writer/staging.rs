@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use rectool_base::write_whole;
 
 use crate::DataError;
 use crate::manifest::{MANIFEST_FILE, Manifest};
@@ -69,15 +71,8 @@ impl Staging {
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<(), DataError> {
         let text = serde_json::to_string_pretty(manifest).expect("a manifest has only string keys");
-        let temporary = self.folder.join("dataset.json.tmp");
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&temporary)?;
-            file.write_all(text.as_bytes())?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&temporary, self.folder.join(MANIFEST_FILE))
-        };
-        write().map_err(DataError::io(&temporary))
+        let path = self.folder.join(MANIFEST_FILE);
+        write_whole(&path, (text + "\n").as_bytes()).map_err(DataError::io(&path))
     }
 }
 

@@ -8,6 +8,7 @@ use arrow_array::{
 };
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{ArrowError, SchemaRef};
+use rectool_data::arrow_io_error;
 use rectool_embedding::Rows;
 
 use super::files::HashedFile;
@@ -71,14 +72,7 @@ pub(super) fn record_batch(
     RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
-/// The system's error is what matters, if there is one.
 pub(super) fn failed(path: &Path) -> impl FnOnce(ArrowError) -> ModelError {
     let path = path.to_owned();
-    move |error| {
-        let source = match error {
-            ArrowError::IoError(_, source) => source,
-            other => std::io::Error::other(other),
-        };
-        ModelError::io("writing", path)(source)
-    }
+    move |error| ModelError::io("writing", path)(arrow_io_error(error))
 }

@@ -3,14 +3,13 @@
 mod parquet;
 mod safetensors;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
-use rectool_base::nearest_name;
+use rectool_base::{WholeFile, nearest_name};
 use rectool_embedding::Rows;
 
 use super::chain::Chain;
-use super::files::sync_folder;
 use super::manifest::TableEntry;
 use super::part::PartLayout;
 use super::part_write::PartWriter;
@@ -78,22 +77,10 @@ impl Chain {
             return Err(ModelError::Exists { path: out.to_owned() });
         }
         self.verify()?;
-        let name = out.file_name().unwrap_or_default().to_string_lossy();
-        let partial = out.with_file_name(format!(".writing-{name}"));
-        let rename = || {
-            fs::rename(&partial, out)?;
-            let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-            sync_folder(parent.unwrap_or(Path::new(".")))
-        };
-        let written = self.export_to(entry, format, columns, &partial);
-        let written = written.and_then(|rows| {
-            rename().map_err(ModelError::io("renaming to", out))?;
-            Ok(rows)
-        });
-        written.inspect_err(|_| {
-            // The error itself is what matters.
-            let _ = fs::remove_file(&partial);
-        })
+        let whole = WholeFile::at(out);
+        let rows = self.export_to(entry, format, columns, whole.partial())?;
+        whole.publish().map_err(ModelError::io("writing", out))?;
+        Ok(rows)
     }
 
     fn export_to(

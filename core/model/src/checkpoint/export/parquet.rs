@@ -7,6 +7,7 @@ use arrow_schema::SchemaRef;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use rectool_data::parquet_io_error;
 use rectool_embedding::Rows;
 
 use super::super::part::PartLayout;
@@ -53,17 +54,7 @@ impl super::Sink for Sink {
     }
 }
 
-/// The system's error is what matters, if there is one.
 fn unwritten(path: &Path) -> impl FnOnce(ParquetError) -> ModelError {
     let path = path.to_owned();
-    move |error| {
-        let source = match error {
-            ParquetError::External(source) => match source.downcast::<std::io::Error>() {
-                Ok(source) => *source,
-                Err(other) => std::io::Error::other(other),
-            },
-            other => std::io::Error::other(other),
-        };
-        ModelError::io("writing", path)(source)
-    }
+    move |error| ModelError::io("writing", path)(parquet_io_error(error))
 }
