@@ -24,7 +24,7 @@ pub(super) struct ColumnArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "id_column")]
     ids: Option<PathBuf>,
 
-    /// Columns that filters may name: numbers, texts, lists of texts
+    /// Columns that filters may name: numbers, texts, lists of texts, dictionaries of them
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     filter_columns: Vec<String>,
 

@@ -3,19 +3,22 @@
 //! The metadata of an Arrow IPC file is checked here before arrow sees it, because arrow slices by
 //! the lengths it reads and panics where they are wrong.
 
+mod message;
+
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::{FileDecoder, read_footer_length};
-use arrow_ipc::{Block as FileBlock, Footer, MessageHeader, MetadataVersion};
-use arrow_schema::{DataType, Schema as ArrowSchema};
+use arrow_ipc::{Block as FileBlock, Footer, Message, MetadataVersion};
+use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema};
 use rectool_base::{Schema, catch_panic};
 
 use crate::DataError;
 use crate::shard_schema::{check_schema, is_packed};
 use crate::values::{Values, values_of};
+use message::check_batch;
 
 /// One record batch of a shard.
 #[derive(Debug)]
@@ -37,30 +40,6 @@ impl Broken {
     #[expect(clippy::needless_pass_by_value, reason = "texts, numbers and errors alike, once")]
     pub(crate) fn new(what: &str, expected: impl ToString, found: impl ToString) -> Self {
         Self { what: what.into(), expected: expected.to_string(), found: found.to_string() }
-    }
-}
-
-/// Text bytes of one compressed buffer: what offsets of 32 bits reach.
-const TEXT_BYTES_MAX: i64 = 1 << 31;
-
-/// What a buffer holds.
-#[derive(Clone, Copy)]
-enum Item {
-    /// One bit per value.
-    Bits,
-    /// Items of so many bytes: one per value, or offsets, of which there is one more.
-    Sized(usize),
-    /// The bytes of texts, of any length.
-    Bytes,
-}
-
-impl Item {
-    /// The greatest size of a buffer of `values` values; writers pad to 64 bytes.
-    fn bytes_max(self, values: i64) -> i64 {
-        match self {
-            Self::Bits | Self::Sized(_) => 8 * (values + 1) + 64,
-            Self::Bytes => TEXT_BYTES_MAX,
-        }
     }
 }
 
@@ -117,9 +96,14 @@ fn decode_blocks(
     schema: &Schema,
     rows: u64,
 ) -> Result<Vec<Block>, Broken> {
+    if footer.dictionaries().is_some_and(|blocks| !blocks.is_empty()) {
+        return Err(Broken::new("footer", "no dictionaries", "some"));
+    }
+    let all = (0..arrow.fields().len()).collect();
+    let columns = FileColumns { schema: Arc::clone(arrow), read: all, dictionaries: Vec::new() };
     let mut blocks = Vec::new();
     let mut first = 0;
-    each_batch(bytes, footer, arrow, rows, &mut |batch| {
+    each_batch(bytes, footer, &columns, rows, &mut |batch| {
         let columns = take_columns(&batch, schema)?;
         let batch_rows = batch.num_rows() as u64;
         if batch_rows > 0 {
@@ -134,29 +118,43 @@ fn decode_blocks(
     Ok(blocks)
 }
 
-/// Hands every record batch of a file to `take`; together they have at most `rows_max` rows.
+/// The columns of a file.
+pub(crate) struct FileColumns {
+    /// Their types, those of columns that are not read only so far as it takes to skip them.
+    pub(crate) schema: Arc<ArrowSchema>,
+    /// Positions of those that are read, in the order in which they are wanted.
+    pub(crate) read: Vec<usize>,
+    /// Ids and types of the dictionaries that their values are in.
+    pub(crate) dictionaries: Vec<(i64, DataType)>,
+}
+
+/// Hands every record batch of a file to `take`, with the columns that are read; together they have at most
+/// `rows_max` rows.
 pub(crate) fn each_batch(
     bytes: &Buffer,
     footer: Footer<'_>,
-    arrow: &Arc<ArrowSchema>,
+    columns: &FileColumns,
     rows_max: u64,
     take: &mut dyn FnMut(RecordBatch) -> Result<(), Broken>,
 ) -> Result<(), Broken> {
-    if footer.dictionaries().is_some_and(|blocks| !blocks.is_empty()) {
-        return Err(Broken::new("footer", "no dictionaries", "some"));
-    }
     let version = footer.version();
     if version != MetadataVersion::V4 && version != MetadataVersion::V5 {
         return Err(Broken::new("footer", "Arrow metadata V4 or V5", format!("{version:?}")));
     }
-    let decoder = FileDecoder::new(Arc::clone(arrow), version);
+    let decoder = FileDecoder::new(Arc::clone(&columns.schema), version);
+    let mut decoder = decoder.with_projection(columns.read.clone());
+    let in_place = |name: &str, at: usize| {
+        let name = format!("{name} {at}");
+        move |broken: Broken| Broken { what: format!("{name}: {}", broken.what), ..broken }
+    };
+    for (at, block) in footer.dictionaries().into_iter().flatten().enumerate() {
+        let read = read_dictionary(bytes, block, &mut decoder, columns, rows_max);
+        read.map_err(in_place("dictionary", at))?;
+    }
     let mut rows_left = rows_max;
     for (at, block) in footer.recordBatches().into_iter().flatten().enumerate() {
-        let batch = decode_batch(bytes, block, &decoder, arrow, rows_left);
-        let batch = batch.map_err(|broken| Broken {
-            what: format!("record batch {at}: {}", broken.what),
-            ..broken
-        })?;
+        let batch = decode_batch(bytes, block, &decoder, columns, rows_left);
+        let batch = batch.map_err(in_place("record batch", at))?;
         rows_left -= batch.num_rows() as u64;
         take(batch)?;
     }
@@ -178,9 +176,47 @@ fn decode_batch(
     bytes: &Buffer,
     block: &FileBlock,
     decoder: &FileDecoder,
-    arrow: &ArrowSchema,
+    columns: &FileColumns,
     rows_max: u64,
 ) -> Result<RecordBatch, Broken> {
+    let (data, head) = data_of(bytes, block)?;
+    let message = message_of(&data)?;
+    let batch = message.header_as_record_batch();
+    let batch = batch.ok_or_else(|| {
+        Broken::new("message", "a record batch", format!("{:?}", message.header_type()))
+    })?;
+    let fields = columns.schema.fields().iter().enumerate();
+    let fields = fields.map(|(at, field)| (&**field, columns.read.contains(&at)));
+    check_batch(batch, &data[head..], fields, rows_max)?;
+    let batch = decoded("a record batch", || decoder.read_record_batch(block, &data))?;
+    batch.ok_or_else(|| Broken::new("content", "a record batch", "nothing"))
+}
+
+/// Reads a dictionary, if a column that is read has its values there.
+fn read_dictionary(
+    bytes: &Buffer,
+    block: &FileBlock,
+    decoder: &mut FileDecoder,
+    columns: &FileColumns,
+    rows_max: u64,
+) -> Result<(), Broken> {
+    let (data, head) = data_of(bytes, block)?;
+    let message = message_of(&data)?;
+    let dictionary = message.header_as_dictionary_batch();
+    let dictionary = dictionary.ok_or_else(|| {
+        Broken::new("message", "a dictionary", format!("{:?}", message.header_type()))
+    })?;
+    let known = columns.dictionaries.iter().find(|(id, _)| *id == dictionary.id());
+    let Some((_, values)) = known else { return Ok(()) };
+    let batch = dictionary.data();
+    let batch = batch.ok_or_else(|| Broken::new("dictionary", "values", "none"))?;
+    let values = Field::new("values", values.clone(), true);
+    check_batch(batch, &data[head..], std::iter::once((&values, true)), rows_max)?;
+    decoded("a dictionary", || decoder.read_dictionary(block, &data))
+}
+
+/// The bytes of a message with its body, and those before the body.
+fn data_of(bytes: &Buffer, block: &FileBlock) -> Result<(Buffer, usize), Broken> {
     let outside = || {
         let found = format!("{block:?}");
         Broken::new("place", format!("within the file's {} bytes", bytes.len()), found)
@@ -191,143 +227,22 @@ fn decode_batch(
     let length = head.checked_add(body).filter(|_| head >= 8).ok_or_else(outside)?;
     let end = offset.checked_add(length).filter(|end| *end <= bytes.len());
     end.ok_or_else(outside)?;
-    let data = bytes.slice_with_length(offset, length);
-    check_message(&data, head, arrow, rows_max)?;
-    // What check_message has passed is not known to make arrow panic; a hole in that would end one
-    // rank and hang the others, so it becomes an error all the same.
-    let decoded = catch_panic(|| decoder.read_record_batch(block, &data));
-    let decoded = decoded.map_err(|panic| {
-        let found = format!("what the Arrow reader gives up on: {panic}");
-        Broken::new("content", "a record batch", found)
-    })?;
-    let batch = decoded.map_err(|error| Broken::new("content", "a record batch", error))?;
-    batch.ok_or_else(|| Broken::new("content", "a record batch", "nothing"))
+    Ok((bytes.slice_with_length(offset, length), head))
 }
 
-/// Checks every length and offset in the message of a record batch. `head` bytes of metadata come
-/// before the body.
-fn check_message(
-    data: &[u8],
-    head: usize,
-    arrow: &ArrowSchema,
-    rows_max: u64,
-) -> Result<(), Broken> {
+fn message_of(data: &[u8]) -> Result<Message<'_>, Broken> {
     let skip = if data[..4] == [0xff; 4] { 8 } else { 4 };
-    let message = arrow_ipc::root_as_message(&data[skip..])
-        .map_err(|error| Broken::new("message", "an Arrow message", error))?;
-    let batch = (message.header_type() == MessageHeader::RecordBatch)
-        .then(|| message.header_as_record_batch())
-        .flatten();
-    let batch = batch.ok_or_else(|| {
-        Broken::new("message", "a record batch", format!("{:?}", message.header_type()))
-    })?;
-    let rows = batch.length();
-    if u64::try_from(rows).is_ok_and(|rows| rows > rows_max) || rows < 0 {
-        return Err(Broken::new("rows", format!("at most {rows_max} more"), rows));
-    }
-    let mut nodes = batch.nodes().into_iter().flatten();
-    let mut buffers = batch.buffers().into_iter().flatten();
-    let body = &data[head..];
-    let compressed = batch.compression().is_some();
-    for field in arrow.fields() {
-        let in_column = |broken: Broken| Broken {
-            what: format!("column `{}`: {}", field.name(), broken.what),
-            ..broken
-        };
-        for (depth, items) in layout(field.data_type()).into_iter().enumerate() {
-            let node = nodes.next().map(|node| (node.length(), node.null_count()));
-            let values = check_node(node, (depth == 0).then_some(rows)).map_err(in_column)?;
-            for item in items {
-                let buffer = buffers.next().map(|buffer| (buffer.offset(), buffer.length()));
-                let compressed = compressed.then_some(values);
-                check_buffer(buffer, body, *item, compressed).map_err(in_column)?;
-            }
-        }
-    }
-    if nodes.next().is_some() || buffers.next().is_some() {
-        return Err(Broken::new("message", "as many buffers as the schema needs", "more"));
-    }
-    Ok(())
+    let message = arrow_ipc::root_as_message(&data[skip..]);
+    message.map_err(|error| Broken::new("message", "an Arrow message", error))
 }
 
-/// The buffers of each nesting level of a column, by what they hold.
-fn layout(data_type: &DataType) -> Vec<&'static [Item]> {
-    use Item::{Bits, Bytes, Sized};
-    let (own, item): (&[Item], _) = match data_type {
-        DataType::FixedSizeList(item, _) => (&[Bits], Some(item)),
-        DataType::List(item) => (&[Bits, Sized(4)], Some(item)),
-        DataType::LargeList(item) => (&[Bits, Sized(8)], Some(item)),
-        DataType::Utf8 => (&[Bits, Sized(4), Bytes], None),
-        DataType::LargeUtf8 => (&[Bits, Sized(8), Bytes], None),
-        DataType::Boolean => (&[Bits, Bits], None),
-        DataType::Int8 | DataType::UInt8 => (&[Bits, Sized(1)], None),
-        DataType::Int16 | DataType::UInt16 | DataType::Float16 => (&[Bits, Sized(2)], None),
-        DataType::Int32 | DataType::UInt32 | DataType::Float32 => (&[Bits, Sized(4)], None),
-        _ => (&[Bits, Sized(8)], None),
+/// What check_batch has passed is not known to make arrow panic; a hole in that would end one rank and hang
+/// the others, so it becomes an error all the same.
+fn decoded<T>(expected: &str, decode: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, Broken> {
+    let found = match catch_panic(decode) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => format!("what the Arrow reader gives up on: {panic}"),
     };
-    let mut levels = vec![own];
-    levels.extend(item.into_iter().flat_map(|item| layout(item.data_type())));
-    levels
-}
-
-/// Returns the length. `exact` is that of a column as a whole; of the values of lists arrow checks
-/// the length against the offsets.
-fn check_node(node: Option<(i64, i64)>, exact: Option<i64>) -> Result<i64, Broken> {
-    let (length, nulls) = node.ok_or_else(|| Broken::new("message", "a node", "none"))?;
-    if let Some(expected) = exact.filter(|exact| *exact != length) {
-        return Err(Broken::new("length", expected, length));
-    }
-    // Far above any file, and low enough that no product with a value's size overflows.
-    if !(0..=1 << 48).contains(&length) {
-        return Err(Broken::new("length", "0 to 2^48", length));
-    }
-    if !(0..=length).contains(&nulls) {
-        return Err(Broken::new("nulls", format!("0 to {length}"), nulls));
-    }
-    Ok(length)
-}
-
-/// `compressed` is the number of values of the level, if its buffers are compressed.
-fn check_buffer(
-    buffer: Option<(i64, i64)>,
-    body: &[u8],
-    item: Item,
-    compressed: Option<i64>,
-) -> Result<(), Broken> {
-    let (offset, length) = buffer.ok_or_else(|| Broken::new("message", "a buffer", "none"))?;
-    let outside = || {
-        let expected = format!("within the body of {} bytes", body.len());
-        Broken::new("buffer", expected, format!("{length} bytes at {offset}"))
-    };
-    let start = usize::try_from(offset).map_err(|_| outside())?;
-    let length = usize::try_from(length).map_err(|_| outside())?;
-    let end = start.checked_add(length).filter(|end| *end <= body.len()).ok_or_else(outside)?;
-    let size = match compressed {
-        Some(values) if length > 0 => decompressed_size(&body[start..end], item.bytes_max(values))?,
-        _ => length,
-    };
-    let Item::Sized(bytes) = item else { return Ok(()) };
-    if !size.is_multiple_of(bytes) {
-        // Arrow panics on offsets of such a size.
-        return Err(Broken::new("size of buffer", format!("a multiple of {bytes}"), size));
-    }
-    Ok(())
-}
-
-/// The size stands in front: -1 if the rest is stored as it is.
-fn decompressed_size(buffer: &[u8], size_max: i64) -> Result<usize, Broken> {
-    let prefix = buffer.first_chunk::<8>();
-    let prefix = prefix.ok_or_else(|| Broken::new("compressed buffer", "8 bytes", buffer.len()))?;
-    let size = i64::from_le_bytes(*prefix);
-    if size == -1 {
-        return Ok(buffer.len() - 8);
-    }
-    if !(0..=size_max).contains(&size) {
-        let expected = format!("a size up to {size_max}");
-        return Err(Broken::new("compressed buffer", expected, size));
-    }
-    // A size that cannot be had must not reach arrow, which would abort the process.
-    let reserved = Vec::<u8>::new().try_reserve_exact(size as usize);
-    let fits = reserved.map(|()| size as usize);
-    fits.map_err(|_| Broken::new("compressed buffer", "a size that fits into memory", size))
+    Err(Broken::new("content", expected, found))
 }

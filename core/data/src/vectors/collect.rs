@@ -29,15 +29,17 @@ impl<'a> Collector<'a> {
     /// Takes the columns of one batch: ids if they were asked for, vectors, attributes.
     pub(super) fn add(&mut self, arrays: &[&ArrayRef]) -> Result<(), Broken> {
         let mut arrays = arrays.iter();
-        let mut next =
-            || arrays.next().copied().ok_or_else(|| Broken::new("batch", "all columns", "fewer"));
+        let mut next = || {
+            let array = arrays.next();
+            array.copied().map_or_else(|| Err(Broken::new("batch", "all columns", "fewer")), plain)
+        };
         if let (Some(ids), Some(name)) = (&mut self.ids, &self.columns.id) {
-            add_ids(next()?, name, ids)?;
+            add_ids(&next()?, name, ids)?;
         }
-        let vectors = next()?;
+        let vectors = &next()?;
         self.add_vectors(vectors)?;
         for (at, name) in self.columns.attributes.iter().enumerate() {
-            let values = attribute(next()?, name)?;
+            let values = attribute(&next()?, name)?;
             match (self.attributes.get_mut(at).map(|known| &mut known.values), values) {
                 (None, values) => {
                     self.attributes.push(AttributeColumn { name: name.clone(), values });
@@ -133,6 +135,12 @@ fn column(name: &str) -> String {
 
 fn wrong_type(what: &str, expected: &str, array: &ArrayRef) -> Broken {
     Broken::new(what, expected, format!("type {}", array.data_type()))
+}
+
+/// Dictionaries unpacked, all else as it is.
+fn plain(array: &ArrayRef) -> Result<ArrayRef, Broken> {
+    let DataType::Dictionary(_, values) = array.data_type() else { return Ok(array.clone()) };
+    cast(array, values).map_err(|error| Broken::new("dictionary", "numbers or texts", error))
 }
 
 /// Appends ids; a negative one is taken by its bits, as a `u64`.

@@ -1,12 +1,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_array::types::{Float32Type, Float64Type};
+use arrow_array::types::{Float32Type, Float64Type, Int8Type, Int32Type, UInt8Type};
 use arrow_array::{
-    ArrayRef, FixedSizeListArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
-    UInt64Array,
+    ArrayRef, Decimal128Array, DictionaryArray, FixedSizeListArray, Float64Array, Int32Array,
+    Int64Array, ListArray, NullArray, RecordBatch, RunArray, StringArray, StringViewArray,
+    StructArray, UInt64Array,
 };
 use arrow_ipc::writer::FileWriter;
+use arrow_schema::{DataType, Field};
 use rectool_base::Hint;
 
 use super::*;
@@ -150,6 +152,23 @@ fn damage_is_an_error_or_harmless() {
 }
 
 #[test]
+fn damaged_parquet_is_an_error_or_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("items.parquet");
+    write_parquet(&path, &batch());
+    let whole = std::fs::read(&path).unwrap();
+    for (at, mask) in (0..whole.len()).flat_map(|at| [(at, 0x41), (at, 0xff)]) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= mask;
+        std::fs::write(&path, &bytes).unwrap();
+        if let Err(error @ DataError::Parquet { .. }) = VectorTable::open(&path, &all()) {
+            assert!(error.to_string().contains("items.parquet`:1: "), "{error}");
+            assert!(error.hint().unwrap().contains("damaged"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn hits_can_be_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("hits.arrow");
@@ -159,4 +178,92 @@ fn hits_can_be_read_again() {
         arrow_ipc::reader::FileReader::try_new(file, None).unwrap().next().unwrap().unwrap();
     assert_eq!((batch.num_rows(), batch.num_columns()), (1, 4));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Ids, texts and lists of texts as dictionaries, and columns of many types that nobody asks for.
+fn encoded() -> RecordBatch {
+    let genres = {
+        let values = arrow_array::builder::StringDictionaryBuilder::<Int8Type>::new();
+        let mut lists = arrow_array::builder::ListBuilder::new(values);
+        for row in [&["a", "b"][..], &[], &["c"]] {
+            for text in row {
+                lists.values().append_value(text);
+            }
+            lists.append(true);
+        }
+        lists.values().append_value("unused");
+        lists.finish().slice(0, 3)
+    };
+    let ids = Int64Array::from(vec![-1, 8, 7]);
+    let ids = DictionaryArray::<UInt8Type>::new(vec![2, 1, 0].into(), Arc::new(ids));
+    let names: DictionaryArray<Int32Type> = vec![Some("x"), None, Some("z")].into_iter().collect();
+    let member = Arc::new(Field::new("member", DataType::Utf8View, true));
+    let views = StringViewArray::from(vec!["a text that is too long to be inlined", "b", "c"]);
+    let views: ArrayRef = Arc::new(views);
+    let runs = RunArray::try_new(&Int32Array::from(vec![2, 3]), &Int64Array::from(vec![5, 6]));
+    let maps = {
+        let mut maps = arrow_array::builder::MapBuilder::new(
+            None,
+            arrow_array::builder::StringBuilder::new(),
+            arrow_array::builder::Int64Builder::new(),
+        );
+        for row in 0..3 {
+            maps.keys().append_value("key");
+            maps.values().append_value(row);
+            maps.append(true).unwrap();
+        }
+        maps.finish()
+    };
+    let columns: [(&str, ArrayRef); 11] = [
+        ("members", Arc::new(StructArray::from(vec![(member, views.clone())]))),
+        ("id", Arc::new(ids)),
+        ("views", views),
+        ("null", Arc::new(NullArray::new(3))),
+        ("genre", Arc::new(genres)),
+        ("runs", Arc::new(runs.unwrap())),
+        ("decimal", Arc::new(Decimal128Array::from(vec![1, 2, 3]))),
+        ("spare", Arc::new(names.clone())),
+        ("maps", Arc::new(maps)),
+        ("name", Arc::new(names)),
+        ("vector", vectors()),
+    ];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+#[test]
+fn dictionaries_are_read_like_plain_columns_and_what_is_not_asked_for_is_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (arrow, parquet) = (folder.path().join("a"), folder.path().join("p"));
+    write_arrow(&arrow, &[encoded(), encoded()]);
+    let wanted = ["id", "vector", "genre", "name"].map(|name| encoded().schema().index_of(name));
+    write_parquet(&parquet, &encoded().project(&wanted.map(Result::unwrap)).unwrap());
+    let attributes = ["genre", "name"].map(str::to_owned).to_vec();
+    let columns = VectorColumns { attributes, ..VectorColumns::default() };
+    for (path, times) in [(&arrow, 2), (&parquet, 1)] {
+        let table = VectorTable::open(path, &columns).unwrap();
+        assert_eq!(table.ids().unwrap(), [7, 8, u64::MAX].repeat(times));
+        let values: Vec<f32> = table.pieces().flatten().copied().collect();
+        assert_eq!(values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].repeat(times));
+        let tokens: Vec<_> = table.attributes().iter().map(|column| &column.values).collect();
+        let [AttributeValues::Tokens(genre), AttributeValues::Tokens(name)] = tokens[..] else {
+            panic!("texts are tokens")
+        };
+        assert_eq!(genre[..3], [vec!["a", "b"], vec![], vec!["c"]]);
+        assert_eq!(name[..3], [vec!["x"], vec![], vec!["z"]]);
+        assert_eq!((genre.len(), name.len()), (3 * times, 3 * times));
+    }
+    for name in ["members", "views", "null", "runs", "decimal", "maps"] {
+        let columns = VectorColumns { attributes: vec![name.to_owned()], ..columns.clone() };
+        let error = VectorTable::open(&arrow, &columns).unwrap_err().to_string();
+        assert!(error.contains(&format!("column `{name}`: expected numbers, texts")), "{error}");
+    }
+
+    let whole = std::fs::read(&arrow).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x41;
+        std::fs::write(&arrow, &bytes).unwrap();
+        // Some bytes are values, filling, or columns that are not read; no byte may make it panic.
+        let _ = VectorTable::open(&arrow, &columns);
+    }
 }
