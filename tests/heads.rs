@@ -122,6 +122,34 @@ fn ranks_agree_and_a_run_goes_on_with_its_heads() {
 }
 
 #[test]
+fn a_head_learns_by_a_loss_in_wasm_as_by_the_native_one() {
+    let dir = Dir::new();
+    visits(&dir);
+    let by_plugin = "#{label: \"click\", loss: plugin(\"bce\")}";
+    dir.write("plugin.rhai", &RECIPE.replace("#{label: \"click\"}", by_plugin));
+    dir.rectool(&["run", "heads.rhai", "--run-dir", "native"]).expect_success();
+    let run = |out: &'static str| ["run", "plugin.rhai", "--run-dir", out];
+    dir.rectool(&run("plugin")).expect_success();
+    let (native, plugin) = (dir.result("native"), dir.result("plugin"));
+    let metrics = |result: &serde_json::Value| result["metrics"].as_object().unwrap().clone();
+    for (name, value) in metrics(&native) {
+        let (a, b) = (value.as_f64().unwrap(), plugin["metrics"][&name].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{name}: {a} and {b}");
+    }
+    let metric = |name: &str| plugin["metrics"][name].as_f64().unwrap();
+    assert!((metric("test_loss_click") - metric("test_logloss_click")).abs() < 1e-5);
+    dir.rectool(&["ckpt", "verify", "plugin"]).expect_success();
+
+    let Some(ran) = dir.mpirun(2, &run("two")) else { return };
+    ran.expect_success();
+    let two = dir.result("two");
+    for (name, value) in metrics(&plugin) {
+        let (a, b) = (value.as_f64().unwrap(), two["metrics"][&name].as_f64().unwrap());
+        assert!((a - b).abs() < 0.05 * (1.0 + a.abs()), "{name}: {a} and {b}");
+    }
+}
+
+#[test]
 fn labels_out_of_range_end_a_run_with_their_row() {
     let dir = Dir::new();
     visits(&dir);

@@ -74,9 +74,10 @@ impl ModelSpec {
             _ => None,
         });
         let mut plugins: Vec<(&'static str, &PluginCall)> = Vec::new();
-        let loss = self.loss.plugin().map(|call| ("loss", call));
+        let losses = self.losses().into_iter();
+        let losses = losses.filter_map(|loss| Some(("loss", loss.plugin()?)));
         let sampler = self.features.negatives.as_ref().map(|spec| ("sampler", &spec.sampler));
-        for (kind, call) in steps.chain(loss).chain(sampler) {
+        for (kind, call) in steps.chain(losses).chain(sampler) {
             if !plugins.iter().any(|(_, known)| known.sha256 == call.sha256) {
                 plugins.push((kind, call));
             }

@@ -26,7 +26,8 @@ pub struct HeadSpec {
     /// Column with the label, one float per row; NaN where a row has none, which then teaches this
     /// head nothing.
     pub label: String,
-    /// What the head makes small; no plugin's.
+    /// What the head makes small. A plugin's loss is given the rows with the label only, and with them the
+    /// values of the columns that it wants.
     #[serde(default)]
     pub loss: LossSpec,
     /// What the mean over the batch's rows with a label is multiplied by; 0 or more.
@@ -148,11 +149,6 @@ impl HeadSpec {
             return Err(self.refuse("weight", weight, "a number, 0 or more", hint));
         }
         match &self.loss {
-            LossSpec::Plugin(call) => {
-                let hint = "a model with one label may have a plugin's loss";
-                let found = format!("the plugin `{}`", call.name);
-                Err(self.refuse("loss", found, "`bce`, `mse` or `softmax`", hint))
-            }
             LossSpec::Softmax { classes } if self.loss.check().is_err() => {
                 let hint = "labels are the numbers of classes, from 0; two of them are also `bce`";
                 Err(self.refuse("classes", classes, "2 or more, and no more than a layer's", hint))

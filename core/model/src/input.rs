@@ -11,7 +11,8 @@ use crate::{FeatureSpec, IdFeatureSpec, ModelError};
 pub(crate) struct InputPlan {
     labels: Vec<LabelColumn>,
     weight: Option<usize>,
-    of_loss: Vec<usize>,
+    /// Of each loss.
+    of_loss: Vec<Vec<usize>>,
     /// What is known of negatives' probabilities.
     log_q: Option<usize>,
     dense: Vec<DenseColumn>,
@@ -79,9 +80,10 @@ impl InputPlan {
         let weight = spec.weight.as_ref().map(|name| plain("weight", name)).transpose()?;
         let log_q = spec.negatives.as_ref().and_then(|negatives| negatives.log_q.as_ref());
         let log_q = log_q.map(|name| plain("log_q", name)).transpose()?;
-        let of_loss = learned.iter().flat_map(|learned| &learned.demands.columns);
-        let of_loss = of_loss.map(|name| schema.position(name));
-        let of_loss = of_loss.collect::<Result<_, _>>()?;
+        let columns = |learned: &Learned| {
+            learned.demands.columns.iter().map(|name| schema.position(name)).collect()
+        };
+        let of_loss = learned.iter().map(columns).collect::<Result<_, _>>()?;
         let mut dense = Vec::new();
         for name in &spec.dense {
             let column = schema.position(name)?;
@@ -169,9 +171,9 @@ impl InputPlan {
         self.weight.map_or(&[], |at| floats(batch, at))
     }
 
-    /// The columns that the loss wants, in its order.
-    pub(crate) fn loss_columns<'a>(&self, batch: &'a Batch) -> Vec<&'a Column> {
-        self.of_loss.iter().map(|at| &batch.columns[*at]).collect()
+    /// The columns that the loss wants, in its order: that of a head, or the only one.
+    pub(crate) fn loss_columns<'a>(&self, batch: &'a Batch, head: usize) -> Vec<&'a Column> {
+        self.of_loss[head].iter().map(|at| &batch.columns[*at]).collect()
     }
 
     /// Fails if a dense value is NaN or infinite.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use rectool_base::{Loss, LossInput};
-use rectool_comm::{Comm, Reduce, Values};
+use rectool_base::{Batch, Column, Loss, LossInput};
+use rectool_comm::{Comm, Reduce, Values, agree};
 
+use crate::input::InputPlan;
 use crate::learning::{Outcome, Tally};
-use crate::loss::Objective;
+use crate::loss::{Objective, Weighting};
 use crate::{HeadSpec, ModelError, Outputs, Running};
 
 /// The heads of a model, and the gradient of its outputs.
@@ -72,7 +73,8 @@ impl Joint {
     ) -> Self {
         let width = outputs.last().map_or(0, |last| last.columns.end);
         let head = |((spec, loss), outputs): ((&HeadSpec, _), _)| {
-            let (objective, rows) = (Objective::new(loss, false), HeadRows::default());
+            let objective = Objective::new(loss, spec.loss.plugin().is_some());
+            let rows = HeadRows::default();
             Head { outputs, objective, weight: spec.weight, rows }
         };
         let heads = specs.iter().zip(losses).zip(outputs).map(head).collect();
@@ -92,15 +94,15 @@ impl Joint {
     ) -> Result<(), ModelError> {
         tally.heads.resize(self.heads.len(), Running::default());
         tally.all.rows += batch.rows as u64;
-        let weights = input.weight_values(batch);
-        for (at, head) in self.heads.iter_mut().enumerate() {
-            let given = (input.head_values(batch, at), weights);
-            head.rows.take(&head.outputs, (outputs, self.width), given);
-            let HeadRows { logits, labels, weights, .. } = &head.rows;
-            let input = LossInput { place: batch.place(), logits, labels, weights, columns: &[] };
-            head.objective.evaluate(input)?;
+        let (outputs, weighting) = ((outputs, self.width), Weighting::Column);
+        let mut heads = self.heads.iter_mut().enumerate();
+        let done: Result<(), ModelError> = heads.try_for_each(|(at, head)| {
+            head.evaluate((input, at), batch, outputs, weighting)?;
             tally.heads[at].add_losses(&head.objective.losses);
-        }
+            Ok(())
+        });
+        // A plugin may fail on this rank alone, and the others must not wait in the all-reduce.
+        if self.is_plugin() { agree(comm, done) } else { done }?;
         let own = self.heads.iter().map(|head| head.rows.places.len() as u64);
         let mut labelled: Vec<u64> = own.collect();
         if comm.size() > 1 {
@@ -113,6 +115,25 @@ impl Joint {
             head.spread(scale, &mut self.gradients, self.width);
         }
         Ok(())
+    }
+
+    /// Whether the loss of a head is a plugin's.
+    pub(crate) fn is_plugin(&self) -> bool {
+        self.heads.iter().any(|head| head.objective.is_plugin)
+    }
+
+    /// The losses of plugins, all rows weighing the same, each with the number of its head.
+    pub(crate) fn losses(
+        &mut self,
+        Outcome { input, batch, outputs }: Outcome<'_>,
+    ) -> Result<Vec<(usize, &[f32])>, ModelError> {
+        let heads = self.heads.iter_mut().enumerate();
+        let of_plugins = heads.filter(|(_, head)| head.objective.is_plugin);
+        let losses = of_plugins.map(|(at, head)| {
+            head.evaluate((input, at), batch, (outputs, self.width), Weighting::Even)?;
+            Ok((at, head.objective.losses.as_slice()))
+        });
+        losses.collect()
     }
 
     /// What is made small, from the mean loss of each head; a head without rows counts nothing.
@@ -130,6 +151,33 @@ impl Joint {
 }
 
 impl Head {
+    /// Losses and gradients of the rows with a label; the head is number `at`.
+    fn evaluate(
+        &mut self,
+        (input, at): (&InputPlan, usize),
+        batch: &Batch,
+        outputs: (&[f32], usize),
+        weighting: Weighting,
+    ) -> Result<(), ModelError> {
+        let weights = match weighting {
+            Weighting::Column => input.weight_values(batch),
+            Weighting::Even => &[],
+        };
+        self.rows.take(&self.outputs, outputs, (input.head_values(batch, at), weights));
+        let HeadRows { places, logits, labels, weights } = &self.rows;
+        let whole = input.loss_columns(batch, at);
+        let picked: Vec<Column>;
+        let columns = if places.len() == batch.rows {
+            whole
+        } else {
+            picked = whole.into_iter().map(|column| column.picked(places)).collect();
+            picked.iter().collect()
+        };
+        let place = batch.place();
+        let input = LossInput { place, logits, labels, weights, columns: &columns };
+        Ok(self.objective.evaluate(input)?)
+    }
+
     /// Writes the gradient, times `scale`, to the head's outputs in rows of `width`.
     fn spread(&self, scale: f32, into: &mut [f32], width: usize) {
         let columns = &self.outputs.columns;

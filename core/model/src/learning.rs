@@ -98,11 +98,11 @@ impl Learning {
         &self.learned
     }
 
-    /// What a score stands for; with heads those of the first one.
-    pub(crate) fn prediction(&self) -> Prediction {
+    /// What the scores of each head stand for, or the only one.
+    pub(crate) fn predictions(&self) -> Vec<Prediction> {
         match &self.towers {
-            Some(towers) if towers.spec.objective.is_contrastive() => Prediction::Score,
-            _ => self.learned[0].demands.prediction,
+            Some(towers) if towers.spec.objective.is_contrastive() => vec![Prediction::Score],
+            _ => self.learned.iter().map(|learned| learned.demands.prediction).collect(),
         }
     }
 
@@ -130,9 +130,12 @@ impl Learning {
         towers.spec.objective.is_contrastive().then_some(&mut towers.contrast)
     }
 
-    /// Whether a row's loss is a plugin's.
+    /// Whether a row's loss is a plugin's, or one of them is.
     pub(crate) fn is_plugin(&self) -> bool {
-        matches!(&self.aim, Aim::One(objective) if objective.is_plugin)
+        match &self.aim {
+            Aim::One(objective) => objective.is_plugin,
+            Aim::Heads(joint) => joint.is_plugin(),
+        }
     }
 
     /// Computes losses and gradients of a batch, and takes the losses into `tally`.
@@ -203,7 +206,8 @@ impl Learning {
     }
 
     /// Losses of a batch that nothing is learned from, as [`Learning::scores`] scored it: a plugin's
-    /// for each row, or those of queries among the candidates of the batch, all weighing the same.
+    /// for each row, or those of queries among the candidates of the batch, all weighing the same. Each with
+    /// the number of its head; of a model without heads it is 0.
     ///
     /// # Collective
     /// Every rank, where the model learns from candidates.
@@ -211,22 +215,21 @@ impl Learning {
         &mut self,
         comm: &dyn Comm,
         outcome: Outcome<'_>,
-    ) -> Result<&[f32], ModelError> {
+    ) -> Result<Vec<(usize, &[f32])>, ModelError> {
         let Outcome { input, batch, outputs } = outcome;
-        let contrastive = self.contrast().is_some();
-        match (&mut self.towers, &mut self.aim) {
-            (Some(towers), _) if contrastive => towers.contrast(comm, outcome, false)?,
-            (towers, Aim::One(objective)) => {
-                let logits = towers.as_ref().map_or(outputs, |towers| &towers.scores);
-                objective.of_batch(input, batch, logits, Weighting::Even)?;
-            }
-            (_, Aim::Heads(_)) => unreachable!("no head has a plugin's loss"),
+        if self.contrast().is_some() {
+            let towers = self.towers.as_mut().expect("what learns from candidates has towers");
+            towers.contrast(comm, outcome, false)?;
+            return Ok(vec![(0, &towers.contrast.losses)]);
         }
-        Ok(match (self.contrast(), &self.aim) {
-            (Some(contrast), _) => &contrast.losses,
-            (None, Aim::One(objective)) => &objective.losses,
-            (None, Aim::Heads(_)) => &[],
-        })
+        match &mut self.aim {
+            Aim::One(objective) => {
+                let logits = self.towers.as_ref().map_or(outputs, |towers| &towers.scores);
+                objective.of_batch(input, batch, logits, Weighting::Even)?;
+                Ok(vec![(0, &objective.losses)])
+            }
+            Aim::Heads(joint) => joint.losses(outcome),
+        }
     }
 }
 
@@ -239,7 +242,7 @@ impl Objective {
         logits: &[f32],
         weighting: Weighting,
     ) -> Result<(), ModelError> {
-        let columns = input.loss_columns(batch);
+        let columns = input.loss_columns(batch, 0);
         let weights = match weighting {
             Weighting::Column => input.weight_values(batch),
             Weighting::Even => &[],

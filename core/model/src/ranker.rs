@@ -230,9 +230,9 @@ impl Ranker {
         self.learning.outputs()
     }
 
-    /// What its logits stand for; with heads those of the first one.
-    pub fn prediction(&self) -> Prediction {
-        self.learning.prediction()
+    /// What the logits of each head stand for, or the only one.
+    pub fn predictions(&self) -> Vec<Prediction> {
+        self.learning.predictions()
     }
 
     /// Outputs [B, O] of a batch that went through the chain: of a ranker its logits.

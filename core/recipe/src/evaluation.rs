@@ -49,7 +49,7 @@ impl EvaluationRequest {
 
 /// Names of the metrics that come with the groups that `group_by` says, if it does.
 pub(crate) fn grouped_names(model: &Model, group_by: Option<&str>) -> Vec<String> {
-    let names = |_| model.0.spec.grouped_metric_names(model.0.prediction);
+    let names = |_| model.0.spec.grouped_metric_names(&model.0.predictions);
     group_by.map(names).unwrap_or_default()
 }
 

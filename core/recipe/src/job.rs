@@ -152,10 +152,10 @@ impl Stop {
     /// As the model knows it.
     fn of(&self, model: &Model, options: &Options<'_>) -> Result<EarlyStop, RecipeError> {
         let (name, network) = (self.metric.as_deref(), &model.0);
-        let found = network.spec.early_stop(name, network.prediction, self.patience);
+        let found = network.spec.early_stop(name, &network.predictions, self.patience);
         found.ok_or_else(|| {
             let watched = |name: &String| {
-                network.spec.early_stop(Some(name), network.prediction, 1).is_some()
+                network.spec.early_stop(Some(name), &network.predictions, 1).is_some()
             };
             let known: Vec<String> = network.metric_names().into_iter().filter(watched).collect();
             let known = || known.iter().map(String::as_str);

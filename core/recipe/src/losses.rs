@@ -2,8 +2,9 @@
 
 use rectool_base::limits::MLP_WIDTH_MAX;
 use rectool_model::{HeadSpec, LossSpec};
-use rhai::Dynamic;
+use rhai::{Dynamic, Map};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::call::Call;
 use crate::error::{RecipeError, did_you_mean};
@@ -12,25 +13,23 @@ use crate::options::{Options, entry};
 use crate::plugin::Plugin;
 use crate::values::described;
 
-/// What [`loss_of`] takes.
+/// What a loss may be.
 const LOSSES: &str = "\"bce\", \"mse\", \"softmax\" or a plugin such as \
                       plugin(\"focal-loss\", #{gamma: 2.0})";
-/// What heads take.
+/// Those that are no plugins.
 const NATIVE: [&str; 3] = ["bce", "mse", "softmax"];
 
 /// One entry of `heads`.
 #[derive(Deserialize)]
 struct Head {
     label: String,
-    #[serde(default = "bce")]
-    loss: String,
+    /// Taken out before; here so that a typo of another key is not told that there is none.
+    #[expect(dead_code, reason = "a plugin is no plain value")]
+    #[serde(default)]
+    loss: Option<IgnoredAny>,
     classes: Option<usize>,
     #[serde(default = "one")]
     weight: f32,
-}
-
-fn bce() -> String {
-    "bce".to_owned()
 }
 
 fn one() -> f32 {
@@ -49,63 +48,65 @@ pub(crate) fn loss_of(options: &mut Options<'_>) -> Result<LossSpec, RecipeError
             options.refuse("classes", &what, None)
         })
     });
-    let classes = classes.transpose()?;
-    let Some(value) = value else { return native(options, ("loss", "classes"), "bce", classes) };
+    spec_of(options, ("loss", "classes"), value, classes.transpose()?)
+}
+
+/// The loss `value`, which with its classes stands at these keys.
+fn spec_of(
+    options: &Options<'_>,
+    (at, at_classes): (&str, &str),
+    value: Option<Dynamic>,
+    classes: Option<usize>,
+) -> Result<LossSpec, RecipeError> {
+    let Some(value) = value else { return native(options, (at, at_classes), "bce", classes) };
     if let Some(plugin) = value.clone().try_cast::<Plugin>() {
         let call = plugin.of_kind("loss");
-        let call = call.map_err(|what| options.refuse("loss", &what, None))?;
+        let call = call.map_err(|what| options.refuse(at, &what, None))?;
         if classes.is_some() {
-            return Err(no_classes(options, "classes", &call.name));
+            return Err(no_classes(options, at_classes, &call.name));
         }
         return Ok(LossSpec::Plugin(call));
     }
     match value.clone().into_string() {
         Ok(name) if NATIVE.contains(&name.as_str()) => {
-            native(options, ("loss", "classes"), &name, classes)
+            native(options, (at, at_classes), &name, classes)
         }
         Ok(name) => {
             let hint = did_you_mean(&name, NATIVE);
             let hint = hint.unwrap_or_else(|| format!("write loss: plugin(\"{name}\")"));
-            Err(options.refuse("loss", &format!("is '{name}', expected {LOSSES}"), Some(hint)))
+            Err(options.refuse(at, &format!("is '{name}', expected {LOSSES}"), Some(hint)))
         }
         Err(_) => {
             let found = described(&value);
-            Err(options.refuse("loss", &format!("expects {LOSSES}, found {found}"), None))
+            Err(options.refuse(at, &format!("expects {LOSSES}, found {found}"), None))
         }
     }
 }
 
-/// The native loss `name`, which with its classes stands at these keys.
+/// One of the native losses.
 fn native(
     options: &Options<'_>,
     (at, at_classes): (&str, &str),
     name: &str,
     classes: Option<usize>,
 ) -> Result<LossSpec, RecipeError> {
-    let loss = match (name, classes) {
+    match (name, classes) {
         ("softmax", Some(classes)) if (2..=MLP_WIDTH_MAX).contains(&classes) => {
-            return Ok(LossSpec::Softmax { classes });
+            Ok(LossSpec::Softmax { classes })
         }
         ("softmax", Some(classes)) => {
             let what = format!("is {classes}, expected 2 to {MLP_WIDTH_MAX}");
             let hint = "labels are the numbers of classes, from 0; two of them are also \"bce\"";
-            return Err(options.refuse(at_classes, &what, Some(hint.to_owned())));
+            Err(options.refuse(at_classes, &what, Some(hint.to_owned())))
         }
         ("softmax", None) => {
             let hint = "write loss: \"softmax\", classes: 5".to_owned();
-            return Err(options.refuse(at, "is 'softmax' without 'classes'", Some(hint)));
+            Err(options.refuse(at, "is 'softmax' without 'classes'", Some(hint)))
         }
-        ("mse", None) => LossSpec::Mse,
-        ("bce", None) => LossSpec::Bce,
-        ("bce" | "mse", Some(_)) => return Err(no_classes(options, at_classes, name)),
-        _ => {
-            let known = "expected \"bce\", \"mse\" or \"softmax\"";
-            let hint = did_you_mean(name, NATIVE);
-            let hint = hint.unwrap_or_else(|| "heads have no plugins' losses".to_owned());
-            return Err(options.refuse(at, &format!("is '{name}', {known}"), Some(hint)));
-        }
-    };
-    Ok(loss)
+        ("mse", None) => Ok(LossSpec::Mse),
+        (_, None) => Ok(LossSpec::Bce),
+        (_, Some(_)) => Err(no_classes(options, at_classes, name)),
+    }
 }
 
 fn no_classes(options: &Options<'_>, at: &str, loss: &str) -> RecipeError {
@@ -133,9 +134,11 @@ pub(crate) fn heads_of(
         return Err(options.refuse("heads", "is empty", Some(hint)));
     }
     let head = |(at, value): (usize, &Dynamic)| {
-        let Head { label, loss, classes, weight } = entry(call, ("heads", at), value)?;
+        let mut plain = value.clone();
+        let loss = plain.write_lock::<Map>().and_then(|mut map| map.remove("loss"));
+        let Head { label, classes, weight, .. } = entry(call, ("heads", at), &plain)?;
         let path = |key: &str| format!("heads[{at}].{key}");
-        let loss = native(options, (&path("loss"), &path("classes")), &loss, classes)?;
+        let loss = spec_of(options, (&path("loss"), &path("classes")), loss, classes)?;
         check_single(options, &features.chained, ("heads", &label))?;
         Ok(HeadSpec { label, loss, weight })
     };

@@ -38,8 +38,8 @@ pub(crate) struct Network {
     pub(crate) features: Arc<FeatureSet>,
     pub(crate) spec: ModelSpec,
     outline: DenseOutline,
-    /// What a logit stands for; of heads that of the first one.
-    pub(crate) prediction: Prediction,
+    /// What the logits of each head stand for, or the only one.
+    pub(crate) predictions: Vec<Prediction>,
     /// Columns that are read for the losses, besides the label of the features.
     loss_columns: Vec<String>,
     pub(crate) embedding_optimizer: &'static str,
@@ -162,20 +162,21 @@ impl<'a> Assembly<'a> {
             RecipeError::refused(&place, error)
         })?;
         let bound = spec.bind(features.dataset.0.schema(), plugins);
-        let bound =
-            bound.map_err(|error| RecipeError::refused(&options.place_of("loss"), error))?;
+        let at = if spec.heads.is_empty() { "loss" } else { "heads" };
+        let bound = bound.map_err(|error| RecipeError::refused(&options.place_of(at), error))?;
         let loss_columns = spec.of_learning(&bound.losses);
         features.check_used(&spec, &loss_columns)?;
-        let prediction = match bound.losses.first() {
-            Some(loss) if !spec.is_contrastive() => loss.demands().prediction,
-            _ => Prediction::Score,
+        let predictions = if spec.is_contrastive() {
+            vec![Prediction::Score]
+        } else {
+            bound.losses.iter().map(|loss| loss.demands().prediction).collect()
         };
         Ok(Model(Arc::new(Network {
             call: call.clone(),
             features,
             spec,
             outline,
-            prediction,
+            predictions,
             loss_columns,
             embedding_optimizer: of_tables.function(),
             dense_state: of_layers.weight_state(),
@@ -233,7 +234,7 @@ impl Network {
 
     /// The names of its metrics, in the order of showing them.
     pub(crate) fn metric_names(&self) -> Vec<String> {
-        self.spec.metric_names(self.prediction)
+        self.spec.metric_names(&self.predictions)
     }
 
     /// Checks that `split` has rows, and the columns that the features were made for.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use rectool_base::Prediction;
 
 use super::{Evaluation, HeadEvaluation};
-use crate::{EarlyStop, HeadSpec, LossSpec, ModelSpec, StopMetric};
+use crate::{EarlyStop, LossSpec, ModelSpec, StopMetric};
 
 /// The metrics of a model, in the order of showing them; an undefined one is among them.
 ///
@@ -30,35 +30,37 @@ pub fn metric_names(prediction: Prediction, loss: &LossSpec) -> Vec<&'static str
 }
 
 impl ModelSpec {
-    /// The metrics of this model, whose scores stand for `prediction`: [`metric_names`], those of two
-    /// towers that learn from the candidates of a batch, or those of each head, such as `auc_click` of
-    /// the head with the label `click`.
-    pub fn metric_names(&self, prediction: Prediction) -> Vec<String> {
+    /// The metrics of this model, whose scores stand for `predictions`, those of each head: [`metric_names`],
+    /// those of two towers that learn from the candidates of a batch, or those of each head, such as
+    /// `auc_click` of the head with the label `click`.
+    pub fn metric_names(&self, predictions: &[Prediction]) -> Vec<String> {
         if self.is_contrastive() {
             return ["recall", "ndcg", "hit_rate", "loss"].map(str::to_owned).to_vec();
         }
-        if self.heads.is_empty() {
-            return metric_names(prediction, &self.loss).into_iter().map(str::to_owned).collect();
-        }
-        let of_head = |head: &HeadSpec| {
-            let names =
-                head.loss.prediction().map(|stands_for| metric_names(stands_for, &head.loss));
-            let named = |name| of_head(name, &head.label);
-            names.unwrap_or_default().into_iter().map(named).collect::<Vec<_>>()
+        let named = |((head, loss), prediction): ((_, &LossSpec), &Prediction)| {
+            let names = metric_names(*prediction, loss).into_iter();
+            names.map(|name| of_head(name, head)).collect::<Vec<_>>()
         };
-        self.heads.iter().flat_map(of_head).collect()
+        let losses = self.head_labels().into_iter().zip(self.losses());
+        losses.zip(predictions).flat_map(named).collect()
     }
 
     /// The metrics of an evaluation by groups besides: the AUC within them, how many have one, and how
     /// many are left out as their labels are all alike; empty if nothing has an AUC.
-    pub fn grouped_metric_names(&self, prediction: Prediction) -> Vec<String> {
-        let ranked = |prediction| matches!(prediction, Prediction::Logit | Prediction::Score);
-        if self.heads.is_empty() {
-            let names = GROUPED.map(str::to_owned).to_vec();
-            return if ranked(prediction) { names } else { Vec::new() };
+    pub fn grouped_metric_names(&self, predictions: &[Prediction]) -> Vec<String> {
+        let ranked =
+            |prediction: &Prediction| matches!(prediction, Prediction::Logit | Prediction::Score);
+        let heads = self.head_labels().into_iter().zip(predictions);
+        let heads = heads.filter(|(_, prediction)| ranked(prediction));
+        heads.flat_map(|(head, _)| GROUPED.map(|name| of_head(name, head))).collect()
+    }
+
+    /// The label of each head, or none of the only one.
+    fn head_labels(&self) -> Vec<Option<&str>> {
+        match self.heads.as_slice() {
+            [] => vec![None],
+            heads => heads.iter().map(|head| Some(head.label.as_str())).collect(),
         }
-        let heads = self.heads.iter().filter(|head| head.loss.prediction().is_some_and(ranked));
-        heads.flat_map(|head| GROUPED.map(|name| of_head(name, &head.label))).collect()
     }
 
     /// Early stopping after `patience` evaluations on the metric `name`, which may be one of groups, or
@@ -66,27 +68,25 @@ impl ModelSpec {
     pub fn early_stop(
         &self,
         name: Option<&str>,
-        prediction: Prediction,
+        predictions: &[Prediction],
         patience: u32,
     ) -> Option<EarlyStop> {
         let Some(name) = name else {
-            let (head, prediction) = match self.heads.first() {
-                Some(head) => (Some(head.label.clone()), head.loss.prediction()?),
-                None => (None, prediction),
-            };
-            return Some(EarlyStop { metric: self.stop_metric(prediction), head, patience });
-        };
-        let heads: Vec<Option<&str>> = match self.heads.as_slice() {
-            [] => vec![None],
-            heads => heads.iter().map(|head| Some(head.label.as_str())).collect(),
+            let metric = self.stop_metric(*predictions.first()?);
+            let head = self.heads.first().map(|head| head.label.clone());
+            return Some(EarlyStop { metric, head, patience });
         };
         let stop = |head: Option<&str>| {
             let head = head.map(str::to_owned);
             StopMetric::ALL.map(|metric| EarlyStop { metric, head: head.clone(), patience })
         };
-        let grouped = self.grouped_metric_names(prediction);
-        let known = [self.metric_names(prediction), grouped].concat();
-        let mut all = heads.into_iter().flat_map(stop).filter(|stop| known.contains(&stop.name()));
+        let grouped = self.grouped_metric_names(predictions);
+        let known = [self.metric_names(predictions), grouped].concat();
+        let mut all = self
+            .head_labels()
+            .into_iter()
+            .flat_map(stop)
+            .filter(|stop| known.contains(&stop.name()));
         all.find(|stop| stop.name() == name)
     }
 
@@ -102,9 +102,9 @@ impl ModelSpec {
     }
 }
 
-/// What the metric `name` of the head with this label is called.
-fn of_head(name: &str, label: &str) -> String {
-    format!("{name}_{label}")
+/// What the metric `name` is called: of a head with its label behind.
+fn of_head(name: &str, label: Option<&str>) -> String {
+    label.map_or_else(|| name.to_owned(), |label| format!("{name}_{label}"))
 }
 
 /// What there is of groups.
@@ -221,8 +221,7 @@ impl StopMetric {
 impl EarlyStop {
     /// What the watched metric is called among [`ModelSpec::metric_names`].
     pub fn name(&self) -> String {
-        let metric = self.metric.name();
-        self.head.as_ref().map_or_else(|| metric.to_owned(), |label| of_head(metric, label))
+        of_head(self.metric.name(), self.head.as_deref())
     }
 
     /// Whether `new` is better than `old`: a defined metric is better than an undefined one, and
@@ -243,8 +242,8 @@ mod tests {
     use Prediction::{Classes, LogRate, Logit, Score, Value};
 
     use super::*;
-    use crate::RetrievalSpec;
     use crate::tests::native::model;
+    use crate::{HeadSpec, RetrievalSpec};
 
     fn spec(contrastive: bool) -> ModelSpec {
         let retrieval = contrastive.then(|| RetrievalSpec::new("item", "user"));
@@ -275,9 +274,10 @@ mod tests {
             head("late_click", LossSpec::Bce),
         ];
         let spec = ModelSpec { heads, ..spec(false) };
-        let names = spec.metric_names(Logit);
+        let predictions = [Classes(5), Logit, Logit];
+        let names = spec.metric_names(&predictions);
         assert_eq!(names[..3], ["logloss_stars", "accuracy_stars", "auc_click"]);
-        let stop = |name| spec.early_stop(name, Logit, 2);
+        let stop = |name| spec.early_stop(name, &predictions, 2);
         assert_eq!(stop(None).unwrap().name(), "logloss_stars");
         let watched = stop(Some("auc_late_click")).unwrap();
         assert_eq!(
@@ -337,7 +337,7 @@ mod tests {
             assert!(names.iter().all(|name| full.metric(name).is_some()), "{names:?}");
         }
         let spec = spec(true);
-        let names = spec.metric_names(Score);
+        let names = spec.metric_names(&[Score]);
         assert!(names.iter().any(|name| *name == spec.stop_metric(Score).name()));
         assert!(names.iter().all(|name| full.metric(name).is_some()), "{names:?}");
         assert_eq!(Evaluation::default().summary(), "no metric is defined");

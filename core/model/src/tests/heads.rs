@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rectool_base::{Batch, Column, ColumnKind, ColumnSchema, Hint, Schema, Stream};
+use rectool_base::{Batch, Column, ColumnKind, ColumnSchema, Hint, Prediction, Schema, Stream};
 use rectool_comm::{Comm, Solo, on_ranks};
 use rectool_data::{Dataset, DatasetWriter, WriterOptions};
 use rectool_embedding::Rows;
 use tch::{Kind, Tensor};
 
-use super::native::{call, environment, model, training};
+use super::native::{environment, model, training};
 use crate::learning::{Outcome, Tally};
 use crate::{
     Architecture, CrossStructure, DcnV2Spec, Evaluation, Evaluator, HeadSpec, LossSpec, ModelError,
@@ -59,7 +59,7 @@ pub(super) fn dataset(folder: &Path, lacking: bool) -> Dataset {
     Dataset::open(&path).unwrap()
 }
 
-fn head(label: &str, loss: LossSpec, weight: f32) -> HeadSpec {
+pub(super) fn head(label: &str, loss: LossSpec, weight: f32) -> HeadSpec {
     HeadSpec { label: label.to_owned(), loss, weight }
 }
 
@@ -74,11 +74,15 @@ pub(super) fn plain(label: &str, loss: LossSpec) -> ModelSpec {
     spec
 }
 
-fn with_heads(heads: Vec<HeadSpec>) -> ModelSpec {
+pub(super) fn with_heads(heads: Vec<HeadSpec>) -> ModelSpec {
     let mut spec = model(LossSpec::Bce, "dense", &["user", "item"], Vec::new());
     spec.features.label = None;
     ModelSpec { heads, ..spec }
 }
+
+/// What the outputs of [`three`] stand for.
+const PREDICTIONS: [Prediction; 3] =
+    [Prediction::Logit, Prediction::Classes(CLASSES), Prediction::Value];
 
 /// All three labels.
 pub(super) fn three() -> ModelSpec {
@@ -90,10 +94,10 @@ pub(super) fn three() -> ModelSpec {
 }
 
 /// Everything that training changes: bits of the dense weights, and rows of the tables.
-type Content = (Vec<u32>, Vec<Rows>);
+pub(super) type Content = (Vec<u32>, Vec<Rows>);
 
 /// Trains, from the last checkpoint in `folder` if there is one.
-fn train(
+pub(super) fn train(
     comm: Arc<dyn Comm>,
     data: &Dataset,
     spec: &ModelSpec,
@@ -129,7 +133,7 @@ fn train(
     Ok(((weights, rows), evaluation, scores))
 }
 
-fn alone(data: &Dataset, spec: &ModelSpec) -> (Content, Evaluation, Vec<f32>) {
+pub(super) fn alone(data: &Dataset, spec: &ModelSpec) -> (Content, Evaluation, Vec<f32>) {
     train(Arc::new(Solo), data, spec, (&training(), None)).unwrap()
 }
 
@@ -235,7 +239,7 @@ fn every_head_learns_and_is_judged_by_itself() {
     for lacking in [false, true] {
         let data = dataset(folder.path(), lacking);
         let (_, found, scores) = alone(&data, &three());
-        let names = three().metric_names(rectool_base::Prediction::Logit);
+        let names = three().metric_names(&PREDICTIONS);
         let value = |name: &str| found.metric(name).unwrap();
         assert!(names.iter().all(|name| value(name).is_finite()), "{names:?} {found:?}");
         assert!(value("auc_click") > 0.8, "{found:?}");
@@ -274,7 +278,7 @@ fn ranks_do_not_change_what_heads_learn() {
         let near = |(a, b): (&u32, &u32)| (f32::from_bits(*a) - f32::from_bits(*b)).abs() < 1e-4;
         assert!(one.0.0.iter().zip(&found[0].0.0).all(near), "{ranks} ranks");
         let (one, two) = (&one.1, &found[0].1);
-        for name in three().metric_names(rectool_base::Prediction::Logit) {
+        for name in three().metric_names(&PREDICTIONS) {
             let (a, b) = (one.metric(&name).unwrap(), two.metric(&name).unwrap());
             assert!((a - b).abs() < 1e-3, "{name}: {a} and {b}");
         }
@@ -286,7 +290,7 @@ fn heads_go_on_from_a_checkpoint_as_if_nothing_had_happened() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path(), true);
     for ranks in [1, 2] {
-        let early_stop = three().early_stop(Some("rmse_dwell"), rectool_base::Prediction::Logit, 9);
+        let early_stop = three().early_stop(Some("rmse_dwell"), &PREDICTIONS, 9);
         let mut how = TrainSpec { checkpoint_every: 7, eval_every: 5, early_stop, ..training() };
         let run = |how: &TrainSpec, name: &str| {
             let path = folder.path().join(format!("{name}-{ranks}"));
@@ -372,7 +376,6 @@ fn heads_that_cannot_be_are_refused() {
     refuse(&weight(f32::INFINITY), "`weight` is inf", "");
     let loss = |loss: LossSpec| move |spec: &mut ModelSpec| spec.heads[1].loss = loss.clone();
     refuse(&loss(LossSpec::Softmax { classes: 1 }), "`classes` is 1, expected 2", "from 0");
-    refuse(&loss(LossSpec::Plugin(call("bce", "a"))), "is the plugin `bce`", "one label");
     let twice = |spec: &mut ModelSpec| spec.heads[1].label = "click".to_owned();
     refuse(&twice, "head `click`: `label` is that of another head", "copy the column");
     refuse(&|spec| spec.loss = LossSpec::Mse, "`loss` is given, expected none", "");

@@ -103,7 +103,7 @@ fn scores_are_reported_as_the_loss_says() {
         spec.features.label = Some(label.to_owned());
         let mut how = training();
         how.epochs = 8;
-        how.early_stop = spec.early_stop(None, prediction, 9);
+        how.early_stop = spec.early_stop(None, &[prediction], 9);
         let (_, told, found) = train(Arc::new(Solo), &data, spec.clone(), &how).unwrap();
         let (first, last) = (told.0.first().unwrap(), told.0.last().unwrap());
         assert!(last.loss < first.loss && last.calibration.is_none(), "{first:?} {last:?}");

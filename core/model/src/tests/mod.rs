@@ -1,6 +1,7 @@
 //! Whole trainings on small data, with losses and transforms that come from elsewhere.
 
 mod groups;
+mod head_losses;
 mod heads;
 mod losses;
 pub(crate) mod native;

@@ -52,12 +52,13 @@ impl PluginSource for Native {
             "bce" | "fails-on-rank-1" => (Prediction::Logit, Labels::Binary),
             "squared" => (Prediction::Value, Labels::Any),
             "rate" => (Prediction::LogRate, Labels::NonNegative),
-            "grouped" | "sampled" => (Prediction::Score, Labels::Binary),
+            "grouped" | "sampled" | "pairs" => (Prediction::Score, Labels::Binary),
             "confused" => (Prediction::Logit, Labels::Any),
             _ => return Err(fault("loss", call, "not here")),
         };
         let columns = match call.name.as_str() {
             "grouped" => vec!["group".to_owned()],
+            "pairs" => vec!["visit".to_owned()],
             "sampled" => vec!["row".to_owned(), "log_q".to_owned(), "kind".to_owned()],
             _ => Vec::new(),
         };
@@ -212,6 +213,12 @@ impl Loss for NativeLoss {
             // What the dataset has, though no feature uses it.
             assert!(values.iter().all(|group| (7..10).contains(group)), "{values:?}");
         }
+        if self.call.name == "pairs" {
+            let [Column::I64 { width: 1, values }] = columns else { panic!("{columns:?}") };
+            assert_eq!(values.len(), logits.len());
+            let of_visit = |visit: &i64| values.iter().filter(|other| *other == visit).count();
+            assert!(values.iter().all(|visit| of_visit(visit) <= 2), "{values:?}");
+        }
         if self.call.name == "sampled" {
             check_sampled(place, labels, columns);
         }
@@ -255,8 +262,9 @@ fn check_sampled(place: BatchPlace, labels: &[f32], columns: &[&Column]) {
 pub(super) fn choices(folder: &Path) -> Dataset {
     let i64 = |name: &str| ColumnSchema::plain(name, ColumnKind::I64 { width: 1 });
     let f32 = |name: &str| ColumnSchema::plain(name, ColumnKind::F32 { width: 1 });
-    let columns =
-        vec![i64("user"), i64("item"), i64("kind"), f32("dense"), f32("click"), i64("visit")];
+    let ids = ["user", "item", "kind"].map(i64).into_iter();
+    let floats = ["dense", "click", "visit_length"].map(f32);
+    let columns = ids.chain(floats).chain([i64("visit")]).collect();
     let path = folder.join("choices");
     let schema = Schema::new(columns).unwrap();
     let mut writer = DatasetWriter::create(&path, schema, WriterOptions::default()).unwrap();
@@ -265,12 +273,15 @@ pub(super) fn choices(folder: &Path) -> Dataset {
         let user: Vec<i64> = (0..rows).map(|_| stream.below(9) as i64).collect();
         let item: Vec<i64> = user.iter().map(|user| (user + stream.below(3) as i64) % 9).collect();
         let kind = item.iter().map(|item| 100 + item % 3).collect();
+        // Longer with items that are nearer.
+        let far = |(user, item): (&i64, &i64)| (item - user).rem_euclid(9) as f32;
+        let length = user.iter().zip(&item).map(|pair| 2.0 - far(pair)).collect();
         let dense = (0..rows).map(|_| stream.next_f32()).collect();
         let i64 = |values| Column::I64 { width: 1, values };
         let f32 = |values| Column::F32 { width: 1, values };
         let click = f32(vec![1.0; rows]);
         let visit = i64((0..rows as i64).collect());
-        let columns = vec![i64(user), i64(item), i64(kind), f32(dense), click, visit];
+        let columns = vec![i64(user), i64(item), i64(kind), f32(dense), click, f32(length), visit];
         writer.write(split, columns).unwrap();
     }
     writer.finish().unwrap();

@@ -59,7 +59,7 @@ impl Ranker {
             Reading { order, batch_size, threads: loader_threads, epochs: 1, start: None };
         let mut loader = open_loader(self, split, &reading)?;
         let mut judged = Judged::of(self, groups);
-        let mut own = OwnLoss::default();
+        let mut own = OwnLoss::of(self.spec.heads.len().max(1));
         let contrastive = self.spec.is_contrastive();
         let judged_by_loss = self.learning.is_plugin() || contrastive;
         let intake = self.intake();
@@ -79,7 +79,7 @@ impl Ranker {
             if judged_by_loss && own.fault.is_none() {
                 let outcome = Outcome { input: &self.input, batch: &batch, outputs };
                 match self.learning.losses(&*comm, outcome) {
-                    Ok(losses) => own.add(losses),
+                    Ok(losses) => losses.into_iter().for_each(|(of, losses)| own.add(of, losses)),
                     // Where ranks must talk for their losses, all of them failed.
                     Err(error) if contrastive => return Err(error),
                     Err(error) => own.fault = Some(error),
@@ -88,41 +88,54 @@ impl Ranker {
             loader.recycle(batch);
         }
         let mut evaluation = if contrastive {
-            Evaluation { rows: comm.sum_u64(own.rows)?, ..Evaluation::default() }
+            Evaluation { rows: comm.sum_u64(own.rows())?, ..Evaluation::default() }
         } else {
             judged.finish(&*comm)?
         };
         if judged_by_loss {
             agree(&*comm, own.fault.take().map_or(Ok(()), Err))?;
-            evaluation.loss = own.mean(&*comm)?;
+            let means = own.means(&*comm)?;
+            if evaluation.heads.is_empty() {
+                evaluation.loss = means[0];
+            }
+            for (head, mean) in evaluation.heads.iter_mut().zip(means) {
+                head.evaluation.loss = mean;
+            }
         }
         Ok(evaluation)
     }
 }
 
-/// What the model's own loss says of a split, on this rank.
-#[derive(Default)]
+/// What the model's own losses say of a split, on this rank.
 struct OwnLoss {
-    sum: f64,
-    rows: u64,
+    /// Of each head, or the only one: the sum, then the rows.
+    sums: Vec<f64>,
     /// Kept until every rank has read to the end, for nobody must wait for a rank that stopped.
     fault: Option<ModelError>,
 }
 
 impl OwnLoss {
-    fn add(&mut self, losses: &[f32]) {
-        self.sum += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
-        self.rows += losses.len() as u64;
+    fn of(losses: usize) -> Self {
+        Self { sums: vec![0.0; 2 * losses], fault: None }
     }
 
-    /// The mean over all ranks; `None` if it is no number.
+    fn add(&mut self, at: usize, losses: &[f32]) {
+        self.sums[2 * at] += losses.iter().map(|loss| f64::from(*loss)).sum::<f64>();
+        self.sums[2 * at + 1] += losses.len() as f64;
+    }
+
+    /// Rows of a model without heads.
+    fn rows(&self) -> u64 {
+        self.sums[1] as u64
+    }
+
+    /// The means over all ranks; `None` for one that is no number.
     ///
     /// # Collective
     /// Every rank.
-    fn mean(&self, comm: &dyn Comm) -> Result<Option<f64>, CommError> {
-        let mut sums = [self.sum, self.rows as f64];
-        comm.all_reduce(Values::F64(&mut sums), Reduce::Sum)?;
-        let mean = sums[0] / sums[1];
-        Ok(mean.is_finite().then_some(mean))
+    fn means(&mut self, comm: &dyn Comm) -> Result<Vec<Option<f64>>, CommError> {
+        comm.all_reduce(Values::F64(&mut self.sums), Reduce::Sum)?;
+        let means = self.sums.chunks_exact(2).map(|sums| sums[0] / sums[1]);
+        Ok(means.map(|mean| mean.is_finite().then_some(mean)).collect())
     }
 }

@@ -89,10 +89,10 @@ pub fn fit(
         return Err(ModelError::option("early_stop", "given", expected));
     }
     if let Some(stop) = &job.spec.early_stop {
-        let (spec, prediction) = (ranker.spec(), ranker.prediction());
-        let mut known = spec.metric_names(prediction);
+        let (spec, predictions) = (ranker.spec(), ranker.predictions());
+        let mut known = spec.metric_names(&predictions);
         if job.spec.group_by.is_some() {
-            known.extend(spec.grouped_metric_names(prediction));
+            known.extend(spec.grouped_metric_names(&predictions));
         }
         if !known.contains(&stop.name()) {
             let known = quoted_list(known.iter().map(String::as_str));

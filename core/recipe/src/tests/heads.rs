@@ -174,10 +174,15 @@ fn mistakes_are_named() {
         (heads("loss: \"bce\""), "dlrm: 'heads[1]' needs the option 'label'", ""),
         (
             heads("label: \"stars\", loss: \"sofmax\""),
-            "dlrm: 'heads[1].loss' is 'sofmax', expected \"bce\", \"mse\" or \"softmax\"",
+            "dlrm: 'heads[1].loss' is 'sofmax', expected \"bce\", \"mse\", \"softmax\" or a plugin",
             "did you mean 'softmax'?",
         ),
-        (heads("label: \"stars\", loss: \"focal\""), "'heads[1].loss' is 'focal'", "no plugins'"),
+        (
+            heads("label: \"stars\", loss: \"focal\""),
+            "'heads[1].loss' is 'focal'",
+            "write loss: plugin(\"focal\")",
+        ),
+        (heads("label: \"stars\", loss: 3"), "'heads[1].loss' expects \"bce\", \"mse\"", ""),
         (
             heads("label: \"stars\", loss: \"softmax\""),
             "'heads[1].loss' is 'softmax' without 'classes'",
