@@ -57,6 +57,7 @@ impl ModelSpec {
         }
         let schema = self.features.select(schema, &besides)?;
         let chain = Arc::new(chain_on(&schema)?);
+        self.check_outcomes(&schema, &chain)?;
         Ok(BoundSpec { schema, chain, losses })
     }
 

@@ -109,6 +109,14 @@ pub enum ModelError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// Heads beside negatives of which none learns what was chosen.
+    #[error(
+        "`heads` with `negatives`: expected a head that learns which items were chosen, found {found}"
+    )]
+    Choices {
+        /// What there is instead.
+        found: String,
+    },
     /// Heads or classes of a model of one output.
     #[error("a `{model}` learns one label with one output, expected neither heads nor classes")]
     Outputs {
@@ -277,6 +285,11 @@ impl Hint for ModelError {
             Self::Value { hint, .. } | Self::Device { hint, .. } | Self::Head { hint, .. } => {
                 Some((*hint).to_owned())
             }
+            Self::Choices { .. } => Some(
+                "write `label: \"chosen\"` into `negatives` and `#{label: \"chosen\"}` into `heads`: it is 1 \
+                 in rows that were read and 0 in negatives, where other labels are missing"
+                    .to_owned(),
+            ),
             Self::Outputs { known, .. } => Some(format!("{known} may have several outputs")),
             Self::WeightCount { .. } => Some(
                 "both lists must be of one length in every row; a step that cuts one of them, such \

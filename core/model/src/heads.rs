@@ -3,7 +3,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use rectool_base::{Loss, LossDemands, Prediction, quoted_list};
+use rectool_base::{Loss, LossDemands, Prediction, Schema, quoted_list};
+use rectool_data::FeatureChain;
 use serde::{Deserialize, Serialize};
 
 use crate::{Architecture, LossSpec, ModelError, ModelSpec};
@@ -106,6 +107,26 @@ impl ModelSpec {
         self.heads.iter().zip(demands).map(of_head).collect()
     }
 
+    /// Checks that what came of choices is missing where nothing was chosen, also behind the chain.
+    pub(crate) fn check_outcomes(
+        &self,
+        schema: &Schema,
+        chain: &FeatureChain,
+    ) -> Result<(), ModelError> {
+        let Some(negatives) = &self.features.negatives else { return Ok(()) };
+        let of_heads =
+            self.heads.iter().filter(|head| Some(&head.label) != negatives.label.as_ref());
+        let made = |head: &HeadSpec| {
+            schema.position(&head.label).is_err() || !chain.makers(&[&head.label]).is_empty()
+        };
+        of_heads.filter(|head| made(head)).try_for_each(|head| {
+            let hint = "negatives have no such label, which the chain might fill in: prepare it when \
+                        importing";
+            let expected = "a column of the dataset that the chain leaves as it is";
+            Err(head.refuse("label", "one that the chain makes or changes", expected, hint))
+        })
+    }
+
     /// Checks loss and heads, and that the network can have as many outputs.
     pub(crate) fn check_heads(&self) -> Result<(), ModelError> {
         self.loss.check()?;
@@ -125,9 +146,15 @@ impl ModelSpec {
             let expected = "none, as each head names its own";
             return Err(ModelError::option("label", "given", expected));
         }
-        if self.features.negatives.is_some() {
-            let expected = "none, as only one label is known of what was drawn";
-            return Err(ModelError::option("negatives", "given", expected));
+        if let Some(negatives) = &self.features.negatives {
+            let added = negatives.label.as_ref();
+            if !self.heads.iter().any(|head| Some(&head.label) == added) {
+                let found = match added {
+                    None => "negatives without a `label`".to_owned(),
+                    Some(label) => format!("none with the label `{label}` of the negatives"),
+                };
+                return Err(ModelError::Choices { found });
+            }
         }
         self.heads.iter().enumerate().try_for_each(|(at, head)| {
             if self.heads[..at].iter().any(|other| other.label == head.label) {

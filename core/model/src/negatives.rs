@@ -8,7 +8,7 @@ use rectool_base::{
 use rectool_data::{Negatives, Split};
 use serde::{Deserialize, Serialize};
 
-use crate::ModelError;
+use crate::{ModelError, ModelSpec};
 
 /// Rows for items that a sampler draws, added to every row that is read, in training and in
 /// evaluation; [`rectool_data::Negatives`] has the rules.
@@ -47,7 +47,7 @@ pub struct NegativeSpec {
     #[serde(default)]
     pub log_q: Option<String>,
     /// Name of an added column that is 1 in rows that were read and 0 in negatives: the label of logs
-    /// that have none.
+    /// that have none. Of several heads one must learn it; the labels of the others are missing in negatives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Name of an added column that a row and its negatives share.
@@ -101,14 +101,17 @@ impl Items {
         Ok(Self { sampler, statistics: Arc::new(statistics), split: split.clone() })
     }
 
-    /// As a loader takes them.
-    pub(crate) fn negatives(&self, spec: &NegativeSpec, label: Option<&str>) -> Negatives {
+    /// As a loader of rows for `model` takes them.
+    pub(crate) fn negatives(&self, spec: &NegativeSpec, model: &ModelSpec) -> Negatives {
         // A label that comes with the negatives needs no change.
-        let label = label.filter(|label| spec.label.as_deref() != Some(label));
+        let added = |label: &str| spec.label.as_deref() == Some(label);
+        let label = model.features.label.as_deref().filter(|label| !added(label));
+        let outcomes = model.heads.iter().map(|head| &head.label).filter(|label| !added(label));
         let (sampler, items) = (Arc::clone(&self.sampler), Arc::clone(&self.statistics));
         Negatives {
             items_from: Some(self.split.clone()),
             item_columns: spec.item_columns.clone(),
+            outcomes: outcomes.cloned().collect(),
             seed: spec.seed,
             log_q: spec.log_q.clone(),
             label_added: spec.label.clone(),

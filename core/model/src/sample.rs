@@ -45,7 +45,7 @@ pub fn sample_tables(
     let input = InputPlan::new(features, &spec.learned(&losses), chain.schema())?;
     let items = features.negatives.as_ref().map(|negatives| {
         let items = Items::of(negatives, split, plugins)?;
-        Ok::<_, ModelError>(items.negatives(negatives, features.label.as_deref()))
+        Ok::<_, ModelError>(items.negatives(negatives, spec))
     });
     let rows = usize::try_from(split.rows()).unwrap_or(usize::MAX);
     let options = LoaderOptions {

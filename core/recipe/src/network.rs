@@ -153,7 +153,9 @@ impl<'a> Assembly<'a> {
             let place = match &error {
                 ModelError::Sequence { .. } => options.place_of("features"),
                 ModelError::Outputs { .. } if spec.heads.is_empty() => options.place_of("loss"),
-                ModelError::Outputs { .. } | ModelError::Head { .. } => options.place_of("heads"),
+                ModelError::Outputs { .. }
+                | ModelError::Head { .. }
+                | ModelError::Choices { .. } => options.place_of("heads"),
                 ModelError::Option { option, .. } => {
                     options.place_of(option.split('.').next().unwrap_or(option))
                 }

@@ -54,6 +54,9 @@ pub struct Negatives {
     /// row in which it occurs last. Those of a side table that is joined by `item` are always among
     /// them.
     pub item_columns: Vec<String>,
+    /// Float columns, or members of packed ones, that say what came of the choice, such as the stars that
+    /// the item got: NaN in rows that are added, as nothing came of what was not chosen.
+    pub outcomes: Vec<String>,
     /// Seed of what is drawn.
     pub seed: u64,
     /// Name of an added column `f32[1]`: the natural logarithm of the probability with which a row's
@@ -84,6 +87,7 @@ impl Negatives {
             label: label.map(str::to_owned),
             per_row,
             item_columns: Vec::new(),
+            outcomes: Vec::new(),
             seed: 0,
             log_q: None,
             label_added: None,
@@ -128,6 +132,7 @@ pub(super) struct BoundNegatives {
     options: Negatives,
     item: Cells,
     label: Option<Cells>,
+    outcomes: Vec<Cells>,
     /// Position of the item's column in the split that is read.
     item_in_split: usize,
     /// The values that describe an item, by their column's place in `described_at`.
@@ -149,6 +154,8 @@ impl BoundNegatives {
         let item = Cells::find_one(schema, &options.item, ids, "item")?;
         let label = options.label.as_ref();
         let label = label.map(|name| Cells::find_one(schema, name, floats, "label")).transpose()?;
+        let outcome = |name: &String| Cells::find_one(schema, name, floats, "outcomes");
+        let outcomes = options.outcomes.iter().map(outcome).collect::<Result<_, _>>()?;
         let source = options.items_from.clone().unwrap_or_else(|| split.clone());
         let (mut described, mut described_at) = (Vec::new(), Vec::<usize>::new());
         let of_tables = split.joined_by(&options.item).filter(|name| {
@@ -174,7 +181,7 @@ impl BoundNegatives {
             }
         }
         let item_in_split = read[item.column];
-        Ok(Self { options, item, label, item_in_split, described, described_at, source })
+        Ok(Self { options, item, label, outcomes, item_in_split, described, described_at, source })
     }
 
     /// Rows after the addition for each row read.
@@ -213,11 +220,11 @@ impl BoundNegatives {
                 }
             }
         }
-        if let Some(label) = &self.label
-            && let Column::F32 { values, .. } = &mut columns[label.column]
-        {
-            for row in (0..rows).filter(|row| drawn(*row).is_some()) {
-                values[label.at(row)] = 0.0;
+        let of_drawn = self.label.iter().map(|label| (label, 0.0));
+        for (cells, value) in of_drawn.chain(self.outcomes.iter().map(|cells| (cells, f32::NAN))) {
+            if let Column::F32 { values, .. } = &mut columns[cells.column] {
+                let rows = (0..rows).filter(|row| drawn(*row).is_some());
+                rows.for_each(|row| values[cells.at(row)] = value);
             }
         }
         if self.options.log_q.is_some() {

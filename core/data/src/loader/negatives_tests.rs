@@ -180,6 +180,26 @@ fn each_row_is_followed_by_its_negatives() {
 }
 
 #[test]
+fn nothing_came_of_what_was_not_chosen() {
+    let (_folder, split, _) = splits(|_| ());
+    let plain = read(&split, options(&split));
+    let mut options = options(&split);
+    let negatives = options.negatives.as_mut().unwrap();
+    (negatives.outcomes, negatives.label) = (vec!["label".to_owned()], None);
+    for (batch, plain) in read(&split, options.clone()).iter().zip(&plain) {
+        let Column::F32 { values, .. } = &batch.columns[0] else { panic!("floats") };
+        let read = |row: usize| row.is_multiple_of(1 + K);
+        let right =
+            |(row, value): (usize, &f32)| if read(row) { *value == 1.0 } else { value.is_nan() };
+        assert!(values.iter().enumerate().all(right));
+        assert_eq!(batch.columns[1..], plain.columns[1..]);
+    }
+    options.negatives.as_mut().unwrap().outcomes = vec!["item".to_owned()];
+    let Err(error) = Loader::start(&split, options) else { panic!("ids have no NaN") };
+    assert!(error.to_string().contains("`outcomes`"), "{error}");
+}
+
+#[test]
 fn every_number_of_ranks_and_threads_draws_the_same() {
     let (_folder, split, _) = splits(|_| ());
     let options = options(&split);

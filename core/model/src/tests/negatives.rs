@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use rectool_comm::{Comm, Solo, on_ranks};
+use rectool_data::{ChainOp, ChainStep};
 
 use super::native::{call, choices, environment, model, training};
-use crate::{Evaluation, LossSpec, ModelSpec, NegativeSpec, Quiet, Ranker, TrainJob, fit, latest};
+use crate::{
+    Evaluation, HeadSpec, LossSpec, ModelSpec, NegativeSpec, Quiet, Ranker, TrainJob, fit, latest,
+};
 
 fn spec(loss: LossSpec) -> ModelSpec {
     let mut spec = model(loss, "dense", &["user", "item", "kind"], Vec::new());
@@ -93,4 +96,59 @@ fn the_loss_is_given_the_columns_that_come_with_negatives() {
         panic!("no error")
     };
     assert!(error.to_string().contains("column `user` appears twice"), "{error}");
+}
+
+/// Learns which items were chosen, and besides what came of the choice.
+fn of_heads(label: Option<&str>, outcome: &str) -> ModelSpec {
+    let head = |label: &str, loss, weight| HeadSpec { label: label.to_owned(), loss, weight };
+    let mut spec = spec(LossSpec::Bce);
+    spec.features.label = None;
+    spec.features.negatives.as_mut().unwrap().label = label.map(str::to_owned);
+    spec.heads = vec![head("chosen", LossSpec::Bce, 1.0), head(outcome, LossSpec::Mse, 0.1)];
+    spec
+}
+
+#[test]
+fn of_several_heads_one_learns_what_was_chosen_and_the_others_what_came_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = choices(folder.path());
+    let both = || of_heads(Some("chosen"), "visit_length");
+    let (alone, found) = train(Arc::new(Solo), &data, both(), None);
+    let [chosen, outcome] = found.heads.as_slice() else { panic!("{found:?}") };
+    assert_eq!((chosen.evaluation.rows, chosen.evaluation.positives), (450, Some(150)));
+    assert!(chosen.evaluation.auc.unwrap() > 0.7, "{found:?}");
+    // Nothing came of what was not chosen.
+    assert_eq!(outcome.evaluation.rows, 150);
+    // The mean alone would be off by 0.8.
+    assert!(outcome.evaluation.rmse.unwrap() < 0.7, "{found:?}");
+    let two = on_ranks(2, |comm| train(comm, &data, both(), None));
+    assert_eq!(two[0].0, two[1].0);
+    assert!(alone.iter().zip(&two[0].0).all(|(a, b)| (a - b).abs() < 1e-3));
+    // The head alone learns as the model without heads.
+    let mut single = both();
+    single.heads.pop();
+    let mut plain = single.clone();
+    (plain.heads, plain.features.label) = (Vec::new(), Some("chosen".to_owned()));
+    let (one, other) =
+        (train(Arc::new(Solo), &data, single, None), train(Arc::new(Solo), &data, plain, None));
+    assert_eq!(one.0, other.0);
+    assert_eq!(one.1.heads[0].evaluation, other.1);
+}
+
+#[test]
+fn heads_that_do_not_go_with_negatives_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = choices(folder.path());
+    let refuse = |spec: ModelSpec, expected: &str| {
+        let Err(error) = Ranker::new(spec, data.schema(), environment(Arc::new(Solo))) else {
+            panic!("no error: {expected}")
+        };
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    refuse(of_heads(None, "click"), "were chosen, found negatives without a `label`");
+    refuse(of_heads(Some("row_read"), "click"), "none with the label `row_read` of the negatives");
+    let mut made = of_heads(Some("chosen"), "visit_length");
+    let fill = ChainOp::Impute { value: 0.0 };
+    made.features.chain.steps = vec![ChainStep::on("visit_length", fill)];
+    refuse(made, "head `visit_length`: `label` is one that the chain makes or changes");
 }

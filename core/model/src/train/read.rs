@@ -31,7 +31,7 @@ pub(super) fn open_loader(
     let columns = positions(&ranker.schema, split)?;
     let features = &ranker.spec.features;
     let negatives = features.negatives.as_ref().zip(ranker.items.as_ref());
-    let negatives = negatives.map(|(spec, items)| items.negatives(spec, features.label.as_deref()));
+    let negatives = negatives.map(|(spec, items)| items.negatives(spec, &ranker.spec));
     Ok(Loader::start(
         split,
         LoaderOptions {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rectool_base::{Column, ColumnKind, ColumnSchema, Hint, Schema, Stream};
-use rectool_comm::Solo;
+use rectool_comm::{Solo, on_ranks};
 use rectool_data::{DatasetWriter, WriterOptions};
 
 use super::data::Fixture;
@@ -65,6 +65,55 @@ fn choices_train_with_negatives() {
     assert_eq!(outcome.metrics["valid_samples"], 800);
     let auc = outcome.metrics["valid_auc"].as_f64().unwrap();
     assert!(auc > 0.9, "{auc}");
+}
+
+/// Heads in place of the label: one learns what was chosen, one what came of it.
+fn with_heads(script: &str, heads: &str) -> String {
+    let script = script.replace("label: \"click\", ids", "ids");
+    let script = script.replace("log_q: \"log_q\"", "label: \"chosen\"");
+    script.replace("top: [16],", &format!("top: [16], heads: [{heads}],"))
+}
+
+#[test]
+fn heads_learn_what_was_chosen_and_what_came_of_it() {
+    let fixture = Fixture::new();
+    let script = script(&fixture);
+    let heads = "#{label: \"chosen\", loss: plugin(\"bce\")}, #{label: \"click\", loss: \"mse\"}";
+    let recipe = fixture.recipe(&with_heads(&script, heads), &[]);
+    let run_dir = Some(fixture.path("out"));
+    let options = RunOptions { recipe, run_dir, threads: Some(1), ..RunOptions::default() };
+    let run = |comm| run_with(&options, &comm, Box::new(Silent), native()).unwrap().metrics;
+    let found = on_ranks(2, run).remove(0);
+    assert_eq!(found["valid_samples"], 800);
+    let metric = |name: &str| found[name].as_f64().unwrap();
+    assert!(metric("valid_auc_chosen") > 0.9, "{found:?}");
+    assert!((metric("valid_loss_chosen") - metric("valid_logloss_chosen")).abs() < 1e-6);
+    // Where something was chosen it is always 1, and elsewhere it is not known.
+    assert!(metric("valid_rmse_click") < 0.1, "{found:?}");
+    for (heads, message, hint) in [
+        (
+            "#{label: \"click\"}",
+            "found none with the label `chosen` of the negatives",
+            "into `heads`",
+        ),
+        (
+            "#{label: \"chosen\", loss: plugin(\"uniform\")}",
+            "'heads[0].loss' expects a plugin that is a loss; 'uniform' is a sampler",
+            "",
+        ),
+        (
+            "#{label: \"chosen\", loss: plugin(\"bce\"), classes: 3}",
+            "'heads[0].classes' goes with the loss \"softmax\", found 'bce'",
+            "softmax",
+        ),
+    ] {
+        let recipe = fixture.recipe(&with_heads(&script, heads), &[]);
+        let Err(error) = check_with(&recipe, 1, native()) else { panic!("no error: {heads}") };
+        let text = error.to_string();
+        assert!(text.contains("recipe.rhai:4:") || text.contains("recipe.rhai:7:"), "{text}");
+        assert!(text.contains(message), "{heads}: {text}");
+        assert!(error.hint().unwrap_or_default().contains(hint), "{:?}", error.hint());
+    }
 }
 
 #[test]
