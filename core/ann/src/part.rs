@@ -12,6 +12,7 @@ use crate::kernel::{BLOCK, GROUP, LANES, Line, PanelFacts, Plane, dot, panel_lin
 use crate::limits::{DIM_MAX, LEAVES_MAX, PART_ROWS_MAX};
 use crate::metric::Metric;
 use crate::rotation::{Rotation, TURNED_DIM_MAX};
+use crate::search::Landmarks;
 
 /// One part of an index, mapped into memory. It never changes; [`crate::Index`] lays changes over it.
 ///
@@ -33,6 +34,8 @@ pub struct Part {
     rotation: Option<Rotation>,
     /// The directory's facts for nearness, x·c − |c|²/2, once a vector is put in.
     distance_facts: OnceLock<Vec<PanelFacts>>,
+    /// What orders the queries of a batch, once there was one.
+    landmarks: OnceLock<Landmarks>,
     /// Filters of late with their rows, the latest last.
     selected: Mutex<Vec<(Filter, Arc<Selected>)>>,
 }
@@ -72,6 +75,7 @@ impl Part {
             meta,
             rotation: None,
             distance_facts: OnceLock::new(),
+            landmarks: OnceLock::new(),
             selected: Mutex::default(),
         };
         part.check()?;
@@ -328,6 +332,11 @@ impl Part {
             }
             facts
         })
+    }
+
+    /// What orders the queries of a batch.
+    pub(crate) fn landmarks(&self) -> &Landmarks {
+        self.landmarks.get_or_init(|| Landmarks::of(self))
     }
 
     /// A vector \[D\] as it was before it was turned.

@@ -282,7 +282,7 @@ impl Index {
         options: &SearchOptions,
     ) -> Result<Vec<Vec<Hit>>, AnnError> {
         let snapshots = self.snapshots();
-        search_batch(queries, self.dim(), |query, scratch, out| {
+        search_batch(queries, &snapshots[0].part, |query, scratch, out| {
             search_snapshots(&snapshots, query, options, scratch, out)
         })
     }

@@ -1,5 +1,6 @@
 //! Finding what is near.
 
+mod batch;
 mod flat;
 mod leaves;
 mod options;
@@ -12,12 +13,12 @@ mod tree;
 mod view;
 mod way;
 
+pub(crate) use batch::{Landmarks, search_batch};
 pub(crate) use flat::search_all;
 pub(crate) use leaves::LeafChoice;
 pub(crate) use options::Reach;
 pub use options::{Crowding, Effort, Hit, SearchOptions};
 pub use part::Scratch;
-pub(crate) use part::search_batch;
 pub(crate) use pool::{Pool, order_of, row_of};
 pub(crate) use query::{Query, ordered, unordered};
 pub(crate) use rerank::finalists;

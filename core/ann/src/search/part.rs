@@ -1,7 +1,6 @@
 //! Searches of one part.
 
-use rayon::prelude::*;
-
+use super::batch::search_batch;
 use super::options::{Hit, Reach, SearchOptions};
 use super::pool::Pool;
 use super::selection::Selection;
@@ -91,28 +90,6 @@ impl Part {
         options: &SearchOptions,
     ) -> Result<Vec<Vec<Hit>>, AnnError> {
         let view = View { part: self, dead: None, delta: None };
-        search_batch(queries, self.dim(), |query, scratch, out| {
-            view.search(query, options, scratch, out)
-        })
+        search_batch(queries, self, |query, scratch, out| view.search(query, options, scratch, out))
     }
-}
-
-/// Answers each query [Q, D] on some thread.
-pub(crate) fn search_batch(
-    queries: &[f32],
-    dim: usize,
-    search: impl Fn(&[f32], &mut Scratch, &mut Vec<Hit>) -> Result<(), AnnError> + Sync,
-) -> Result<Vec<Vec<Hit>>, AnnError> {
-    if !queries.len().is_multiple_of(dim) {
-        let (found, expected) = (queries.len(), format!("a multiple of {dim}"));
-        return Err(AnnError::Shape { what: "values of queries", found, expected });
-    }
-    queries
-        .par_chunks_exact(dim)
-        .map_init(Scratch::default, |scratch, query| {
-            let mut out = Vec::new();
-            search(query, scratch, &mut out)?;
-            Ok(out)
-        })
-        .collect()
 }
