@@ -58,6 +58,12 @@ pub(super) fn has_vnni() -> bool {
     std::arch::is_x86_feature_detected!("avx512vnni")
 }
 
+/// Whether the processor looks bytes up among 64 in one instruction (AVX-512 VBMI).
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_vbmi() -> bool {
+    std::arch::is_x86_feature_detected!("avx512vbmi")
+}
+
 /// How a level multiplies and adds. A fused multiply-add without hardware for it is a slow library
 /// call, so the portable level rounds twice: levels agree within rounding, not bit for bit, wherever
 /// floats are summed.

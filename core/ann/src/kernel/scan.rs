@@ -9,7 +9,10 @@ use super::level::Level;
 #[cfg(target_arch = "aarch64")]
 use super::neon;
 #[cfg(target_arch = "x86_64")]
-use super::scan_x86;
+use super::{
+    level::{has_vbmi, has_vnni},
+    scan_x86,
+};
 
 /// Vectors of a block.
 pub(crate) const BLOCK: usize = 32;
@@ -63,6 +66,10 @@ pub(super) fn scan_at(level: Level, scan: Scan<'_>, sums: &mut [[u16; BLOCK]], m
         // SAFETY: `level` comes from `Level::supported`, which asked the processor; the function
         // has no other demand.
         Level::Avx2 => unsafe { scan_x86::avx2(scan, sums, masks) },
+        #[cfg(target_arch = "x86_64")]
+        #[expect(unsafe_code, reason = "calls a function compiled for AVX-512 VBMI and VNNI")]
+        // SAFETY: the processor was asked; the function has no other demand.
+        Level::Avx512 if has_vbmi() && has_vnni() => unsafe { scan_x86::vbmi(scan, sums, masks) },
         #[cfg(target_arch = "x86_64")]
         #[expect(unsafe_code, reason = "calls a function compiled for AVX-512")]
         // SAFETY: as above.

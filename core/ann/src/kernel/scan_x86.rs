@@ -4,6 +4,8 @@
 //! adding the looked-up bytes as 16-bit words gives even + 256·odd, adding them shifted right by eight
 //! gives odd, and even = first − 256·second modulo 65,536 (the accumulation of André, Kermarrec and
 //! Le Scouarnec, "Quicker ADC", 2019). One unpacking per block instead of one per lookup.
+//!
+//! With AVX-512 VBMI a lookup among the 64 entries of a line is one instruction, see [`vbmi`].
 
 use std::arch::x86_64::{
     __m256i, __m512i, _MM_HINT_T1, _mm_prefetch, _mm256_add_epi16, _mm256_and_si256,
@@ -12,9 +14,11 @@ use std::arch::x86_64::{
     _mm256_set1_epi16, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
     _mm256_srli_epi16, _mm256_storeu_si256, _mm256_sub_epi16, _mm256_unpackhi_epi16,
     _mm256_unpacklo_epi16, _mm512_add_epi16, _mm512_and_si512, _mm512_castsi256_si512,
-    _mm512_castsi512_si256, _mm512_cmpgt_epu16_mask, _mm512_extracti64x4_epi64, _mm512_inserti64x4,
-    _mm512_load_si512, _mm512_set1_epi8, _mm512_set1_epi16, _mm512_setzero_si512,
-    _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_storeu_si512,
+    _mm512_castsi512_si256, _mm512_cmpgt_epu16_mask, _mm512_dpbusd_epi32,
+    _mm512_extracti64x4_epi64, _mm512_inserti64x4, _mm512_load_si512, _mm512_loadu_si512,
+    _mm512_permutex2var_epi16, _mm512_permutexvar_epi8, _mm512_set1_epi8, _mm512_set1_epi16,
+    _mm512_set1_epi32, _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi16,
+    _mm512_storeu_si512, _mm512_ternarylogic_epi32,
 };
 use std::ptr::from_ref;
 
@@ -118,6 +122,77 @@ fn reaching(sums: [__m256i; 2], least: __m256i) -> u32 {
     // Packing works within 128-bit lanes; the permutation puts the quarters back in order.
     let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi16(low, high));
     _mm256_movemask_epi8(packed) as u32
+}
+
+/// Where in a line the code lies that comes at byte 4·v + p: that of vector v, position p.
+const BY_VECTOR: Line = {
+    let mut order = [0; 64];
+    let mut at = 0;
+    while at < 64 {
+        order[at] = (at % 4 * 16 + at / 4) as u8;
+        at += 1;
+    }
+    Line(order)
+};
+/// The low halves of the 32-bit numbers of two registers.
+const LOW_HALVES: [u16; BLOCK] = {
+    let mut order = [0; BLOCK];
+    let mut at = 0;
+    while at < BLOCK {
+        order[at] = 2 * at as u16;
+        at += 1;
+    }
+    order
+};
+
+/// See [`super::scan::scan`]. With the four positions of each vector side by side, one instruction looks
+/// 64 codes up, each among the sixteen entries of its position, and another adds the four of each vector.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vnni")]
+pub(super) fn vbmi(scan: Scan<'_>, sums: &mut [[u16; BLOCK]], masks: &mut [u32]) {
+    let Scan { codes, table, next, threshold } = scan;
+    let (nibble, ones) = (_mm512_set1_epi8(15), _mm512_set1_epi8(1));
+    // Each position's entries, at 16·p.
+    let entries_at = _mm512_set1_epi32(0x30_20_10_00);
+    let threshold = _mm512_set1_epi16(threshold as i16);
+    #[expect(unsafe_code, reason = "vector loads")]
+    // SAFETY: a `Line` is 64 bytes, aligned to 64; the array holds 32 16-bit numbers, 64 bytes.
+    let (by_vector, low_halves) = unsafe {
+        (
+            _mm512_load_si512(from_ref(&BY_VECTOR).cast()),
+            _mm512_loadu_si512(LOW_HALVES.as_ptr().cast()),
+        )
+    };
+    let mut at = 0;
+    for ((lines, sums), mask) in codes.chunks_exact(table.len()).zip(sums).zip(masks) {
+        let mut low = _mm512_setzero_si512();
+        let mut high = low;
+        for (line, entries) in lines.iter().zip(table) {
+            prefetch(next, at);
+            at += 1;
+            #[expect(unsafe_code, reason = "vector loads")]
+            // SAFETY: a `Line` is 64 bytes, aligned to 64.
+            let (code, entry) = unsafe {
+                (
+                    _mm512_load_si512(line.0.as_ptr().cast()),
+                    _mm512_load_si512(entries.0.as_ptr().cast()),
+                )
+            };
+            let code = _mm512_permutexvar_epi8(by_vector, code);
+            // entries_at | code & nibble.
+            let first = _mm512_ternarylogic_epi32::<0xf8>(entries_at, code, nibble);
+            let code = _mm512_srli_epi16::<4>(code);
+            let second = _mm512_ternarylogic_epi32::<0xf8>(entries_at, code, nibble);
+            low = _mm512_dpbusd_epi32(low, _mm512_permutexvar_epi8(first, entry), ones);
+            high = _mm512_dpbusd_epi32(high, _mm512_permutexvar_epi8(second, entry), ones);
+        }
+        let packed = _mm512_permutex2var_epi16(low, low_halves, high);
+        #[expect(unsafe_code, reason = "vector store")]
+        // SAFETY: the array holds 32 16-bit numbers, 64 bytes, which is what the store writes.
+        unsafe {
+            _mm512_storeu_si512(sums.as_mut_ptr().cast(), packed);
+        }
+        *mask = _mm512_cmpgt_epu16_mask(packed, threshold);
+    }
 }
 
 /// See [`super::scan::scan`].

@@ -27,6 +27,18 @@ fn every_level_scans_alike() {
                 scan_at(level, scan, &mut sums, &mut masks);
                 found.push((sums, masks));
             }
+            #[cfg(target_arch = "x86_64")]
+            if Level::supported().contains(&Level::Avx512) {
+                // What a processor runs that has no VBMI.
+                let scan = Scan { codes: &codes, table: &table, next: &[], threshold };
+                let (mut sums, mut masks) = (vec![[1u16; BLOCK]; blocks], vec![9; blocks]);
+                #[expect(unsafe_code, reason = "calls a function compiled for AVX-512")]
+                // SAFETY: the level above is supported, as the processor said.
+                unsafe {
+                    super::scan_x86::avx512(scan, &mut sums, &mut masks);
+                }
+                found.push((sums, masks));
+            }
             assert!(found.windows(2).all(|pair| pair[0] == pair[1]), "{blocks} {width}");
             let (sums, masks) = &found[0];
             let code = |block: usize, position: usize, vector: usize| {
