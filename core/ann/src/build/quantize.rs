@@ -9,7 +9,7 @@ use crate::part::StoredRows;
 const RANGE: f32 = 127.0 * 256.0 + 127.0;
 
 /// Vectors as bytes, one after another.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Planes {
     pub(crate) high: Vec<i8>,
     pub(crate) low: Vec<i8>,

@@ -1,15 +1,18 @@
 //! Search of a graph: from the most promising leaves along links to what is nearest.
 
+use std::ops::RangeInclusive;
+
 use super::beam::Beam;
 use super::view::Graph;
 use super::visited::Visited;
+use crate::file::Fact;
 use crate::filter::Bits;
-use crate::kernel::integer_dots;
+use crate::kernel::{Plane, integer_dots};
 use crate::search::{LeafChoice, Pool, Query, Reach, Selection, finalists, ordered, row_of};
 
-/// Leaves whose changes are compared for each in which a search starts: no link leads to changes, so
-/// that more must be looked into to find as many of them.
-const LEAVES_PER_START: usize = 2;
+/// Leaves whose changes are compared: no link leads to them. As many as the beam is wide, within these
+/// bounds: on a million vectors of two towers the 64 best leaves hold 94 % of what is nearest.
+const CHANGED_LEAVES: RangeInclusive<usize> = 64..=256;
 
 /// Buffers of a search, to be used again.
 #[derive(Clone, Debug, Default)]
@@ -32,12 +35,13 @@ impl GraphScratch {
         out: &mut Vec<u32>,
     ) {
         let kept = finalists(k);
-        let looked_at = if selection.delta.is_some() { LEAVES_PER_START } else { 1 };
+        let wide = reach.candidates.clamp(*CHANGED_LEAVES.start(), *CHANGED_LEAVES.end());
+        let looked_at = if selection.delta.is_some() { wide } else { 0 };
         self.leaves.choose(
             &query.values,
             (graph.directory, graph.directory_facts),
             graph.leaves.len(),
-            reach.leaves.saturating_mul(looked_at),
+            reach.leaves.max(looked_at),
         );
         self.visited.reset(graph.rows.facts.len());
         self.beam.reset(reach.candidates);
@@ -69,7 +73,7 @@ impl GraphScratch {
         } else {
             out.extend(self.beam.rows().take(kept));
         }
-        self.add_changes(query, selection, kept, out);
+        self.add_changes((query, kept), selection, looked_at, out);
     }
 
     /// As [`Self::search`], for few `allowed` rows: those in the `leaves` most promising leaves.
@@ -94,32 +98,44 @@ impl GraphScratch {
         // What a damaged file says of leaves may overlap.
         out.sort_unstable();
         out.dedup();
-        self.add_changes(query, selection, finalists(k), out);
+        self.add_changes((query, finalists(k)), selection, leaves, out);
     }
 
-    /// Adds the best of the changes in the leaves chosen, all of which are compared.
+    /// Adds the best `kept` of the changes in the best leaves, all of which are compared.
     fn add_changes(
         &mut self,
-        query: &Query,
+        (query, kept): (&Query, usize),
         selection: &Selection<'_>,
-        kept: usize,
+        looked_at: usize,
         out: &mut Vec<u32>,
     ) {
         let Some(delta) = selection.delta else { return };
-        self.passing.reset(kept);
-        for (at, key) in self.leaves.keys.iter().enumerate() {
-            if let Some(later) = self.leaves.keys.get(at + 4) {
-                delta.ask_for_leaf(row_of(*later) as usize);
+        let Self { leaves, fresh, dots, passing, .. } = self;
+        passing.reset(kept);
+        let leaf_at = |at: usize| leaves.keys.get(at).map(|key| row_of(*key) as usize);
+        let unit = 256.0 * query.integer.scale;
+        for (at, key) in leaves.keys.iter().take(looked_at).enumerate() {
+            // Two steps to the bytes, each a cache miss unless it was asked for.
+            if let Some(later) = leaf_at(at + 4) {
+                delta.ask_for_leaf(later);
+            }
+            if let Some(next) = leaf_at(at + 2) {
+                delta.ask_for_codes(next);
             }
             let Some(changed) = delta.leaf(row_of(*key) as usize) else { continue };
-            let rows = &changed.lanes[..changed.vectors];
-            for row in rows.iter().filter(|row| selection.has(**row)) {
-                if let Some(rank) = delta.rank(query, row - selection.rows) {
-                    self.passing.push(ordered(rank), *row);
+            fresh.clear();
+            fresh.extend(0..changed.vectors as u32);
+            let high = Plane::new(query.values.len(), &changed.planes.high);
+            integer_dots(high, &query.integer.values, fresh, dots);
+            let facts = changed.planes.facts.iter();
+            for ((dot, Fact { scale, bias }), row) in dots.iter().zip(facts).zip(&changed.lanes) {
+                let order = ordered(*dot as f32 * unit * scale + bias);
+                if order >= passing.floor() && selection.has(*row) {
+                    passing.push(order, *row);
                 }
             }
         }
-        out.extend(self.passing.best().iter().map(|key| row_of(*key)));
+        out.extend(passing.best().iter().map(|key| row_of(*key)));
     }
 
     /// Compares the rows in `self.fresh`.

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::change::Item;
-use crate::build::{Residuals, pack_all};
+use crate::build::{Planes, Residuals, pack_all};
 use crate::code::{Encoder, pack};
 use crate::file::IndexKind;
 use crate::filter::{Bits, Filter, ItemAttributes};
 use crate::kernel::{BLOCK, ByteQuery, GROUP, Line, dot, prefetch};
+use crate::metric::Metric;
 use crate::part::Part;
 use crate::partition::assign_one;
 use crate::search::Query;
@@ -63,12 +64,14 @@ pub(super) struct Coder {
     codes: Vec<u8>,
 }
 
-/// The changes in one leaf; over a graph without codes.
+/// The changes in one leaf: codes, or over a graph bytes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ChangedLeaf {
     pub(crate) codes: Vec<Line>,
     pub(crate) lanes: Vec<u32>,
     pub(crate) vectors: usize,
+    /// Over a graph: the vectors as bytes.
+    pub(crate) planes: Planes,
 }
 
 impl ChangedLeaf {
@@ -86,8 +89,9 @@ impl ChangedLeaf {
         self.vectors += 1;
     }
 
-    /// Adds a vector without codes.
-    fn push_uncoded(&mut self, lane: u32) {
+    /// Adds a vector as bytes.
+    fn push_bytes(&mut self, vector: &[f32], metric: Metric, lane: u32) {
+        self.planes.push(vector, metric);
         self.lanes.push(lane);
         self.vectors += 1;
     }
@@ -142,7 +146,7 @@ impl Delta {
         for leaf in leaves {
             let changed = Arc::make_mut(self.leaves[leaf as usize].get_or_insert_default());
             if part.kind() == IndexKind::Graph {
-                changed.push_uncoded(place);
+                changed.push_bytes(vector, part.metric(), place);
                 continue;
             }
             residual.clear();
@@ -207,11 +211,12 @@ impl Delta {
         }
     }
 
-    /// Asks for the first cache lines of a leaf's codes.
+    /// Asks for the first cache lines of a leaf's codes or bytes.
     #[inline]
     pub(crate) fn ask_for_codes(&self, leaf: usize) {
-        if let Some(changed) = self.leaf(leaf) {
-            (0..LINES_AHEAD).for_each(|line| prefetch(&changed.codes, line));
+        if let Some(ChangedLeaf { codes, planes, .. }) = self.leaf(leaf) {
+            (0..LINES_AHEAD).for_each(|line| prefetch(codes, line));
+            (0..LINES_AHEAD).for_each(|line| prefetch(&planes.high, 64 * line));
         }
     }
 

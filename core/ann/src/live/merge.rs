@@ -159,7 +159,7 @@ impl<'a> Merged<'a> {
         let (codes, lanes) = self.tree.blocks(leaf);
         let mut members = ChangedLeaf::default();
         self.take(codes, &lanes[..vectors as usize], &mut members);
-        if let Some(ChangedLeaf { codes, lanes, vectors }) = self.snapshot.delta.leaf(leaf) {
+        if let Some(ChangedLeaf { codes, lanes, vectors, .. }) = self.snapshot.delta.leaf(leaf) {
             self.take(codes, &lanes[..*vectors], &mut members);
         }
         MergedLeaf { members, bias }

@@ -22,8 +22,6 @@ const CHANGED_MAX: f64 = 0.1;
 /// Drift of the changes that makes a rebuild due, once they are more than this share.
 const DRIFT_MAX: f64 = 1.5;
 const DRIFTING_SHARE: f64 = 0.01;
-/// Share of a part from which on a rebuild that waits for all other work has waited too long.
-const OVERDUE_SHARE: f64 = 0.2;
 /// Changes below which no rebuild is due: it would gain nothing.
 const CHANGED_MIN: usize = 1000;
 
@@ -90,10 +88,9 @@ impl Snapshot {
         (changed, changed as f64 / self.part.rows().max(1) as f64)
     }
 
-    /// Whether a rebuild that is under way should no longer wait for other work.
-    pub(super) fn rebuild_overdue(&self) -> bool {
-        let (changed, share) = self.changed();
-        changed >= CHANGED_MIN && share > OVERDUE_SHARE
+    /// Share of the part that has changed.
+    pub(super) fn changed_share(&self) -> f64 {
+        self.changed().1
     }
 
     /// Whether the part should be built again.

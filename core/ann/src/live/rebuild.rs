@@ -81,7 +81,7 @@ impl Index {
         let live = &inner.parts[part];
         let made = match pool {
             Some(pool) => self.make_patiently(part, which, pool),
-            None => self.make(part, which, live.begin_rebuild(), progress),
+            None => self.make(part, self.begin(part, which), progress),
         };
         let old = live.replace(made, &inner.folder, |name| {
             let mut manifest = inner.manifest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,9 +98,15 @@ impl Index {
         Ok(())
     }
 
+    fn begin(&self, part: usize, which: Rebuild) -> Begun {
+        let (generation, snapshot) = self.inner.parts[part].begin_rebuild();
+        let merges = which == Rebuild::Due && suits(&snapshot, &self.options());
+        Begun { generation, snapshot, merges }
+    }
+
     /// Makes a part on the threads of `pool`, which wait for all other work. If they never get to
     /// it while changes go on, it is made anew by as many threads that wait for nothing: searches are held
-    /// up for some seconds, instead of becoming slower with every change.
+    /// up for some time, instead of becoming slower with every change.
     fn make_patiently(
         &self,
         part: usize,
@@ -109,45 +115,58 @@ impl Index {
     ) -> Result<Option<Successor>, AnnError> {
         let live = &self.inner.parts[part];
         let (sender, made) = mpsc::sync_channel(1);
-        let (index, begun) = (self.clone(), live.begin_rebuild());
+        let (index, begun) = (self.clone(), self.begin(part, which));
+        let overdue_share = if begun.merges { MERGE_OVERDUE } else { BUILD_OVERDUE };
         pool.spawn(move || {
             // What comes too late for anyone to receive it takes its file with it.
-            let _ = sender.send(index.make(part, which, begun, &()));
+            let _ = sender.send(index.make(part, begun, &()));
         });
         loop {
+            let overdue = live.snapshot().changed_share() > overdue_share;
             match made.recv_timeout(PATIENCE) {
                 Ok(made) => return made,
-                Err(RecvTimeoutError::Timeout) if !live.snapshot().rebuild_overdue() => {}
+                Err(RecvTimeoutError::Timeout) if !overdue => {}
                 // Disconnected is one that panicked.
                 Err(_) => break,
             }
         }
         let ordinary = ThreadPoolBuilder::new().num_threads(pool.current_num_threads()).build();
-        let make = || self.make(part, which, live.begin_rebuild(), &());
+        let make = || self.make(part, self.begin(part, which), &());
         ordinary.map_or_else(|_| make(), |pool| pool.install(make))
     }
 
-    /// Makes a part of the snapshot with which a rebuild began, with what has changed since; `generation`
-    /// is the new part's. `None` if another rebuild of it began later.
+    /// Makes a part of what a rebuild began with, and of what has changed since. `None` if another rebuild of
+    /// it began later.
     fn make(
         &self,
         part: usize,
-        which: Rebuild,
-        (generation, snapshot): (u64, Arc<Snapshot>),
+        begun: Begun,
         progress: &dyn Progress,
     ) -> Result<Option<Successor>, AnnError> {
-        let inner = &*self.inner;
-        let live = &inner.parts[part];
-        let name = part_name(part, generation);
-        let (path, options) = (inner.folder.join(&name), self.options());
-        if which == Rebuild::Due && suits(&snapshot, &options) {
+        let Begun { generation, snapshot, merges } = begun;
+        let path = self.inner.folder.join(part_name(part, generation));
+        if merges {
             merge(&path, &snapshot, progress)?;
         } else {
-            write(&path, &snapshot, &options, progress)?;
+            write(&path, &snapshot, &self.options(), progress)?;
         }
-        live.successor(NewFile::new(path))
+        self.inner.parts[part].successor(NewFile::new(path))
     }
 }
+
+/// A rebuild that has begun.
+struct Begun {
+    /// Of the part that is made.
+    generation: u64,
+    snapshot: Arc<Snapshot>,
+    /// Whether changes are merged into the part; else it is built from the vectors.
+    merges: bool,
+}
+
+/// Share of a part that has changed by when a merge that waits for all other work has waited too long:
+/// it takes seconds. A build may take that long although it is at work all the time.
+const MERGE_OVERDUE: f64 = 0.2;
+const BUILD_OVERDUE: f64 = 0.5;
 
 /// How often a rebuild that waits for other work is looked after.
 const PATIENCE: Duration = Duration::from_millis(100);
