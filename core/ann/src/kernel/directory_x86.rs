@@ -3,13 +3,14 @@
 use std::arch::x86_64::{
     _mm_load_si128, _mm_set1_epi32, _mm256_add_epi32, _mm256_cvtepi8_epi16, _mm256_cvtepu8_epi16,
     _mm256_hadd_epi32, _mm256_madd_epi16, _mm256_permute4x64_epi64, _mm256_setzero_si256,
-    _mm256_storeu_si256, _mm512_dpbusd_epi32, _mm512_load_si512, _mm512_set1_epi32,
-    _mm512_setzero_si512, _mm512_storeu_si512,
+    _mm256_storeu_si256, _mm512_dpbusd_epi32, _mm512_set1_epi32, _mm512_setzero_si512,
+    _mm512_storeu_si512,
 };
 use std::ptr::from_ref;
 
 use super::panels::LANES;
 use super::scan::Line;
+use super::scan_x86::load;
 
 /// Panels that are multiplied side by side: their sums do not wait for each other.
 const PANELS: usize = 4;
@@ -38,10 +39,7 @@ fn multiply<const N: usize>(lines: &[Line], query: &[i32], sums: &mut [[i32; LAN
         let packed = _mm512_set1_epi32(*packed);
         for (panel, total) in totals.iter_mut().enumerate() {
             let line = &lines[panel * query.len() + at];
-            #[expect(unsafe_code, reason = "vector load")]
-            // SAFETY: a `Line` is 64 bytes, aligned to 64.
-            let bytes = unsafe { _mm512_load_si512(from_ref(line).cast()) };
-            *total = _mm512_dpbusd_epi32(*total, bytes, packed);
+            *total = _mm512_dpbusd_epi32(*total, load(line), packed);
         }
     }
     for (total, sums) in totals.into_iter().zip(sums) {

@@ -124,6 +124,17 @@ fn reaching(sums: [__m256i; 2], least: __m256i) -> u32 {
     _mm256_movemask_epi8(packed) as u32
 }
 
+/// The bytes of a line.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn load(line: &Line) -> __m512i {
+    #[expect(unsafe_code, reason = "vector load")]
+    // SAFETY: a `Line` is 64 bytes, aligned to 64.
+    unsafe {
+        _mm512_load_si512(from_ref(line).cast())
+    }
+}
+
 /// Where in a line the code lies that comes at byte 4·v + p: that of vector v, position p.
 const BY_VECTOR: Line = {
     let mut order = [0; 64];
@@ -154,14 +165,10 @@ pub(super) fn vbmi(scan: Scan<'_>, sums: &mut [[u16; BLOCK]], masks: &mut [u32])
     // Each position's entries, at 16·p.
     let entries_at = _mm512_set1_epi32(0x30_20_10_00);
     let threshold = _mm512_set1_epi16(threshold as i16);
-    #[expect(unsafe_code, reason = "vector loads")]
-    // SAFETY: a `Line` is 64 bytes, aligned to 64; the array holds 32 16-bit numbers, 64 bytes.
-    let (by_vector, low_halves) = unsafe {
-        (
-            _mm512_load_si512(from_ref(&BY_VECTOR).cast()),
-            _mm512_loadu_si512(LOW_HALVES.as_ptr().cast()),
-        )
-    };
+    let by_vector = load(&BY_VECTOR);
+    #[expect(unsafe_code, reason = "vector load")]
+    // SAFETY: the array holds 32 16-bit numbers, 64 bytes, which is what the load reads.
+    let low_halves = unsafe { _mm512_loadu_si512(LOW_HALVES.as_ptr().cast()) };
     let mut at = 0;
     for ((lines, sums), mask) in codes.chunks_exact(table.len()).zip(sums).zip(masks) {
         let mut low = _mm512_setzero_si512();
@@ -169,14 +176,7 @@ pub(super) fn vbmi(scan: Scan<'_>, sums: &mut [[u16; BLOCK]], masks: &mut [u32])
         for (line, entries) in lines.iter().zip(table) {
             prefetch(next, at);
             at += 1;
-            #[expect(unsafe_code, reason = "vector loads")]
-            // SAFETY: a `Line` is 64 bytes, aligned to 64.
-            let (code, entry) = unsafe {
-                (
-                    _mm512_load_si512(line.0.as_ptr().cast()),
-                    _mm512_load_si512(entries.0.as_ptr().cast()),
-                )
-            };
+            let (code, entry) = (load(line), load(entries));
             let code = _mm512_permutexvar_epi8(by_vector, code);
             // entries_at | code & nibble.
             let first = _mm512_ternarylogic_epi32::<0xf8>(entries_at, code, nibble);
@@ -209,14 +209,7 @@ pub(super) fn avx512(scan: Scan<'_>, sums: &mut [[u16; BLOCK]], masks: &mut [u32
         for (line, entries) in lines.iter().zip(table) {
             prefetch(next, at);
             at += 1;
-            #[expect(unsafe_code, reason = "vector loads")]
-            // SAFETY: a `Line` is 64 bytes, aligned to 64.
-            let (code, entry) = unsafe {
-                (
-                    _mm512_load_si512(line.0.as_ptr().cast()),
-                    _mm512_load_si512(entries.0.as_ptr().cast()),
-                )
-            };
+            let (code, entry) = (load(line), load(entries));
             let first = _mm512_shuffle_epi8(entry, _mm512_and_si512(code, nibble));
             let code = _mm512_and_si512(_mm512_srli_epi16::<4>(code), nibble);
             let second = _mm512_shuffle_epi8(entry, code);
