@@ -111,10 +111,11 @@ pub(crate) struct Namespace {
 }
 
 impl Namespace {
-    /// A namespace of these tokens, in rising order, of no rows yet.
-    pub(crate) fn new<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Self {
-        let names = names.map(str::to_owned).collect();
-        Self { name: name.to_owned(), names, starts: vec![0], tokens: Vec::new() }
+    /// A namespace of these tokens, of no rows yet, and the number of each token.
+    pub(crate) fn new<'a>(name: &str, tokens: BTreeSet<&'a str>) -> (Self, BTreeMap<&'a str, u32>) {
+        let names = tokens.iter().map(|token| (*token).to_owned()).collect();
+        let namespace = Self { name: name.to_owned(), names, starts: vec![0], tokens: Vec::new() };
+        (namespace, tokens.into_iter().zip(0..).collect())
     }
 
     /// Adds a row with its tokens, in rising order.
@@ -156,12 +157,8 @@ impl Attributes {
     ) -> Result<(), AnnError> {
         let known = self.namespaces.iter().any(|namespace| namespace.name == name);
         self.check(name, known, tokens.len())?;
-        let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
-        for token in tokens.iter().flat_map(AsRef::as_ref) {
-            numbers.insert(token.as_ref(), 0);
-        }
-        numbers.values_mut().enumerate().for_each(|(at, number)| *number = at as u32);
-        let mut namespace = Namespace::new(name, numbers.keys().copied());
+        let names = tokens.iter().flat_map(AsRef::as_ref).map(AsRef::as_ref).collect();
+        let (mut namespace, numbers) = Namespace::new(name, names);
         for tokens in tokens {
             let tokens: &[T] = tokens.as_ref();
             let mut own: Vec<u32> = tokens.iter().map(|token| numbers[token.as_ref()]).collect();

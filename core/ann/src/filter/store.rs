@@ -1,6 +1,6 @@
 //! Attributes in a part file: written by column, searched by postings and sorted numbers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rectool_base::nearest_name;
 
@@ -221,10 +221,10 @@ impl<'a> AttributeStore<'a> {
     ) -> Result<Option<Namespace>, AnnError> {
         let (index, own) = self.namespace(name).unwrap_or((usize::MAX, &[]));
         let mut used = vec![false; own.len()];
-        let mut numbers: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut names: BTreeSet<&str> = BTreeSet::new();
         for place in places {
             match changed(*place) {
-                Some(item) => numbers.extend(item.tokens(name).map(|token| (token, 0))),
+                Some(item) => names.extend(item.tokens(name)),
                 None => self.tokens(index, *place).iter().for_each(|token| {
                     if let Some(used) = used.get_mut(*token as usize) {
                         *used = true;
@@ -233,14 +233,13 @@ impl<'a> AttributeStore<'a> {
             }
         }
         let used = own.iter().zip(used).filter(|(_, used)| *used);
-        numbers.extend(used.map(|(token, _)| (token.as_str(), 0)));
-        if numbers.is_empty() {
+        names.extend(used.map(|(token, _)| token.as_str()));
+        if names.is_empty() {
             return Ok(None);
         }
-        numbers.values_mut().enumerate().for_each(|(at, number)| *number = at as u32);
+        let (mut namespace, numbers) = Namespace::new(name, names);
         let number_of = |token: &str| numbers.get(token).copied();
         let renumbered: Vec<Option<u32>> = own.iter().map(|token| number_of(token)).collect();
-        let mut namespace = Namespace::new(name, numbers.keys().copied());
         for place in places {
             if let Some(item) = changed(*place) {
                 namespace.push(item.tokens(name).filter_map(number_of))?;

@@ -8,7 +8,6 @@ use crate::build::BuildOptions;
 use crate::error::AnnError;
 use crate::file::publish_file;
 
-/// Name of the file, in the index's folder.
 /// The file that makes a folder an index.
 pub(crate) const MANIFEST_FILE: &str = "index.json";
 const VERSION: u32 = 1;

@@ -56,8 +56,6 @@ pub(super) fn merge(
     progress: &dyn Progress,
 ) -> Result<(), AnnError> {
     let part = &*snapshot.part;
-    // Bytes that went bad would get a new checksum.
-    part.verify()?;
     let merged = Merged::new(snapshot);
     let rows = merged.order.len();
     let mut meta = Meta {
@@ -98,12 +96,6 @@ struct Merged<'a> {
     row_of: Vec<u32>,
 }
 
-/// A leaf, laid together.
-struct MergedLeaf {
-    members: ChangedLeaf,
-    bias: f32,
-}
-
 impl<'a> Merged<'a> {
     fn new(snapshot: &'a Snapshot) -> Self {
         let (part, delta) = (&*snapshot.part, &*snapshot.delta);
@@ -137,13 +129,14 @@ impl<'a> Merged<'a> {
         writer.begin(Kind::Codes, 0)?;
         for from in (0..count).step_by(LEAVES) {
             let leaves = from..count.min(from + LEAVES);
-            let merged: Vec<MergedLeaf> =
+            let merged: Vec<ChangedLeaf> =
                 leaves.clone().into_par_iter().map(|leaf| self.leaf(leaf)).collect();
             progress.advance(leaves.len());
-            for (leaf, MergedLeaf { members, bias }) in leaves.zip(merged) {
+            for (leaf, members) in leaves.zip(merged) {
                 writer.add(&members.codes)?;
                 let vectors = members.vectors as u32;
-                table.push(Leaf { block, vectors, row: self.starts[leaf], bias });
+                let row = self.starts[leaf];
+                table.push(Leaf { block, vectors, row, ..self.tree.leaves[leaf] });
                 block += vectors.div_ceil(BLOCK as u32);
                 lanes.extend(members.lanes);
             }
@@ -153,16 +146,16 @@ impl<'a> Merged<'a> {
     }
 
     /// The codes of a leaf's vectors that are still there, and where they are now.
-    fn leaf(&self, leaf: usize) -> MergedLeaf {
+    fn leaf(&self, leaf: usize) -> ChangedLeaf {
         give_way();
-        let Leaf { vectors, bias, .. } = self.tree.leaves[leaf];
+        let vectors = self.tree.leaves[leaf].vectors as usize;
         let (codes, lanes) = self.tree.blocks(leaf);
         let mut members = ChangedLeaf::default();
-        self.take(codes, &lanes[..vectors as usize], &mut members);
+        self.take(codes, &lanes[..vectors], &mut members);
         if let Some(ChangedLeaf { codes, lanes, vectors, .. }) = self.snapshot.delta.leaf(leaf) {
             self.take(codes, &lanes[..*vectors], &mut members);
         }
-        MergedLeaf { members, bias }
+        members
     }
 
     fn take(&self, blocks: &[Line], places: &[u32], members: &mut ChangedLeaf) {

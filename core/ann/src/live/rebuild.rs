@@ -145,6 +145,8 @@ impl Index {
     ) -> Result<Option<Successor>, AnnError> {
         let Begun { generation, snapshot, merges } = begun;
         let path = self.inner.folder.join(part_name(part, generation));
+        // Bytes that went bad would get a new checksum.
+        snapshot.part.verify()?;
         if merges {
             merge(&path, &snapshot, progress)?;
         } else {
@@ -203,8 +205,6 @@ fn write(
     progress: &dyn Progress,
 ) -> Result<(), AnnError> {
     let part = &snapshot.part;
-    // Bytes that went bad would get a new checksum.
-    part.verify()?;
     // Room for all at once: growing would move them again and again, and moving holds up searches.
     let (count, rows) = (snapshot.count(), part.rows() as u32);
     let (mut values, mut ids) = (Vec::with_capacity(count * part.dim()), Vec::with_capacity(count));
