@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use crate::code::{COLUMNS_MAX, Codebook, Entries};
 use crate::error::AnnError;
 use crate::file::{Fact, IndexKind, Kind, Leaf, Meta, OperatingPoint, Sections};
-use crate::filter::{AttributeStore, Bits, Filter};
+use crate::filter::{AttributeStore, Filter, Selected, Selections};
 use crate::kernel::{BLOCK, GROUP, LANES, Line, PanelFacts, Plane, dot, panel_lines};
 use crate::limits::{DIM_MAX, LEAVES_MAX, PART_ROWS_MAX};
 use crate::metric::Metric;
@@ -36,18 +36,7 @@ pub struct Part {
     distance_facts: OnceLock<Vec<PanelFacts>>,
     /// What orders the queries of a batch, once there was one.
     landmarks: OnceLock<Landmarks>,
-    /// Filters of late with their rows, the latest last.
-    selected: Mutex<Vec<(Filter, Arc<Selected>)>>,
-}
-
-/// Filters whose rows are kept: serving asks for the same few again and again.
-const FILTERS_KEPT: usize = 32;
-
-/// The rows that satisfy a filter.
-#[derive(Debug)]
-pub(crate) struct Selected {
-    pub(crate) bits: Bits,
-    pub(crate) count: usize,
+    selections: Selections,
 }
 
 impl Part {
@@ -76,7 +65,7 @@ impl Part {
             rotation: None,
             distance_facts: OnceLock::new(),
             landmarks: OnceLock::new(),
-            selected: Mutex::default(),
+            selections: Selections::default(),
         };
         part.check()?;
         let axes = part.sections.values::<f32>(Kind::Axes, 0);
@@ -239,26 +228,19 @@ impl Part {
         self.sections.values(Kind::Rows, 0)
     }
 
+    /// The row in each lane of a tree's blocks; none of other kinds.
+    pub(crate) fn lanes(&self) -> &[u32] {
+        self.sections.values(Kind::Lanes, 0)
+    }
+
     /// Attributes of the vectors.
     pub(crate) fn attributes(&self) -> AttributeStore<'_> {
         AttributeStore { sections: &self.sections, meta: &self.meta }
     }
 
-    /// The rows that satisfy a filter.
+    /// What a filter selects.
     pub(crate) fn selected(&self, filter: &Filter) -> Arc<Selected> {
-        // A thread that panicked cannot have left the list half changed.
-        let lock = || self.selected.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, found)) = lock().iter().find(|(known, _)| known == filter) {
-            return found.clone();
-        }
-        let bits = self.attributes().rows(filter);
-        let found = Arc::new(Selected { count: bits.count(), bits });
-        let mut kept = lock();
-        if kept.len() >= FILTERS_KEPT {
-            kept.remove(0);
-        }
-        kept.push((filter.clone(), found.clone()));
-        found
+        self.selections.get(filter, || self.attributes().rows(filter))
     }
 
     pub(crate) fn sections(&self) -> &Sections {
@@ -282,7 +264,7 @@ impl Part {
             },
             lines: Codebook::lines(&meta.widths, biased),
             codes: sections.values(Kind::Codes, 0),
-            lanes: sections.values(Kind::Lanes, 0),
+            lanes: self.lanes(),
             rows: self.stored(),
         }
     }

@@ -4,6 +4,7 @@ mod attributes;
 mod expression;
 mod parse;
 mod rows;
+mod selected;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -11,4 +12,5 @@ mod tests;
 pub use attributes::{Attributes, ItemAttributes};
 pub use expression::{Comparison, Filter, NumberRule, TokenRule};
 pub(crate) use rows::Bits;
+pub(crate) use selected::{Selected, SelectedChanges, Selections};
 pub(crate) use store::{AttributeStore, write};

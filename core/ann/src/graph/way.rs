@@ -1,7 +1,8 @@
 //! Which way a search of a graph goes, and how hard it tries.
 
 use crate::file::OperatingPoint;
-use crate::part::{Part, Selected};
+use crate::filter::Selected;
+use crate::part::Part;
 use crate::search::{Effort, Reach, SearchOptions, Way};
 
 /// Cost of one step of the beam's width, in rows compared one after another: about half of a vector's

@@ -2,6 +2,8 @@
 
 mod change;
 mod delta;
+#[cfg(test)]
+mod filter_tests;
 mod index;
 mod manifest;
 mod merge;

@@ -27,7 +27,7 @@ pub(crate) fn search(
 ) {
     pool.reset(k);
     dispatch(Scan { rows, query, pool, selection });
-    let changed: Vec<u32> = selection.changes().collect();
+    let changed: Vec<u32> = selection.changed_rows().collect();
     out.clear();
     selection.rank_changes(query, &changed, out);
     for (rank, row) in out.iter() {

@@ -1,7 +1,7 @@
 //! Which rows a search may find, in a part and in the changes laid over it.
 
 use super::query::Query;
-use crate::filter::{Bits, Filter};
+use crate::filter::{Bits, Filter, SelectedChanges};
 use crate::live::Delta;
 
 /// The rows that a search may find. Rows below `rows` are the part's; those from there on are slots of
@@ -15,12 +15,18 @@ pub(crate) struct Selection<'a> {
     pub(crate) dead: Option<&'a Bits>,
     pub(crate) delta: Option<&'a Delta>,
     pub(crate) filter: Option<&'a Filter>,
+    /// Lanes of each block that satisfy the filter, if that is known already.
+    pub(crate) masks: Option<&'a [u32]>,
+    /// Changes that satisfy the filter, if some are known already.
+    pub(crate) changes: Option<&'a SelectedChanges>,
 }
 
 impl Selection<'_> {
     /// Every row of a part of `rows`.
     pub(crate) fn all(rows: usize) -> Self {
-        Self { rows: rows as u32, allowed: None, dead: None, delta: None, filter: None }
+        let rows = rows as u32;
+        let (allowed, dead, delta, filter) = (None, None, None, None);
+        Self { rows, allowed, dead, delta, filter, masks: None, changes: None }
     }
 
     /// Whether a filter says which rows may be found.
@@ -44,11 +50,23 @@ impl Selection<'_> {
     }
 
     fn has_slot(&self, slot: u32) -> bool {
-        self.delta.is_some_and(|delta| {
-            delta.lives(slot)
-                && self.filter.is_none_or(|filter| {
-                    delta.attributes(slot).is_some_and(|attributes| filter.matches(attributes))
-                })
+        self.delta.is_some_and(|delta| delta.lives(slot) && self.satisfies(delta, slot))
+    }
+
+    /// Whether a row satisfies the filter, if it can still be found.
+    #[inline(always)]
+    pub(crate) fn allows(&self, row: u32) -> bool {
+        if row >= self.rows {
+            return self.delta.is_some_and(|delta| self.satisfies(delta, row - self.rows));
+        }
+        self.allowed.is_none_or(|bits| bits.has(row))
+    }
+
+    fn satisfies(&self, delta: &Delta, slot: u32) -> bool {
+        let Some(filter) = self.filter else { return true };
+        let known = self.changes.and_then(|changes| changes.has(slot));
+        known.unwrap_or_else(|| {
+            delta.attributes(slot).is_some_and(|attributes| filter.matches(attributes))
         })
     }
 
@@ -65,7 +83,7 @@ impl Selection<'_> {
     }
 
     /// Rows of every change that may be found.
-    pub(crate) fn changes(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn changed_rows(&self) -> impl Iterator<Item = u32> + '_ {
         let slots = self.delta.map_or(0, Delta::slots);
         (0..slots).filter(move |slot| self.has_slot(*slot)).map(move |slot| slot + self.rows)
     }

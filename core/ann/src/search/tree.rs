@@ -7,6 +7,7 @@ use super::query::{Query, unordered};
 use super::rerank::{RerankScratch, rerank};
 use super::selection::Selection;
 use crate::code::Table;
+use crate::file::Leaf;
 use crate::filter::Bits;
 use crate::kernel::{BLOCK, Line, Scan, prefetch, scan};
 use crate::live::ChangedLeaf;
@@ -60,8 +61,8 @@ impl TreeScratch {
         // A vector comes once from each of its leaves.
         buffers.rows.sort_unstable();
         buffers.rows.dedup();
-        if !selection.is_filtered() && selection.is_changed() {
-            // Looking up the rows of all that might get in would cost more than a few candidates.
+        if selection.is_changed() {
+            // Looking up whether all that might get in are still there would cost more than a few candidates.
             buffers.rows.retain(|row| selection.has(*row));
         }
         rerank(tree.rows, selection, (query, k), buffers, found);
@@ -153,37 +154,41 @@ fn scan_leaves(tree: &Tree<'_>, selection: &Selection<'_>, leaves: &[u64], scann
         let leaf = row_of(*key) as usize;
         let base = scanner.table.in_steps(unordered(order_of(*key)) + scanner.table.offset);
         let (codes, lanes) = tree.blocks(leaf);
-        let vectors = tree.leaves[leaf].vectors as usize;
-        let first = tree.leaves[leaf].block * BLOCK as u32;
-        let places = Places::Lanes { first, lanes };
-        let blocks = Blocks { codes, places, vectors, next: next.unwrap_or_default() };
+        let Leaf { block, vectors, .. } = tree.leaves[leaf];
+        let blocks = Blocks {
+            codes,
+            lanes,
+            vectors: vectors as usize,
+            first: block * BLOCK as u32,
+            masks: selection.masks.map(|masks| &masks[block as usize..]),
+            changes: false,
+            next: next.unwrap_or_default(),
+        };
         scanner.scan(&blocks, selection, base);
         if let Some(changed) = selection.delta.and_then(|delta| delta.leaf(leaf)) {
-            let slots = tree.lanes.len() as u32;
-            let places = Places::Slots { first: slots, lanes: &changed.lanes };
-            let ChangedLeaf { codes, vectors, .. } = changed;
-            let blocks = Blocks { codes, places, vectors: *vectors, next: &[] };
+            let ChangedLeaf { codes, lanes, vectors, .. } = changed;
+            let (vectors, first) = (*vectors, tree.lanes.len() as u32);
+            let blocks =
+                Blocks { codes, lanes, vectors, first, masks: None, changes: true, next: &[] };
             scanner.scan(&blocks, selection, base);
         }
     }
 }
 
-/// Codes of one leaf.
+/// Codes of one leaf, or of its changes.
 struct Blocks<'a> {
     codes: &'a [Line],
-    places: Places<'a>,
+    /// The row in each lane.
+    lanes: &'a [u32],
     vectors: usize,
+    /// What the first lane, or of changes the first slot, is called among candidates. A lane's row is
+    /// looked up in the end.
+    first: u32,
+    /// Lanes of each block that satisfy the filter, if that is known.
+    masks: Option<&'a [u32]>,
+    changes: bool,
     /// Codes of the next leaf.
     next: &'a [Line],
-}
-
-/// What the lanes of blocks are called among candidates.
-#[derive(Clone, Copy)]
-enum Places<'a> {
-    /// Lanes of the part, by their number from `first` on: their rows are looked up in the end.
-    Lanes { first: u32, lanes: &'a [u32] },
-    /// Lanes of changes, by their slot from `first` on.
-    Slots { first: u32, lanes: &'a [u32] },
 }
 
 /// The scan of codes into a pool of candidates.
@@ -202,7 +207,7 @@ impl Scanner {
         if needed > self.table.sum_max {
             return;
         }
-        let Blocks { codes, places, vectors, next } = *blocks;
+        let Blocks { codes, lanes, vectors, first, masks, changes, next } = *blocks;
         let count = codes.len() / self.table.lines.len();
         self.sums.resize(count, [0; BLOCK]);
         self.masks.resize(count, 0);
@@ -211,29 +216,22 @@ impl Scanner {
         let asked = Scan { codes, table: &self.table.lines, next, threshold };
         scan(asked, &mut self.sums, &mut self.masks);
         let every = needed <= 0;
-        let free = !selection.is_filtered();
+        let free = masks.is_some() || !selection.is_filtered();
         for (block, mask) in self.masks.iter().enumerate() {
             let filled = vectors.saturating_sub(block * BLOCK).clamp(1, BLOCK);
             let valid = u32::MAX >> (BLOCK - filled);
+            let valid = masks.map_or(valid, |masks| valid & masks[block]);
             let mut mask = if every { valid } else { mask & valid };
             while mask != 0 {
                 let lane = mask.trailing_zeros() as usize;
                 mask &= mask - 1;
                 let order = (base + i32::from(self.sums[block][lane])) as u32 ^ MIDDLE;
                 let lane = block * BLOCK + lane;
-                let place = match places {
-                    Places::Lanes { first, .. } if free => first + lane as u32,
-                    Places::Lanes { first, lanes } if selection.has(lanes[lane]) => {
-                        first + lane as u32
-                    }
-                    Places::Slots { first, lanes } if free || selection.has(lanes[lane]) => {
-                        first + (lanes[lane] - selection.rows)
-                    }
-                    _ => continue,
-                };
-                if order >= self.candidates.floor() {
-                    self.candidates.push(order, place);
+                if order < self.candidates.floor() || !(free || selection.allows(lanes[lane])) {
+                    continue;
                 }
+                let place = if changes { lanes[lane] - selection.rows } else { lane as u32 };
+                self.candidates.push(order, first + place);
             }
         }
     }

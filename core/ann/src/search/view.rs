@@ -8,11 +8,11 @@ use super::way::Way;
 use super::{Scratch, TreeScratch, query::Query};
 use crate::error::AnnError;
 use crate::file::IndexKind;
-use crate::filter::Bits;
+use crate::filter::{Bits, Selected};
 use crate::graph;
 use crate::kernel::prefetch;
 use crate::live::Delta;
-use crate::part::{Part, Selected};
+use crate::part::Part;
 use crate::partition::LEAVES_PER_VECTOR;
 
 /// Cost of comparing one row, in codes scanned under a filter: rows come in order, and of codes each
@@ -53,7 +53,13 @@ impl View<'_> {
         }
         let selected = filter.map(|filter| part.selected(filter));
         let allowed = selected.as_ref().map(|selected| &selected.bits);
-        let selection = Selection { rows: part.rows() as u32, allowed, dead, delta, filter };
+        let masks = selected.as_ref().and_then(|selected| selected.masks(part.lanes()));
+        let changes = match (masks, &selected, filter, delta) {
+            (Some(_), Some(selected), Some(filter), Some(delta)) => selected.changes(filter, delta),
+            _ => None,
+        };
+        let (rows, changes) = (part.rows() as u32, changes.as_ref());
+        let selection = Selection { rows, allowed, dead, delta, filter, masks, changes };
         let crowd = if options.crowding.is_some() { CROWD } else { 1 };
         let mut k = options.k * crowd;
         let mut way = self.way(options, selected.as_deref(), k);
@@ -146,7 +152,7 @@ impl View<'_> {
                     Some(bits) => buffer.extend(bits.rows().filter(|row| selection.has(*row))),
                     None => buffer.extend((0..selection.rows).filter(|row| selection.has(*row))),
                 }
-                buffer.extend(selection.changes());
+                buffer.extend(selection.changed_rows());
                 tree.compare(part.stored(), selection, k);
             }
             (Way::Reach(reach), IndexKind::Graph) => {
