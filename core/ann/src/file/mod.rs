@@ -9,4 +9,4 @@ pub(crate) use layout::{Fact, Kind, Leaf};
 pub use meta::{IndexKind, OperatingPoint};
 pub(crate) use meta::{Meta, NamespaceMeta};
 pub(crate) use read::Sections;
-pub(crate) use write::{PartWriter, publish_file};
+pub(crate) use write::PartWriter;

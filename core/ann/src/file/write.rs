@@ -1,10 +1,11 @@
 //! Writing a part: section after section, then the table, then the header, then its name.
 
+use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use bytemuck::Zeroable;
-use tempfile::NamedTempFile;
+use rectool_base::WholeFile;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::layout::{ALIGNMENT, Entry, Header, Kind, MAGIC, VERSION};
@@ -15,7 +16,8 @@ use crate::error::AnnError;
 /// Writes a part file. Until [`Self::publish`] nothing is seen under its name.
 pub(crate) struct PartWriter {
     path: PathBuf,
-    file: BufWriter<NamedTempFile>,
+    file: BufWriter<File>,
+    whole: WholeFile,
     offset: u64,
     entries: Vec<Entry>,
     hash: Option<Box<Xxh3>>,
@@ -24,13 +26,13 @@ pub(crate) struct PartWriter {
 impl PartWriter {
     /// Starts a file that will be called `path`.
     pub(crate) fn create(path: &Path) -> Result<Self, AnnError> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new().prefix(".part-").tempfile_in(folder);
-        let file = file.map_err(AnnError::io("create a file in", folder))?;
+        let whole = WholeFile::at(path);
+        let file =
+            File::create(whole.partial()).map_err(AnnError::io("create", whole.partial()))?;
         let mut writer = Self {
             path: path.to_owned(),
             file: BufWriter::with_capacity(1 << 20, file),
+            whole,
             offset: 0,
             entries: Vec::new(),
             hash: None,
@@ -88,7 +90,7 @@ impl PartWriter {
 
     /// Where the file is until it has its name.
     pub(crate) fn unnamed(&self) -> &Path {
-        self.file.get_ref().path()
+        self.whole.partial()
     }
 
     /// Writes meta, table and header: the file can be opened where it is. May be called again, with
@@ -99,7 +101,7 @@ impl PartWriter {
         if self.entries.last().is_some_and(|entry| entry.kind == Kind::Meta as u32) {
             let offset = self.entries.pop().map_or(0, |entry| entry.offset);
             self.seek(offset)?;
-            let cut = self.file.get_ref().as_file().set_len(offset);
+            let cut = self.file.get_ref().set_len(offset);
             cut.map_err(AnnError::io("cut", &self.path))?;
             self.offset = offset;
         }
@@ -134,9 +136,10 @@ impl PartWriter {
 
     /// Flushes a sealed file to disk and gives it its name.
     pub(crate) fn publish(self) -> Result<(), AnnError> {
-        let file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error);
-        let file = file.map_err(AnnError::io("write", &self.path))?;
-        publish(file, &self.path)
+        let Self { path, file, whole, .. } = self;
+        let file = file.into_inner().map_err(std::io::IntoInnerError::into_error);
+        drop(file.map_err(AnnError::io("write", &path))?);
+        whole.publish().map_err(AnnError::io("publish", &path))
     }
 
     /// A copy of an open part that waits for another meta.
@@ -148,24 +151,4 @@ impl PartWriter {
         }
         Ok(writer)
     }
-}
-
-/// Flushes a finished file to disk and gives it its name.
-pub(crate) fn publish(file: NamedTempFile, path: &Path) -> Result<(), AnnError> {
-    file.as_file().sync_all().map_err(AnnError::io("flush", path))?;
-    file.persist(path).map_err(|error| AnnError::io("name", path)(error.error))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let opened = std::fs::File::open(folder);
-    opened.and_then(|folder| folder.sync_all()).map_err(AnnError::io("flush", folder))
-}
-
-/// Writes a small file whole, flushes it, and gives it its name.
-pub(crate) fn publish_file(path: &Path, bytes: &[u8]) -> Result<(), AnnError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    let file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder);
-    let mut file = file.map_err(AnnError::io("create a file in", folder))?;
-    file.write_all(bytes).map_err(AnnError::io("write", path))?;
-    publish(file, path)
 }

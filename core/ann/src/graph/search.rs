@@ -93,14 +93,7 @@ impl GraphScratch {
             graph.leaves.len(),
             leaves,
         );
-        out.clear();
-        for key in &self.leaves.keys {
-            let rows = graph.rows_of(row_of(*key) as usize);
-            out.extend(allowed.rows_in(rows).filter(|row| selection.has(*row)));
-        }
-        // What a damaged file says of leaves may overlap.
-        out.sort_unstable();
-        out.dedup();
+        self.leaves.rows(|leaf| graph.rows_of(leaf), (allowed, selection), out);
         self.add_changes((query, finalists(k)), selection, leaves, out);
     }
 

@@ -12,7 +12,7 @@ pub(crate) fn step_cost(degree: usize) -> usize {
 }
 
 /// Leaves whose rows are compared, for each step of the beam's width that finds as much without a filter.
-const LEAVES_PER_STEP: usize = 4;
+const LEAVES_PER_STEP: usize = 2;
 
 impl Effort {
     /// The leaves to start in and the beam's width for `k` results; `None` where only a comparison with

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use rectool_base::write_whole;
 use serde::{Deserialize, Serialize};
 
 use crate::build::BuildOptions;
 use crate::error::AnnError;
-use crate::file::publish_file;
 
 /// The file that makes a folder an index.
 pub(crate) const MANIFEST_FILE: &str = "index.json";
@@ -50,7 +50,7 @@ impl Manifest {
         let path = folder.join(MANIFEST_FILE);
         let mut text = serde_json::to_vec_pretty(self).expect("a manifest is plain data");
         text.push(b'\n');
-        publish_file(&path, &text)
+        write_whole(&path, &text).map_err(AnnError::io("write", &path))
     }
 }
 

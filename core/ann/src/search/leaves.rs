@@ -1,7 +1,11 @@
 //! Which leaves a search looks into, or starts in.
 
-use super::pool::key_of;
+use std::ops::Range;
+
+use super::pool::{key_of, row_of};
 use super::query::ordered;
+use super::selection::Selection;
+use crate::filter::Bits;
 use crate::kernel::{ByteQuery, Line, PanelFacts, floor_of, reaching};
 
 /// The most promising leaves of a query, with the buffers of their choice.
@@ -37,5 +41,26 @@ impl LeafChoice {
             keys.truncate(count);
         }
         keys.sort_unstable_by(|a, b| b.cmp(a));
+    }
+
+    /// Leaves those of the `allowed` rows of the chosen leaves that are still there in `out`, rising;
+    /// the leaves themselves are in rising order afterwards.
+    pub(crate) fn rows(
+        &mut self,
+        rows_of: impl Fn(usize) -> Range<u32>,
+        (allowed, selection): (&Bits, &Selection<'_>),
+        out: &mut Vec<u32>,
+    ) {
+        out.clear();
+        self.keys.sort_unstable_by_key(|key| row_of(*key));
+        for key in &self.keys {
+            let rows = rows_of(row_of(*key) as usize);
+            out.extend(allowed.rows_in(rows).filter(|row| selection.has(*row)));
+        }
+        // What a damaged file says of leaves may overlap.
+        if !out.is_sorted_by(|a, b| a < b) {
+            out.sort_unstable();
+            out.dedup();
+        }
     }
 }

@@ -83,18 +83,19 @@ impl TreeScratch {
             tree.leaves.len(),
             leaves,
         );
-        let rows = &mut self.rerank.rows;
-        rows.clear();
-        for key in &self.leaves.keys {
-            let leaf = row_of(*key) as usize;
-            rows.extend(allowed.rows_in(tree.rows_of(leaf)).filter(|row| selection.has(*row)));
-            if let Some(changed) = selection.delta.and_then(|delta| delta.leaf(leaf)) {
+        let Self { leaves, rerank: RerankScratch { rows, .. }, .. } = self;
+        leaves.rows(|leaf| tree.rows_of(leaf), (allowed, selection), rows);
+        let own = rows.len();
+        for key in &leaves.keys {
+            if let Some(changed) =
+                selection.delta.and_then(|delta| delta.leaf(row_of(*key) as usize))
+            {
                 let lanes = &changed.lanes[..changed.vectors];
                 rows.extend(lanes.iter().filter(|row| selection.has(**row)));
             }
         }
         // A change comes once from each of its leaves.
-        rows.sort_unstable();
+        rows[own..].sort_unstable();
         rows.dedup();
         self.compare(tree.rows, selection, k);
     }
