@@ -25,7 +25,7 @@ const SHARES: [u64; 3] = [1, 10, 50];
 /// Queries of a measurement.
 const QUERIES: usize = 1000;
 /// Passes of each timed run; the best counts.
-const PASSES: usize = 3;
+const PASSES: usize = 10;
 /// Vectors replaced by one call.
 const BATCH: usize = 200;
 const K: usize = 10;

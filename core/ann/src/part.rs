@@ -8,7 +8,7 @@ use crate::code::{COLUMNS_MAX, Codebook, Entries};
 use crate::error::AnnError;
 use crate::file::{Fact, IndexKind, Kind, Leaf, Meta, OperatingPoint, Sections};
 use crate::filter::{AttributeStore, Filter, Selected, Selections};
-use crate::kernel::{BLOCK, GROUP, LANES, Line, PanelFacts, Plane, dot, panel_lines};
+use crate::kernel::{BLOCK, GROUP, LANES, Line, PanelFacts, Plane, dot, panel_lines, prefetch};
 use crate::limits::{DIM_MAX, LEAVES_MAX, PART_ROWS_MAX};
 use crate::metric::Metric;
 use crate::rotation::{Rotation, TURNED_DIM_MAX};
@@ -365,6 +365,9 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// Vectors asked for while rows are looked up: as many as fit the second cache beside all else.
+pub(crate) const ROWS_AHEAD: usize = 1024;
+
 /// Vectors in two planes of bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoredRows<'a> {
@@ -374,6 +377,13 @@ pub(crate) struct StoredRows<'a> {
 }
 
 impl StoredRows<'_> {
+    /// Asks for the cache lines of a row's high bytes and facts.
+    #[inline(always)]
+    pub(crate) fn ask_for(&self, row: u32) {
+        prefetch(self.facts, row as usize);
+        self.high.prefetch(row as usize);
+    }
+
     /// Vectors of rows that are there, one after another.
     pub(crate) fn copy(&self, rows: std::ops::Range<usize>, out: &mut Vec<f32>) {
         out.clear();

@@ -65,26 +65,40 @@ impl Bits {
     }
 
     /// The rows within a range, rising.
-    pub(crate) fn rows_in(&self, range: Range<u32>) -> impl Iterator<Item = u32> + '_ {
-        let words = self.words.len().min((range.end as usize).div_ceil(64));
-        let first = (range.start as usize / 64).min(words);
-        let words = self.words[first..words].iter().enumerate();
-        words.flat_map(move |(at, word)| {
-            let base = (first + at) as u32 * 64;
-            let mut left = *word;
-            if base < range.start {
-                left &= u64::MAX << (range.start - base);
+    #[inline]
+    pub(crate) fn rows_in(&self, range: Range<u32>) -> RowsIn<'_> {
+        let first = (range.start / 64) as usize;
+        let mut words = self.words.get(first..).unwrap_or_default().iter();
+        let left = words.next().map_or(0, |word| word & u64::MAX << (range.start % 64));
+        RowsIn { words, left, base: range.start / 64 * 64, end: range.end }
+    }
+}
+
+/// Rows of a set, rising.
+#[derive(Clone, Debug)]
+pub(crate) struct RowsIn<'a> {
+    words: std::slice::Iter<'a, u64>,
+    /// What is left of the word of the rows from `base` on.
+    left: u64,
+    base: u32,
+    end: u32,
+}
+
+impl Iterator for RowsIn<'_> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        while self.left == 0 {
+            // A set has no row beyond u32, so that there is a word only if this fits.
+            self.base = self.base.wrapping_add(64);
+            if self.base >= self.end {
+                return None;
             }
-            if range.end - base < 64 {
-                left &= (1 << (range.end - base)) - 1;
-            }
-            std::iter::from_fn(move || {
-                (left != 0).then(|| {
-                    let bit = left.trailing_zeros();
-                    left &= left - 1;
-                    base + bit
-                })
-            })
-        })
+            self.left = *self.words.next()?;
+        }
+        let row = self.base + self.left.trailing_zeros();
+        self.left &= self.left - 1;
+        (row < self.end).then_some(row)
     }
 }

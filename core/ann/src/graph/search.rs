@@ -55,7 +55,7 @@ impl GraphScratch {
         for key in self.leaves.keys.iter().take(reach.leaves) {
             let entry = graph.entries.get(row_of(*key) as usize).copied().unwrap_or(u32::MAX);
             if self.visited.insert(entry) {
-                graph.ask_for(entry);
+                graph.rows.ask_for(entry);
                 self.fresh.push(entry);
             }
         }
@@ -64,7 +64,7 @@ impl GraphScratch {
             self.fresh.clear();
             for link in graph.links_of(row) {
                 if self.visited.insert(*link) {
-                    graph.ask_for(*link);
+                    graph.rows.ask_for(*link);
                     self.fresh.push(*link);
                 }
             }
@@ -93,7 +93,7 @@ impl GraphScratch {
             graph.leaves.len(),
             leaves,
         );
-        self.leaves.rows(|leaf| graph.rows_of(leaf), (allowed, selection), out);
+        self.leaves.rows((|leaf| graph.rows_of(leaf), graph.rows), (allowed, selection), out);
         self.add_changes((query, finalists(k)), selection, leaves, out);
     }
 

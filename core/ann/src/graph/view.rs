@@ -29,13 +29,6 @@ impl<'a> Graph<'a> {
         self.links.get(start..start + self.degree).unwrap_or_default()
     }
 
-    /// Asks for the cache lines of a row that will be compared.
-    #[inline(always)]
-    pub(crate) fn ask_for(&self, row: u32) {
-        self.rows.high.prefetch(row as usize);
-        prefetch(self.rows.facts, row as usize);
-    }
-
     /// Asks for the cache lines of a row's links.
     #[inline(always)]
     pub(crate) fn ask_for_links(&self, row: u32) {

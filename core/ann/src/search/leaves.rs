@@ -7,6 +7,7 @@ use super::query::ordered;
 use super::selection::Selection;
 use crate::filter::Bits;
 use crate::kernel::{ByteQuery, Line, PanelFacts, floor_of, reaching};
+use crate::part::{ROWS_AHEAD, StoredRows};
 
 /// The most promising leaves of a query, with the buffers of their choice.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +48,7 @@ impl LeafChoice {
     /// the leaves themselves are in rising order afterwards.
     pub(crate) fn rows(
         &mut self,
-        rows_of: impl Fn(usize) -> Range<u32>,
+        (rows_of, stored): (impl Fn(usize) -> Range<u32>, StoredRows<'_>),
         (allowed, selection): (&Bits, &Selection<'_>),
         out: &mut Vec<u32>,
     ) {
@@ -55,7 +56,12 @@ impl LeafChoice {
         self.keys.sort_unstable_by_key(|key| row_of(*key));
         for key in &self.keys {
             let rows = rows_of(row_of(*key) as usize);
-            out.extend(allowed.rows_in(rows).filter(|row| selection.has(*row)));
+            for row in allowed.rows_in(rows).filter(|row| selection.has(*row)) {
+                if out.len() < ROWS_AHEAD {
+                    stored.ask_for(row);
+                }
+                out.push(row);
+            }
         }
         // What a damaged file says of leaves may overlap.
         if !out.is_sorted_by(|a, b| a < b) {

@@ -11,12 +11,10 @@ use crate::file::Leaf;
 use crate::filter::Bits;
 use crate::kernel::{BLOCK, Line, Scan, prefetch, scan};
 use crate::live::ChangedLeaf;
-use crate::part::{StoredRows, Tree};
+use crate::part::{ROWS_AHEAD, StoredRows, Tree};
 
 /// How many lanes ahead the rows of candidates are asked for.
 const LANES_AHEAD: usize = 16;
-/// Vectors asked for while rows are looked up: as many as fit the second cache beside all else.
-const ROWS_AHEAD: usize = 1024;
 /// The offset that makes whole numbers with sign order as those without.
 const MIDDLE: u32 = 1 << 31;
 
@@ -84,7 +82,7 @@ impl TreeScratch {
             leaves,
         );
         let Self { leaves, rerank: RerankScratch { rows, .. }, .. } = self;
-        leaves.rows(|leaf| tree.rows_of(leaf), (allowed, selection), rows);
+        leaves.rows((|leaf| tree.rows_of(leaf), tree.rows), (allowed, selection), rows);
         let own = rows.len();
         for key in &leaves.keys {
             if let Some(changed) =
@@ -127,9 +125,8 @@ fn resolve(
         let place = rows[at] as usize;
         rows[at] = match tree.lanes.get(place) {
             Some(row) => {
-                prefetch(tree.rows.facts, *row as usize);
                 if at < ROWS_AHEAD {
-                    tree.rows.high.prefetch(*row as usize);
+                    tree.rows.ask_for(*row);
                 }
                 *row
             }

@@ -17,14 +17,17 @@ enum Item {
     Sized(usize),
     /// The bytes of texts, of any length.
     Bytes,
+    /// As many buffers of such bytes as the message says.
+    FurtherBytes,
 }
 
 impl Item {
     /// The greatest size of a buffer of `values` values; writers pad to 64 bytes.
     fn bytes_max(self, values: i64) -> i64 {
         match self {
-            Self::Bits | Self::Sized(_) => 8 * (values + 1) + 64,
-            Self::Bytes => TEXT_BYTES_MAX,
+            Self::Bits => 8 * (values + 1) + 64,
+            Self::Sized(bytes) => bytes.max(8) as i64 * (values + 1) + 64,
+            Self::Bytes | Self::FurtherBytes => TEXT_BYTES_MAX,
         }
     }
 }
@@ -62,9 +65,15 @@ pub(super) fn check_batch<'a>(
             let node = nodes.next().map(|node| (node.length(), node.null_count()));
             let values = check_node(node, (depth == 0).then_some(rows)).map_err(in_column)?;
             for item in items {
-                let buffer = buffers.next().map(|buffer| (buffer.offset(), buffer.length()));
-                let compressed = compressed.then_some(values);
-                check_buffer(buffer, body, *item, compressed).map_err(in_column)?;
+                let count = match item {
+                    Item::FurtherBytes => further_buffers(views.next()).map_err(in_column)?,
+                    _ => 1,
+                };
+                for _ in 0..count {
+                    let buffer = buffers.next().map(|buffer| (buffer.offset(), buffer.length()));
+                    let compressed = compressed.then_some(values);
+                    check_buffer(buffer, body, *item, compressed).map_err(in_column)?;
+                }
             }
         }
     }
@@ -72,6 +81,16 @@ pub(super) fn check_batch<'a>(
         return Err(Broken::new("message", "as many buffers as the schema needs", "more"));
     }
     Ok(())
+}
+
+/// How many buffers of texts a column of views has. Each of them is looked for in the message, which has
+/// far fewer than this may say.
+fn further_buffers(count: Option<i64>) -> Result<i64, Broken> {
+    let count = count.ok_or_else(|| Broken::new("message", "a number of buffers", "none"))?;
+    if count < 0 {
+        return Err(Broken::new("number of buffers", "0 or more", count));
+    }
+    Ok(count)
 }
 
 /// What a column takes of the lists in a message.
@@ -120,13 +139,14 @@ impl Parts {
 
 /// The buffers of each nesting level of a column, by what they hold.
 fn layout(data_type: &DataType) -> Vec<&'static [Item]> {
-    use Item::{Bits, Bytes, Sized};
+    use Item::{Bits, Bytes, FurtherBytes, Sized};
     let (own, item): (&[Item], _) = match data_type {
         DataType::FixedSizeList(item, _) => (&[Bits], Some(item)),
         DataType::List(item) => (&[Bits, Sized(4)], Some(item)),
         DataType::LargeList(item) => (&[Bits, Sized(8)], Some(item)),
         DataType::Utf8 => (&[Bits, Sized(4), Bytes], None),
         DataType::LargeUtf8 => (&[Bits, Sized(8), Bytes], None),
+        DataType::Utf8View => (&[Bits, Sized(16), FurtherBytes], None),
         DataType::Dictionary(key, _) => return layout(key),
         DataType::Boolean => (&[Bits, Bits], None),
         DataType::Int8 | DataType::UInt8 => (&[Bits, Sized(1)], None),

@@ -50,7 +50,7 @@ fn columns_of(file: FileSchema<'_>, read: Vec<usize>) -> Result<FileColumns, Bro
     for (at, field) in file.fields().into_iter().flatten().enumerate() {
         let name = field.name().unwrap_or_default();
         let (taken, expected) = if columns.read.contains(&at) {
-            let expected = "numbers, texts (Utf8 or LargeUtf8), dictionaries or lists of them";
+            let expected = "numbers, texts, dictionaries or lists of them";
             (read_type(name, field, 0, &mut columns.dictionaries), expected)
         } else {
             let skipped = skipped_type(field).map(|skipped| Field::new(name, skipped, true));
@@ -111,6 +111,7 @@ fn plain_type(field: FileField<'_>) -> Option<DataType> {
         Type::Bool => DataType::Boolean,
         Type::Utf8 => DataType::Utf8,
         Type::LargeUtf8 => DataType::LargeUtf8,
+        Type::Utf8View => DataType::Utf8View,
         Type::Timestamp => DataType::Int64,
         Type::FloatingPoint => match field.type_as_floating_point()?.precision() {
             Precision::HALF => DataType::Float16,

@@ -180,6 +180,9 @@ fn hits_can_be_read_again() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
+/// A text too long to lie beside its length in a view.
+const LONG: &str = "a text that is too long to be inlined";
+
 /// Ids, texts and lists of texts as dictionaries, and columns of many types that nobody asks for.
 fn encoded() -> RecordBatch {
     let genres = {
@@ -198,7 +201,7 @@ fn encoded() -> RecordBatch {
     let ids = DictionaryArray::<UInt8Type>::new(vec![2, 1, 0].into(), Arc::new(ids));
     let names: DictionaryArray<Int32Type> = vec![Some("x"), None, Some("z")].into_iter().collect();
     let member = Arc::new(Field::new("member", DataType::Utf8View, true));
-    let views = StringViewArray::from(vec!["a text that is too long to be inlined", "b", "c"]);
+    let views = StringViewArray::from(vec![LONG, "b", "c"]);
     let views: ArrayRef = Arc::new(views);
     let runs = RunArray::try_new(&Int32Array::from(vec![2, 3]), &Int64Array::from(vec![5, 6]));
     let maps = {
@@ -235,9 +238,10 @@ fn dictionaries_are_read_like_plain_columns_and_what_is_not_asked_for_is_passed_
     let folder = tempfile::tempdir().unwrap();
     let (arrow, parquet) = (folder.path().join("a"), folder.path().join("p"));
     write_arrow(&arrow, &[encoded(), encoded()]);
-    let wanted = ["id", "vector", "genre", "name"].map(|name| encoded().schema().index_of(name));
+    let wanted =
+        ["id", "vector", "genre", "name", "views"].map(|name| encoded().schema().index_of(name));
     write_parquet(&parquet, &encoded().project(&wanted.map(Result::unwrap)).unwrap());
-    let attributes = ["genre", "name"].map(str::to_owned).to_vec();
+    let attributes = ["genre", "name", "views"].map(str::to_owned).to_vec();
     let columns = VectorColumns { attributes, ..VectorColumns::default() };
     for (path, times) in [(&arrow, 2), (&parquet, 1)] {
         let table = VectorTable::open(path, &columns).unwrap();
@@ -245,14 +249,20 @@ fn dictionaries_are_read_like_plain_columns_and_what_is_not_asked_for_is_passed_
         let values: Vec<f32> = table.pieces().flatten().copied().collect();
         assert_eq!(values, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0].repeat(times));
         let tokens: Vec<_> = table.attributes().iter().map(|column| &column.values).collect();
-        let [AttributeValues::Tokens(genre), AttributeValues::Tokens(name)] = tokens[..] else {
+        let [
+            AttributeValues::Tokens(genre),
+            AttributeValues::Tokens(name),
+            AttributeValues::Tokens(views),
+        ] = tokens[..]
+        else {
             panic!("texts are tokens")
         };
+        assert_eq!(views[..3], [[LONG], ["b"], ["c"]]);
         assert_eq!(genre[..3], [vec!["a", "b"], vec![], vec!["c"]]);
         assert_eq!(name[..3], [vec!["x"], vec![], vec!["z"]]);
         assert_eq!((genre.len(), name.len()), (3 * times, 3 * times));
     }
-    for name in ["members", "views", "null", "runs", "decimal", "maps"] {
+    for name in ["members", "null", "runs", "decimal", "maps"] {
         let columns = VectorColumns { attributes: vec![name.to_owned()], ..columns.clone() };
         let error = VectorTable::open(&arrow, &columns).unwrap_err().to_string();
         assert!(error.contains(&format!("column `{name}`: expected numbers, texts")), "{error}");
