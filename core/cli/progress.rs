@@ -90,15 +90,18 @@ impl Progress for Shown {
     }
 }
 
-/// `0.6931`, of heads with theirs: `1.1741 (click 0.6931, stars 1.6035)`.
+/// `0.6931`, of heads with theirs: `1.1741 (click 0.6931, stars 1.6035)`, and of towers with heads that of
+/// their objective before these.
 fn losses(report: &StepReport) -> String {
     let of_head = |head: &HeadLoss| match head.loss {
         Some(loss) => format!("{} {loss:.4}", head.label),
         None => format!("{} none", head.label),
     };
-    let heads: Vec<String> = report.heads.iter().map(of_head).collect();
+    let objective = report.objective.map(|loss| format!("objective {loss:.4}"));
+    let parts: Vec<String> =
+        objective.into_iter().chain(report.heads.iter().map(of_head)).collect();
     let all = format!("{:.4}", report.loss);
-    if heads.is_empty() { all } else { format!("{all} ({})", heads.join(", ")) }
+    if parts.is_empty() { all } else { format!("{all} ({})", parts.join(", ")) }
 }
 
 fn bar(steps_total: u64) -> ProgressBar {

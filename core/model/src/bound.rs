@@ -14,7 +14,7 @@ pub struct BoundSpec {
     pub schema: Schema,
     /// What is done to them, and to the columns that come with negatives.
     pub chain: Arc<FeatureChain>,
-    /// The loss of each head, or the only one.
+    /// The loss of all that is learned: what is no head's, then those of the heads.
     pub losses: Vec<Arc<dyn Loss>>,
 }
 

@@ -106,7 +106,10 @@ impl Ranker {
         splits: &[&Split],
         loader_threads: usize,
     ) -> Result<Vectors, ModelError> {
-        let width = self.outputs() / 2;
+        let stride = self.outputs();
+        // What heads say stands behind the vectors.
+        let both = stride - self.spec.head_logits();
+        let width = both / 2;
         let (mut seen, mut ids, mut values) = (HashSet::new(), Vec::new(), Vec::new());
         for split in splits {
             let view = agree(&*self.comm, self.side_view(side, split))?;
@@ -121,8 +124,8 @@ impl Ranker {
                 ids.extend(fresh.iter().map(|row| here[*row]));
                 let whole = view.completed(self, &batch, &fresh);
                 let outputs = self.score(&whole)?;
-                for row in outputs.chunks_exact((2 * width).max(1)) {
-                    values.extend_from_slice(side.half(row));
+                for row in outputs.chunks_exact(stride.max(1)) {
+                    values.extend_from_slice(side.half(&row[..both]));
                 }
                 loader.recycle(batch);
             }
@@ -186,7 +189,7 @@ impl View {
 
     /// Of all that scores rows: neither label nor weight is read, and no negatives are added.
     pub(crate) fn of_scores(ranker: &Ranker, split: &Split) -> Result<Self, ModelError> {
-        if ranker.spec.is_contrastive() {
+        if !ranker.spec.scores_rows() {
             let found = "two towers that learn from the candidates of a batch";
             return Err(ModelError::option("model", found, "one that scores rows"));
         }

@@ -1,19 +1,23 @@
-//! What a ranker learns from its rows: one label, or several of them at once.
+//! What a model learns from its rows: one label, or several of them at once, also beside what two towers
+//! learn.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use rectool_base::{Loss, LossDemands, Prediction, Schema, quoted_list};
+use rectool_base::{Labels, Loss, LossDemands, Prediction, Schema, quoted_list};
 use rectool_data::FeatureChain;
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::check_widths;
 use crate::{Architecture, LossSpec, ModelError, ModelSpec};
 
 /// The kinds whose last layer may have any width.
 const MANY_OUTPUTS: [&str; 3] = ["dlrm", "dcnv2", "din"];
 
-/// One of several things that a ranker learns from the same rows. All heads share every layer but the
-/// rows of the last one: its outputs are those of the first head, then those of the next one.
+/// One of several things that a model learns from the same rows. In a ranker all heads share every layer
+/// but the rows of the last one: its outputs are those of the first head, then those of the next one. Of
+/// two towers each head is an MLP over the query's vector, the candidate's and their products element by
+/// element; it is learned beside the objective of the towers.
 ///
 /// ```
 /// let text = r#"{"label": "stars", "loss": {"kind": "softmax", "classes": 5}, "weight": 0.3}"#;
@@ -34,6 +38,9 @@ pub struct HeadSpec {
     /// What the mean over the batch's rows with a label is multiplied by; 0 or more.
     #[serde(default = "one")]
     pub weight: f32,
+    /// Of two towers: the hidden widths of the head's MLP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<usize>,
 }
 
 fn one() -> f32 {
@@ -43,7 +50,7 @@ fn one() -> f32 {
 /// Outputs of a row that belong together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outputs {
-    /// The label of the head; `None` if the model has no heads.
+    /// The label of the head; `None` if they are the model's own, as of one without heads.
     pub head: Option<String>,
     /// What they stand for.
     pub prediction: Prediction,
@@ -61,19 +68,44 @@ pub(crate) enum Missing {
 /// A label that is learned, as the rows of a batch have it.
 #[derive(Clone, Debug)]
 pub(crate) struct Learned {
-    /// Its column; towers may do without.
+    /// Its column; what towers learn may do without.
     pub(crate) label: Option<String>,
     pub(crate) demands: LossDemands,
     pub(crate) missing: Missing,
 }
 
 impl ModelSpec {
-    /// Outputs of a row of a model that scores rows: its logits.
+    /// Whether something is learned that is no head's: the label of a model without heads, or what towers
+    /// make small.
+    pub(crate) fn has_own_loss(&self) -> bool {
+        self.heads.is_empty() || self.retrieval.is_some()
+    }
+
+    /// Whether a row has a score, by the label of the features, that is no head's; that of towers which learn
+    /// from the candidates of a batch means nothing by itself.
+    pub fn has_own_score(&self) -> bool {
+        self.has_own_loss() && !self.is_contrastive()
+    }
+
+    /// Whether the model says anything of a row by itself.
+    pub fn scores_rows(&self) -> bool {
+        self.has_own_score() || !self.heads.is_empty()
+    }
+
+    /// Outputs of a row of a model that scores rows: its own logits, then those of its heads.
     pub fn logits(&self) -> usize {
-        match self.heads.as_slice() {
-            [] => self.loss.outputs(),
-            heads => heads.iter().map(|head| head.loss.outputs()).sum(),
-        }
+        let own = if self.has_own_score() { self.loss.outputs() } else { 0 };
+        own + self.head_logits()
+    }
+
+    /// Those of its heads.
+    pub(crate) fn head_logits(&self) -> usize {
+        self.heads.iter().map(|head| head.loss.outputs()).sum()
+    }
+
+    /// Whether one score of a row orders rows where nobody says which.
+    pub fn orders_rows(&self) -> bool {
+        self.logits() == 1 || self.has_own_score() && self.loss.outputs() == 1
     }
 
     /// The labels of the heads whose score can order rows: those with one output.
@@ -82,29 +114,38 @@ impl ModelSpec {
         heads.map(|head| head.label.as_str()).collect()
     }
 
-    /// The loss of each head, or the only one.
+    /// The head of each thing that is learned; `None` of what is no head's, which comes first.
+    pub(crate) fn learners(&self) -> Vec<Option<&HeadSpec>> {
+        let own = self.has_own_loss().then_some(None);
+        own.into_iter().chain(self.heads.iter().map(Some)).collect()
+    }
+
+    /// The loss of each.
     pub(crate) fn losses(&self) -> Vec<&LossSpec> {
-        match self.heads.as_slice() {
-            [] => vec![&self.loss],
-            heads => heads.iter().map(|head| &head.loss).collect(),
-        }
+        let learners = self.learners().into_iter();
+        learners.map(|head| head.map_or(&self.loss, |head| &head.loss)).collect()
     }
 
     /// The labels that `losses`, which were made of [`ModelSpec::losses`], are about.
     pub(crate) fn learned(&self, losses: &[Arc<dyn Loss>]) -> Vec<Learned> {
-        let demands = losses.iter().map(|loss| loss.demands().clone());
-        if self.heads.is_empty() {
-            let label = |demands| {
+        let of = |(head, loss): (Option<&HeadSpec>, &Arc<dyn Loss>)| {
+            let mut demands = loss.demands().clone();
+            let Some(head) = head else {
+                if self.is_contrastive() {
+                    // A label only says which rows are queries, and a score is one among others.
+                    (demands.labels, demands.prediction) = (Labels::Any, Prediction::Score);
+                }
                 let label = self.features.label.clone();
-                Learned { label, demands, missing: Missing::Refused }
+                return Learned { label, demands, missing: Missing::Refused };
             };
-            return demands.map(label).collect();
-        }
-        let of_head = |(head, demands): (&HeadSpec, LossDemands)| {
-            let label = Some(head.label.clone());
-            Learned { label, demands, missing: Missing::LeftOut }
+            Learned { label: Some(head.label.clone()), demands, missing: Missing::LeftOut }
         };
-        self.heads.iter().zip(demands).map(of_head).collect()
+        self.learners().into_iter().zip(losses).map(of).collect()
+    }
+
+    /// What the scores of each thing that is learned stand for, with `losses` as they were bound.
+    pub fn predictions(&self, losses: &[Arc<dyn Loss>]) -> Vec<Prediction> {
+        self.learned(losses).iter().map(|learned| learned.demands.prediction).collect()
     }
 
     /// Checks that what came of choices is missing where nothing was chosen, also behind the chain.
@@ -131,10 +172,32 @@ impl ModelSpec {
     pub(crate) fn check_heads(&self) -> Result<(), ModelError> {
         self.loss.check()?;
         let kind = self.architecture.name();
-        let several = self.logits() > 1 || self.heads.len() > 1;
         let towers = matches!(self.architecture, Architecture::TwoTower(_));
-        if (several || !self.heads.is_empty() && towers) && !MANY_OUTPUTS.contains(&kind) {
+        // Heads of towers have layers of their own.
+        let several = self.loss.outputs() > 1 || !towers && self.head_logits() > 1;
+        if several && !MANY_OUTPUTS.contains(&kind) {
             return Err(ModelError::Outputs { model: kind, known: quoted_list(MANY_OUTPUTS) });
+        }
+        if !towers {
+            self.check_heads_alone()?;
+        }
+        self.heads.iter().enumerate().try_for_each(|(at, head)| {
+            if self.heads[..at].iter().any(|other| other.label == head.label) {
+                let hint =
+                    "the label of a head is also its name; copy the column for a second loss";
+                return Err(head.refuse("label", "that of another head", "one of its own", hint));
+            }
+            head.check()
+        })
+    }
+
+    /// Checks that the heads, if there are any, are all that is learned.
+    fn check_heads_alone(&self) -> Result<(), ModelError> {
+        let layered = self.heads.iter().find(|head| !head.layers.is_empty());
+        if let Some(head) = layered {
+            let hint = "leave it out; heads of a `two_tower` have layers of their own";
+            let expected = "none, as heads share all layers but the last";
+            return Err(head.refuse("layers", format!("{:?}", head.layers), expected, hint));
         }
         if self.heads.is_empty() {
             return Ok(());
@@ -156,19 +219,18 @@ impl ModelSpec {
                 return Err(ModelError::Choices { found });
             }
         }
-        self.heads.iter().enumerate().try_for_each(|(at, head)| {
-            if self.heads[..at].iter().any(|other| other.label == head.label) {
-                let hint =
-                    "the label of a head is also its name; copy the column for a second loss";
-                return Err(head.refuse("label", "that of another head", "one of its own", hint));
-            }
-            head.check()
-        })
+        Ok(())
     }
 }
 
 impl HeadSpec {
+    /// Without layers of its own.
+    pub fn new(label: &str, loss: LossSpec, weight: f32) -> Self {
+        Self { label: label.to_owned(), loss, weight, layers: Vec::new() }
+    }
+
     fn check(&self) -> Result<(), ModelError> {
+        check_widths(&format!("heads.{}.layers", self.label), &self.layers)?;
         let weight = self.weight;
         if !weight.is_finite() || weight < 0.0 {
             let hint =

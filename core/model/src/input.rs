@@ -9,7 +9,8 @@ use crate::{FeatureSpec, IdFeatureSpec, ModelError};
 /// Where labels, weights, dense values, ids and the loss's own columns stand among a batch's columns. Built once per model.
 #[derive(Clone, Debug)]
 pub(crate) struct InputPlan {
-    labels: Vec<LabelColumn>,
+    /// Of each loss.
+    labels: Vec<Option<LabelColumn>>,
     weight: Option<usize>,
     /// Of each loss.
     of_loss: Vec<Vec<usize>>,
@@ -67,14 +68,14 @@ impl InputPlan {
                 kind => Err(mistyped(what, name, kind, "f32, one per row")),
             }
         };
-        let labels = learned.iter().filter_map(|learned| Some((learned, learned.label.as_ref()?)));
-        let labels = labels.map(|(learned, name)| {
+        let labels = learned.iter().map(|learned| {
+            let Some(name) = &learned.label else { return Ok(None) };
             let words = match learned.missing {
                 Missing::Refused => "the label".to_owned(),
                 Missing::LeftOut => format!("the label `{name}`"),
             };
             let (labels, missing) = (learned.demands.labels, learned.missing);
-            Ok(LabelColumn { column: plain("label", name)?, labels, missing, words })
+            Ok(Some(LabelColumn { column: plain("label", name)?, labels, missing, words }))
         });
         let labels = labels.collect::<Result<_, ModelError>>()?;
         let weight = spec.weight.as_ref().map(|name| plain("weight", name)).transpose()?;
@@ -129,7 +130,7 @@ impl InputPlan {
             let what = what.to_owned();
             Err(ModelError::Value { epoch, step, row, what, found, expected, hint })
         };
-        for label in &self.labels {
+        for label in self.labels.iter().flatten() {
             let values = floats(batch, label.column);
             let lacking = |value: f32| label.missing == Missing::LeftOut && value.is_nan();
             let wrong = values.iter().position(|value| !label.takes(*value) && !lacking(*value));
@@ -151,14 +152,14 @@ impl InputPlan {
         }
     }
 
-    /// The labels \[B\] of the only loss, or of the first head, or nothing where rows have none.
+    /// The labels \[B\] of the first loss, or nothing where rows have none.
     pub(crate) fn label_values<'a>(&self, batch: &'a Batch) -> &'a [f32] {
-        self.labels.first().map_or(&[], |label| floats(batch, label.column))
+        self.labels_of(batch, 0)
     }
 
-    /// The labels \[B\] of a head: NaN in rows that have none.
-    pub(crate) fn head_values<'a>(&self, batch: &'a Batch, head: usize) -> &'a [f32] {
-        floats(batch, self.labels[head].column)
+    /// Those of loss number `at`; a head's are NaN in rows that have none.
+    pub(crate) fn labels_of<'a>(&self, batch: &'a Batch, at: usize) -> &'a [f32] {
+        self.labels[at].as_ref().map_or(&[], |label| floats(batch, label.column))
     }
 
     /// Logarithms of the probabilities of what a sampler drew \[B\], or nothing.
@@ -171,9 +172,9 @@ impl InputPlan {
         self.weight.map_or(&[], |at| floats(batch, at))
     }
 
-    /// The columns that the loss wants, in its order: that of a head, or the only one.
-    pub(crate) fn loss_columns<'a>(&self, batch: &'a Batch, head: usize) -> Vec<&'a Column> {
-        self.of_loss[head].iter().map(|at| &batch.columns[*at]).collect()
+    /// The columns that loss number `at` wants, in its order.
+    pub(crate) fn loss_columns<'a>(&self, batch: &'a Batch, at: usize) -> Vec<&'a Column> {
+        self.of_loss[at].iter().map(|at| &batch.columns[*at]).collect()
     }
 
     /// Fails if a dense value is NaN or infinite.

@@ -20,6 +20,8 @@ pub(crate) struct Joint {
 }
 
 struct Head {
+    /// Its number among all that the model learns.
+    place: usize,
     outputs: Outputs,
     objective: Objective,
     weight: f32,
@@ -65,19 +67,22 @@ impl HeadRows {
 }
 
 impl Joint {
-    /// Of heads with their losses and places among the outputs.
+    /// Of heads with their losses and places among the outputs; the first one is number `first` of what the
+    /// model learns.
     pub(crate) fn new(
         specs: &[HeadSpec],
         losses: Vec<Arc<dyn Loss>>,
         outputs: Vec<Outputs>,
+        first: usize,
     ) -> Self {
         let width = outputs.last().map_or(0, |last| last.columns.end);
-        let head = |((spec, loss), outputs): ((&HeadSpec, _), _)| {
+        let head = |(place, ((spec, loss), outputs)): (usize, ((&HeadSpec, _), _))| {
             let objective = Objective::new(loss, spec.loss.plugin().is_some());
             let rows = HeadRows::default();
-            Head { outputs, objective, weight: spec.weight, rows }
+            Head { place, outputs, objective, weight: spec.weight, rows }
         };
-        let heads = specs.iter().zip(losses).zip(outputs).map(head).collect();
+        let heads = specs.iter().zip(losses).zip(outputs);
+        let heads = (first..).zip(heads).map(head).collect();
         Self { heads, width, gradients: Vec::new() }
     }
 
@@ -93,11 +98,10 @@ impl Joint {
         tally: &mut Tally,
     ) -> Result<(), ModelError> {
         tally.heads.resize(self.heads.len(), Running::default());
-        tally.all.rows += batch.rows as u64;
         let (outputs, weighting) = ((outputs, self.width), Weighting::Column);
         let mut heads = self.heads.iter_mut().enumerate();
         let done: Result<(), ModelError> = heads.try_for_each(|(at, head)| {
-            head.evaluate((input, at), batch, outputs, weighting)?;
+            head.evaluate(input, batch, outputs, weighting)?;
             tally.heads[at].add_losses(&head.objective.losses);
             Ok(())
         });
@@ -122,16 +126,15 @@ impl Joint {
         self.heads.iter().any(|head| head.objective.is_plugin)
     }
 
-    /// The losses of plugins, all rows weighing the same, each with the number of its head.
+    /// The losses of plugins, all rows weighing the same, each with the number of what is learned by it.
     pub(crate) fn losses(
         &mut self,
         Outcome { input, batch, outputs }: Outcome<'_>,
     ) -> Result<Vec<(usize, &[f32])>, ModelError> {
-        let heads = self.heads.iter_mut().enumerate();
-        let of_plugins = heads.filter(|(_, head)| head.objective.is_plugin);
-        let losses = of_plugins.map(|(at, head)| {
-            head.evaluate((input, at), batch, (outputs, self.width), Weighting::Even)?;
-            Ok((at, head.objective.losses.as_slice()))
+        let of_plugins = self.heads.iter_mut().filter(|head| head.objective.is_plugin);
+        let losses = of_plugins.map(|head| {
+            head.evaluate(input, batch, (outputs, self.width), Weighting::Even)?;
+            Ok((head.place, head.objective.losses.as_slice()))
         });
         losses.collect()
     }
@@ -151,10 +154,10 @@ impl Joint {
 }
 
 impl Head {
-    /// Losses and gradients of the rows with a label; the head is number `at`.
+    /// Losses and gradients of the rows with a label.
     fn evaluate(
         &mut self,
-        (input, at): (&InputPlan, usize),
+        input: &InputPlan,
         batch: &Batch,
         outputs: (&[f32], usize),
         weighting: Weighting,
@@ -163,9 +166,9 @@ impl Head {
             Weighting::Column => input.weight_values(batch),
             Weighting::Even => &[],
         };
-        self.rows.take(&self.outputs, outputs, (input.head_values(batch, at), weights));
+        self.rows.take(&self.outputs, outputs, (input.labels_of(batch, self.place), weights));
         let HeadRows { places, logits, labels, weights } = &self.rows;
-        let whole = input.loss_columns(batch, at);
+        let whole = input.loss_columns(batch, self.place);
         let picked: Vec<Column>;
         let columns = if places.len() == batch.rows {
             whole

@@ -1,36 +1,34 @@
 //! What a model learns from a batch, or is judged by: losses, and the gradient of its outputs.
 
+mod towers;
+
 use std::sync::Arc;
 
-use rectool_base::{Batch, Column, ColumnKind, Labels, Loss, LossInput, Prediction};
+use rectool_base::{Batch, Column, ColumnKind, Loss, LossInput, Prediction};
 use rectool_comm::{Comm, agree};
 use rectool_data::{Cells, FeatureChain};
+use towers::Towers;
 
-use crate::contrast::{Contrast, Pairs};
+use crate::contrast::Contrast;
 use crate::heads::{Learned, outputs_of};
 use crate::input::InputPlan;
 use crate::joint::Joint;
 use crate::loss::{Objective, Weighting};
-use crate::{ModelError, ModelSpec, Outputs, RetrievalSpec, Running};
+use crate::{ModelError, ModelSpec, Outputs, Running};
 
 /// The objective of a model's training.
 pub(crate) struct Learning {
-    aim: Aim,
+    /// The loss of what is no head's; that of towers which learn from candidates is not used.
+    own: Option<Objective>,
+    joint: Option<Joint>,
     learned: Vec<Learned>,
     towers: Option<Towers>,
-}
-
-/// What outputs are judged by.
-enum Aim {
-    /// One label; of towers it may be unused.
-    One(Objective),
-    Heads(Joint),
 }
 
 /// Losses since the last report, on this rank.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
-    /// Of all rows; with heads only their number.
+    /// Of all rows, by what is no head's loss; if there is none, only their number.
     pub(crate) all: Running,
     /// Of each head, if the model has heads.
     pub(crate) heads: Vec<Running>,
@@ -45,18 +43,6 @@ pub(crate) struct Outcome<'a> {
     pub(crate) outputs: &'a [f32],
 }
 
-/// What two towers need besides.
-struct Towers {
-    spec: RetrievalSpec,
-    item: Cells,
-    /// One of so many rows was read, the others were drawn for it.
-    group: usize,
-    contrast: Contrast,
-    /// Scores of rows \[B\], and the gradient of their vectors [B, 2 E], where each row is for itself.
-    scores: Vec<f32>,
-    gradients: Vec<f32>,
-}
-
 impl Learning {
     /// Of `spec` on rows that leave `chain`.
     pub(crate) fn new(
@@ -64,33 +50,20 @@ impl Learning {
         losses: Vec<Arc<dyn Loss>>,
         chain: &FeatureChain,
     ) -> Result<Self, ModelError> {
-        let mut learned = spec.learned(&losses);
-        if spec.is_contrastive() {
-            // A label only says which rows are queries.
-            for learned in &mut learned {
-                learned.demands.labels = Labels::Any;
-            }
-        }
-        let towers = spec.retrieval.as_ref().map(|retrieval| {
-            let group = spec.features.negatives.as_ref().map_or(1, |spec| 1 + spec.per_row);
-            let item = ids_behind(chain, &retrieval.item, "candidate.id")?;
-            ids_behind(chain, &retrieval.query, "query.id")?;
-            Ok::<_, ModelError>(Towers {
-                spec: retrieval.clone(),
-                item,
-                group,
-                contrast: Contrast::new(retrieval.clone()),
-                scores: Vec::new(),
-                gradients: Vec::new(),
-            })
+        let learned = spec.learned(&losses);
+        let towers = spec.retrieval.as_ref();
+        let towers = towers.map(|retrieval| Towers::new(spec, retrieval, chain)).transpose()?;
+        let mut losses = losses.into_iter();
+        let own = spec.has_own_loss().then(|| {
+            let own = losses.next().expect("what is no head's comes first");
+            Objective::new(own, spec.loss.plugin().is_some())
         });
-        let aim = if spec.heads.is_empty() {
-            let only = losses.into_iter().next().expect("a model without heads has one loss");
-            Aim::One(Objective::new(only, spec.loss.plugin().is_some()))
-        } else {
-            Aim::Heads(Joint::new(&spec.heads, losses, outputs_of(&learned)))
-        };
-        Ok(Self { aim, learned, towers: towers.transpose()? })
+        let first = usize::from(own.is_some());
+        let joint = (!spec.heads.is_empty()).then(|| {
+            let outputs = outputs_of(&learned[first..]);
+            Joint::new(&spec.heads, losses.collect(), outputs, first)
+        });
+        Ok(Self { own, joint, learned, towers })
     }
 
     /// The labels, and what the losses take.
@@ -98,43 +71,53 @@ impl Learning {
         &self.learned
     }
 
-    /// What the scores of each head stand for, or the only one.
+    /// What the scores of each thing that is learned stand for.
     pub(crate) fn predictions(&self) -> Vec<Prediction> {
-        match &self.towers {
-            Some(towers) if towers.spec.objective.is_contrastive() => vec![Prediction::Score],
-            _ => self.learned.iter().map(|learned| learned.demands.prediction).collect(),
-        }
+        self.learned.iter().map(|learned| learned.demands.prediction).collect()
     }
 
     /// Which of the scores of a row stand for what.
     pub(crate) fn outputs(&self) -> Vec<Outputs> {
-        outputs_of(&self.learned)
+        outputs_of(&self.learned[self.first_scored()..])
+    }
+
+    /// The first thing learned that rows have scores for by themselves.
+    pub(crate) fn first_scored(&self) -> usize {
+        usize::from(self.contrast().is_some())
     }
 
     /// The heads, if the model has any.
     pub(crate) fn joint(&self) -> Option<&Joint> {
-        match &self.aim {
-            Aim::One(_) => None,
-            Aim::Heads(joint) => Some(joint),
-        }
+        self.joint.as_ref()
     }
 
     /// The part that learns from the candidates of a batch, if that is how the model learns.
     pub(crate) fn contrast(&self) -> Option<&Contrast> {
-        let towers = self.towers.as_ref()?;
-        towers.spec.objective.is_contrastive().then_some(&towers.contrast)
+        let towers = self.towers.as_ref().filter(|towers| towers.is_contrastive());
+        towers.map(|towers| &towers.contrast)
     }
 
     pub(crate) fn contrast_mut(&mut self) -> Option<&mut Contrast> {
-        let towers = self.towers.as_mut()?;
-        towers.spec.objective.is_contrastive().then_some(&mut towers.contrast)
+        let towers = self.towers.as_mut().filter(|towers| towers.is_contrastive());
+        towers.map(|towers| &mut towers.contrast)
     }
 
     /// Whether a row's loss is a plugin's, or one of them is.
     pub(crate) fn is_plugin(&self) -> bool {
-        match &self.aim {
-            Aim::One(objective) => objective.is_plugin,
-            Aim::Heads(joint) => joint.is_plugin(),
+        self.own.as_ref().is_some_and(|own| own.is_plugin)
+            || self.joint.as_ref().is_some_and(Joint::is_plugin)
+    }
+
+    /// What is made small: the sum of the mean losses, each times its weight; one without rows counts
+    /// nothing, and without any there is none.
+    pub(crate) fn total(&self, tally: &Tally) -> Option<f64> {
+        let own = tally.all.mean_loss().filter(|_| self.own.is_some());
+        let weight = self.towers.as_ref().map_or(1.0, Towers::weight);
+        let own = own.map(|mean| f64::from(weight) * mean);
+        let heads = self.joint.as_ref().and_then(|joint| joint.total(&tally.heads));
+        match (own, heads) {
+            (Some(own), Some(heads)) => Some(own + heads),
+            (own, heads) => own.or(heads),
         }
     }
 
@@ -148,20 +131,42 @@ impl Learning {
         outcome: Outcome<'_>,
         tally: &mut Tally,
     ) -> Result<(), ModelError> {
-        let Outcome { input, batch, outputs } = outcome;
         if let Some(towers) = &mut self.towers {
-            if towers.spec.objective.is_contrastive() {
+            towers.take(outcome.outputs, outcome.batch.rows);
+        }
+        match &mut self.towers {
+            Some(towers) if towers.is_contrastive() => {
                 towers.contrast(comm, outcome, true)?;
                 tally.all.add_losses(&towers.contrast.losses);
-                return Ok(());
             }
-            towers.score(outputs, batch.rows);
+            _ => self.learn_rows(comm, outcome, tally)?,
         }
-        let objective = match &mut self.aim {
-            Aim::One(objective) => objective,
-            Aim::Heads(joint) => return joint.learn(comm, outcome, tally),
+        let Some(joint) = &mut self.joint else { return Ok(()) };
+        let Some(towers) = &mut self.towers else { return joint.learn(comm, outcome, tally) };
+        let outputs = towers.of_heads.as_slice();
+        joint.learn(comm, Outcome { outputs, ..outcome }, tally)?;
+        towers.join(&joint.gradients);
+        Ok(())
+    }
+
+    /// What is no head's, row by row.
+    ///
+    /// # Collective
+    /// Every rank.
+    fn learn_rows(
+        &mut self,
+        comm: &dyn Comm,
+        Outcome { input, batch, outputs }: Outcome<'_>,
+        tally: &mut Tally,
+    ) -> Result<(), ModelError> {
+        let Some(objective) = &mut self.own else {
+            tally.all.rows += batch.rows as u64;
+            return Ok(());
         };
-        let logits = self.towers.as_ref().map_or(outputs, |towers| &towers.scores);
+        let logits = match &mut self.towers {
+            Some(towers) => towers.score(outputs, batch.rows),
+            None => outputs,
+        };
         let done = objective.of_batch(input, batch, logits, Weighting::Column);
         // A plugin may fail on this rank alone, and the others must not wait in the all-reduce.
         if objective.is_plugin { agree(comm, done) } else { done }?;
@@ -179,57 +184,67 @@ impl Learning {
         Ok(())
     }
 
-    /// The derivative of the mean loss over the rows, or queries, of all ranks by the outputs of the last
-    /// batch that was learned from: [B, O].
+    /// The derivative of what is made small, over the rows or queries of all ranks, by the outputs of the
+    /// last batch that was learned from: [B, O].
     pub(crate) fn gradients(&self) -> &[f32] {
-        match &self.towers {
-            Some(towers) if towers.spec.objective.is_contrastive() => &towers.contrast.gradients,
-            Some(towers) => &towers.gradients,
-            None => match &self.aim {
-                Aim::One(objective) => &objective.gradients,
-                Aim::Heads(joint) => &joint.gradients,
-            },
+        match (&self.towers, &self.joint, &self.own) {
+            (Some(towers), ..) => towers.gradients(),
+            (None, Some(joint), _) => &joint.gradients,
+            (None, None, own) => own.as_ref().map_or(&[], |own| &own.gradients),
         }
     }
 
-    /// The scores of rows whose outputs [B, O] are given: of towers \[B\], else these outputs; `None` if
-    /// the model does not score rows by themselves.
-    pub(crate) fn scores<'a>(&'a mut self, outputs: &'a [f32], rows: usize) -> Option<&'a [f32]> {
+    /// The scores of rows whose outputs [B, O] are given: of towers their products and what heads say, else
+    /// these outputs. Nothing of towers that only learn from the candidates of a batch.
+    pub(crate) fn scores<'a>(&'a mut self, outputs: &'a [f32], rows: usize) -> &'a [f32] {
         match &mut self.towers {
-            None => Some(outputs),
-            Some(towers) if towers.spec.objective.is_contrastive() => None,
+            None => outputs,
             Some(towers) => {
-                towers.score(outputs, rows);
-                Some(&towers.scores)
+                towers.take(outputs, rows);
+                towers.score_all(outputs, rows)
             }
         }
     }
 
-    /// Losses of a batch that nothing is learned from, as [`Learning::scores`] scored it: a plugin's
-    /// for each row, or those of queries among the candidates of the batch, all weighing the same. Each with
-    /// the number of its head; of a model without heads it is 0.
+    /// Losses of the queries of a batch that nothing is learned from, among its candidates, all weighing the
+    /// same; `None` if the model does not learn from candidates.
     ///
     /// # Collective
-    /// Every rank, where the model learns from candidates.
-    pub(crate) fn losses(
+    /// Every rank.
+    pub(crate) fn contrasted(
         &mut self,
         comm: &dyn Comm,
         outcome: Outcome<'_>,
+    ) -> Result<Option<&[f32]>, ModelError> {
+        let Some(towers) = self.towers.as_mut().filter(|towers| towers.is_contrastive()) else {
+            return Ok(None);
+        };
+        towers.take(outcome.outputs, outcome.batch.rows);
+        towers.contrast(comm, outcome, false)?;
+        Ok(Some(&towers.contrast.losses))
+    }
+
+    /// Losses by plugins of a batch that nothing is learned from, as [`Learning::scores`] scored it: for each
+    /// row, all weighing the same, each with the number of what is learned by it.
+    pub(crate) fn of_plugins(
+        &mut self,
+        outcome: Outcome<'_>,
     ) -> Result<Vec<(usize, &[f32])>, ModelError> {
         let Outcome { input, batch, outputs } = outcome;
-        if self.contrast().is_some() {
-            let towers = self.towers.as_mut().expect("what learns from candidates has towers");
-            towers.contrast(comm, outcome, false)?;
-            return Ok(vec![(0, &towers.contrast.losses)]);
+        let mut losses: Vec<(usize, &[f32])> = Vec::new();
+        if let Some(own) = self.own.as_mut().filter(|own| own.is_plugin) {
+            let logits = match &mut self.towers {
+                Some(towers) => towers.score(outputs, batch.rows),
+                None => outputs,
+            };
+            own.of_batch(input, batch, logits, Weighting::Even)?;
+            losses.push((0, &own.losses));
         }
-        match &mut self.aim {
-            Aim::One(objective) => {
-                let logits = self.towers.as_ref().map_or(outputs, |towers| &towers.scores);
-                objective.of_batch(input, batch, logits, Weighting::Even)?;
-                Ok(vec![(0, &objective.losses)])
-            }
-            Aim::Heads(joint) => joint.losses(outcome),
+        if let Some(joint) = &mut self.joint {
+            let outputs = self.towers.as_ref().map_or(outputs, |towers| &towers.of_heads);
+            losses.extend(joint.losses(Outcome { outputs, ..outcome })?);
         }
+        Ok(losses)
     }
 }
 
@@ -249,55 +264,6 @@ impl Objective {
         };
         let (place, labels) = (batch.place(), input.label_values(batch));
         Ok(self.evaluate(LossInput { place, logits, labels, weights, columns: &columns })?)
-    }
-}
-
-impl Towers {
-    /// In training queries count by their weights, else all the same.
-    fn contrast(
-        &mut self,
-        comm: &dyn Comm,
-        Outcome { input, batch, outputs: vectors }: Outcome<'_>,
-        training: bool,
-    ) -> Result<(), ModelError> {
-        let pairs = Pairs {
-            vectors,
-            ids: &ids_of(&self.item, batch),
-            labels: input.label_values(batch),
-            group: self.group,
-            weights: if training { input.weight_values(batch) } else { &[] },
-            log_q: input.log_q_values(batch),
-        };
-        Ok(self.contrast.evaluate(comm, &pairs, training)?)
-    }
-
-    /// Dot products over the temperature.
-    fn score(&mut self, outputs: &[f32], rows: usize) {
-        let (width, inverse) = (outputs.len().checked_div(rows).unwrap_or(0), self.inverse());
-        let dot = |row: &[f32]| {
-            let (query, item) = row.split_at(width / 2);
-            query.iter().zip(item).map(|(a, b)| a * b).sum::<f32>() * inverse
-        };
-        self.scores.clear();
-        self.scores.extend(outputs.chunks_exact(width.max(1)).map(dot));
-    }
-
-    /// From the gradient of scores to that of vectors.
-    fn spread(&mut self, gradients: &[f32], outputs: &[f32]) {
-        let (width, inverse) =
-            (outputs.len().checked_div(gradients.len()).unwrap_or(0), self.inverse());
-        self.gradients.resize(outputs.len(), 0.0);
-        let rows = outputs.chunks_exact(width.max(1)).zip(gradients);
-        for (into, (row, gradient)) in self.gradients.chunks_exact_mut(width.max(1)).zip(rows) {
-            let (query, item) = row.split_at(width / 2);
-            let gradient = gradient * inverse;
-            let crosswise = item.iter().chain(query);
-            into.iter_mut().zip(crosswise).for_each(|(into, other)| *into = gradient * other);
-        }
-    }
-
-    fn inverse(&self) -> f32 {
-        1.0 / self.spec.temperature
     }
 }
 

@@ -106,7 +106,9 @@ impl Items {
         // A label that comes with the negatives needs no change.
         let added = |label: &str| spec.label.as_deref() == Some(label);
         let label = model.features.label.as_deref().filter(|label| !added(label));
-        let outcomes = model.heads.iter().map(|head| &head.label).filter(|label| !added(label));
+        // Nor does a head's that says which rows are choices as well.
+        let zero = |name: &String| added(name) || label == Some(name.as_str());
+        let outcomes = model.heads.iter().map(|head| &head.label).filter(|name| !zero(name));
         let (sampler, items) = (Arc::clone(&self.sampler), Arc::clone(&self.statistics));
         Negatives {
             items_from: Some(self.split.clone()),

@@ -93,8 +93,11 @@ pub struct StepReport {
     pub epoch: u64,
     /// Samples trained on since training began.
     pub samples: u64,
-    /// Mean loss per sample, weights counted; with heads the sum of theirs, times their weights.
+    /// Mean loss per sample, weights counted; with heads the sum of all losses, times their weights.
     pub loss: f64,
+    /// Of two towers with heads: the mean loss of their objective, before its weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<f64>,
     /// The losses of the heads, if the model has any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<HeadLoss>,

@@ -33,7 +33,7 @@ impl Ranker {
             let places: Vec<usize> = (0..batch.rows).collect();
             let whole = view.completed(self, &batch, &places);
             let outputs = self.score(&whole)?.to_vec();
-            let own = self.learning.scores(&outputs, batch.rows).unwrap_or_default();
+            let own = self.learning.scores(&outputs, batch.rows);
             comm.all_gather(own, &mut scores)?;
             loader.recycle(batch);
         }

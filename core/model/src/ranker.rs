@@ -188,7 +188,7 @@ impl Ranker {
         Ok(self.tables.row_counts()?)
     }
 
-    /// Outputs O of a row: 1 for a logit, those of all heads, 2 E for the vectors of two towers.
+    /// Outputs O of a row: 1 for a logit, 2 E for the vectors of two towers, and those of all heads.
     pub fn outputs(&self) -> usize {
         self.network.width()
     }
@@ -230,7 +230,7 @@ impl Ranker {
         self.learning.outputs()
     }
 
-    /// What the logits of each head stand for, or the only one.
+    /// What the scores of each thing that is learned stand for, that of no head first.
     pub fn predictions(&self) -> Vec<Prediction> {
         self.learning.predictions()
     }

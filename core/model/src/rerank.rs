@@ -88,7 +88,7 @@ impl Ranker {
             let own = &users[Batch::slice_of(users.len(), comm.rank(), comm.size())];
             let batch = agree(&*comm, self.block(job, (&view, &sources), &rows, own))?;
             let outputs = self.score(&batch)?.to_vec();
-            let scored = self.learning.scores(&outputs, batch.rows).unwrap_or_default();
+            let scored = self.learning.scores(&outputs, batch.rows);
             let scored: Vec<f32> = scored.iter().copied().skip(at).step_by(width).collect();
             let mut scores = Vec::new();
             comm.all_gather(&scored, &mut scores)?;
@@ -110,7 +110,7 @@ impl Ranker {
         let known = self.spec.ordering_heads();
         let wanted = |outputs: &&Outputs| match head {
             Some(_) => outputs.head.as_deref() == head,
-            None => width == 1,
+            None => outputs.head.is_none() || width == 1,
         };
         match outputs.iter().find(wanted).filter(|outputs| outputs.columns.len() == 1) {
             Some(outputs) => Ok((outputs.columns.start, width)),

@@ -156,7 +156,7 @@ pub struct ModelSpec {
     /// What training makes small, row by row.
     #[serde(default, skip_serializing_if = "LossSpec::is_bce")]
     pub loss: LossSpec,
-    /// What is learned instead of the one label, if it is several.
+    /// What is learned instead of the one label, if it is several, or beside the objective of two towers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<HeadSpec>,
     /// How two towers learn; only they have it.
@@ -373,12 +373,17 @@ impl ModelSpec {
             }
             (retrieval, _) => retrieval.as_ref().map_or(Ok(()), RetrievalSpec::check)?,
         }
-        if self.features.label.is_none() && self.heads.is_empty() && !self.is_contrastive() {
+        if self.features.label.is_none() && self.has_own_score() {
             return Err(ModelError::option(
                 "label",
                 "absent",
                 "a column, as the loss wants labels",
             ));
+        }
+        let weight = self.retrieval.as_ref().map_or(1.0, |retrieval| retrieval.weight);
+        if self.heads.is_empty() && weight != 1.0 {
+            let expected = "1, as there are no heads beside the objective";
+            return Err(ModelError::option("objective_weight", weight, expected));
         }
         if self.is_contrastive() && !self.loss.is_bce() {
             let expected = "none of its own: `objective` says what towers make small";

@@ -31,10 +31,11 @@ impl EvaluationRequest {
         split: Split,
         map: Map,
     ) -> Result<Self, RecipeError> {
-        if model.0.spec.is_contrastive() {
+        if !model.0.spec.scores_rows() {
             let message =
                 "evaluate: towers that learn from the candidates of a batch score no rows";
-            let hint = "write evaluate_retrieval(model, split)".to_owned();
+            let hint =
+                "write evaluate_retrieval(model, split), or give the towers heads".to_owned();
             return Err(call.error(message, Some(hint)));
         }
         model.0.check_split(call, "split", &split)?;
@@ -60,7 +61,7 @@ pub(crate) fn check_group(
     split: &Split,
     name: &str,
 ) -> Result<(), RecipeError> {
-    if grouped_names(model, Some(name)).is_empty() || model.0.spec.is_contrastive() {
+    if grouped_names(model, Some(name)).is_empty() {
         let what = "is given, but nothing that the model says of a row has an AUC";
         let hint = "models with the loss \"bce\" have one".to_owned();
         return Err(options.refuse("group_by", what, Some(hint)));

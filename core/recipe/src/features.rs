@@ -190,7 +190,7 @@ impl FeatureSet {
 
     /// Fails if `model` wants a label and there is none.
     pub(crate) fn check_label(&self, model: &ModelSpec) -> Result<(), RecipeError> {
-        if self.spec.label.is_some() || !model.heads.is_empty() || model.is_contrastive() {
+        if self.spec.label.is_some() || !model.has_own_score() {
             return Ok(());
         }
         let path = self.dataset.0.path().display();

@@ -30,6 +30,8 @@ struct Head {
     classes: Option<usize>,
     #[serde(default = "one")]
     weight: f32,
+    #[serde(default)]
+    layers: Vec<usize>,
 }
 
 fn one() -> f32 {
@@ -114,17 +116,27 @@ fn no_classes(options: &Options<'_>, at: &str, loss: &str) -> RecipeError {
     options.refuse(at, &format!("goes with the loss \"softmax\", found '{loss}'"), Some(hint))
 }
 
+/// What a model learns besides its heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beside {
+    /// Nothing: `loss` is instead of heads.
+    Nothing,
+    /// What its towers make small, which `loss` may be about.
+    Objective,
+}
+
 /// The heads of a model, if it has any.
 pub(crate) fn heads_of(
     call: &Call,
     options: &mut Options<'_>,
     features: &FeatureSet,
+    beside: Beside,
 ) -> Result<Vec<HeadSpec>, RecipeError> {
     if !options.has("heads") {
         options.values("heads")?;
         return Ok(Vec::new());
     }
-    if options.has("loss") || options.has("classes") {
+    if beside == Beside::Nothing && (options.has("loss") || options.has("classes")) {
         let hint = "write it into the head: #{label: \"click\", loss: \"bce\"}".to_owned();
         return Err(options.refuse("heads", "have losses of their own beside 'loss'", Some(hint)));
     }
@@ -136,11 +148,12 @@ pub(crate) fn heads_of(
     let head = |(at, value): (usize, &Dynamic)| {
         let mut plain = value.clone();
         let loss = plain.write_lock::<Map>().and_then(|mut map| map.remove("loss"));
-        let Head { label, classes, weight, .. } = entry(call, ("heads", at), &plain)?;
+        let Head { label, classes, weight, layers, .. } = entry(call, ("heads", at), &plain)?;
         let path = |key: &str| format!("heads[{at}].{key}");
         let loss = spec_of(options, (&path("loss"), &path("classes")), loss, classes)?;
         check_single(options, &features.chained, ("heads", &label))?;
-        Ok(HeadSpec { label, loss, weight })
+        options.widths(&path("layers"), &layers)?;
+        Ok(HeadSpec { label, loss, weight, layers })
     };
     entries.iter().enumerate().map(head).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rectool_base::limits::{EMBEDDING_DIM_MAX, MLP_WIDTH_MAX};
+use rectool_base::limits::EMBEDDING_DIM_MAX;
 use rectool_base::{PluginSource, Prediction};
 use rectool_embedding::Init;
 use rectool_model::{
@@ -15,15 +15,13 @@ use crate::call::Call;
 use crate::dataset::Split;
 use crate::error::RecipeError;
 use crate::features::{FeatureSet, Features};
-use crate::losses::{heads_of, loss_of};
+use crate::losses::{Beside, heads_of, loss_of};
 use crate::optimize::Optimizer;
 use crate::options::Options;
 use crate::wishes::Wishes;
 
 /// Bytes of one 32-bit float.
 const FLOAT_BYTES: u64 = 4;
-/// Layers of one MLP.
-const LAYERS_MAX: usize = 64;
 /// Greatest magnitude of an embedding's initial values, unless the recipe says otherwise.
 const INIT_BOUND: f32 = 0.01;
 
@@ -38,7 +36,7 @@ pub(crate) struct Network {
     pub(crate) features: Arc<FeatureSet>,
     pub(crate) spec: ModelSpec,
     outline: DenseOutline,
-    /// What the logits of each head stand for, or the only one.
+    /// What the scores of each thing that is learned stand for, that of no head first.
     pub(crate) predictions: Vec<Prediction>,
     /// Columns that are read for the losses, besides the label of the features.
     loss_columns: Vec<String>,
@@ -89,7 +87,11 @@ impl<'a> Assembly<'a> {
         let words = "an optimizer such as adagrad(#{learning_rate: 0.01})";
         let of_tables: Optimizer = options.required("embedding_optimizer", words)?;
         let of_layers: Optimizer = options.required("dense_optimizer", words)?;
-        let heads = heads_of(call, &mut options, &features)?;
+        let beside = match call.function.as_str() {
+            Model::TOWERS => Beside::Objective,
+            _ => Beside::Nothing,
+        };
+        let heads = heads_of(call, &mut options, &features, beside)?;
         let loss = loss_of(&mut options)?;
         let tables: Vec<&str> = features.tables.iter().map(|(name, _)| name.as_str()).collect();
         let wishes = Wishes::read(call, &mut options, &tables)?;
@@ -112,11 +114,7 @@ impl<'a> Assembly<'a> {
 
     /// Checks the widths of an MLP.
     pub(crate) fn check_widths(&self, key: &str, widths: &[usize]) -> Result<(), RecipeError> {
-        if widths.len() > LAYERS_MAX {
-            let what = format!("has {} layers, expected at most {LAYERS_MAX}", widths.len());
-            return Err(self.options.refuse(key, &what, None));
-        }
-        widths.iter().try_for_each(|width| self.options.in_range(key, *width, 1..=MLP_WIDTH_MAX))
+        self.options.widths(key, widths)
     }
 
     /// The model with this dense part, checked.
@@ -130,8 +128,9 @@ impl<'a> Assembly<'a> {
         let embedding_optimizer = of_tables.of_embeddings();
         let dense_optimizer: DenseOptimizerOptions =
             of_layers.of_layers().map_err(|why| options.refuse("dense_optimizer", &why, None))?;
-        // Heads name their own labels.
-        let label = features.spec.label.clone().filter(|_| heads.is_empty());
+        // Heads name their own labels; towers may have one besides.
+        let own = heads.is_empty() || dense.retrieval.is_some();
+        let label = features.spec.label.clone().filter(|_| own);
         let spec = ModelSpec {
             tables: dense.tables(&features),
             features: FeatureSpec { label, ..features.spec.clone() },
@@ -168,11 +167,7 @@ impl<'a> Assembly<'a> {
         let bound = bound.map_err(|error| RecipeError::refused(&options.place_of(at), error))?;
         let loss_columns = spec.of_learning(&bound.losses);
         features.check_used(&spec, &loss_columns)?;
-        let predictions = if spec.is_contrastive() {
-            vec![Prediction::Score]
-        } else {
-            bound.losses.iter().map(|loss| loss.demands().prediction).collect()
-        };
+        let predictions = spec.predictions(&bound.losses);
         Ok(Model(Arc::new(Network {
             call: call.clone(),
             features,
@@ -237,6 +232,11 @@ impl Network {
     /// The names of its metrics, in the order of showing them.
     pub(crate) fn metric_names(&self) -> Vec<String> {
         self.spec.metric_names(&self.predictions)
+    }
+
+    /// Those that an evaluation row by row gives.
+    pub(crate) fn row_metric_names(&self) -> Vec<String> {
+        self.spec.row_metric_names(&self.predictions)
     }
 
     /// Checks that `split` has rows, and the columns that the features were made for.

@@ -1,5 +1,6 @@
 //! Option maps of script functions become typed structs; a typo becomes an error at its place.
 
+use rectool_base::limits::MLP_WIDTH_MAX;
 use rectool_base::quoted_list;
 use rhai::{Dynamic, Map};
 use serde::de::DeserializeOwned;
@@ -8,6 +9,9 @@ use crate::call::Call;
 use crate::decode::{self, DecodeError, Fault, Segment};
 use crate::error::{Place, RecipeError, did_you_mean};
 use crate::values::{described, type_word};
+
+/// Layers of one MLP.
+const LAYERS_MAX: usize = 64;
 
 /// The option map of one call. Nouns are taken out first, the plain rest becomes a struct.
 pub(crate) struct Options<'a> {
@@ -92,6 +96,15 @@ impl<'a> Options<'a> {
         }
         let (from, to) = (range.start(), range.end());
         Err(self.refuse(key, &format!("is {value}, expected {from} to {to}"), None))
+    }
+
+    /// Checks the widths of an MLP.
+    pub(crate) fn widths(&self, key: &str, widths: &[usize]) -> Result<(), RecipeError> {
+        if widths.len() > LAYERS_MAX {
+            let what = format!("has {} layers, expected at most {LAYERS_MAX}", widths.len());
+            return Err(self.refuse(key, &what, None));
+        }
+        widths.iter().try_for_each(|width| self.in_range(key, *width, 1..=MLP_WIDTH_MAX))
     }
 
     /// Checks that a number is finite and satisfies `holds`, which `expected` puts in words.

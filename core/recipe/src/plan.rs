@@ -222,9 +222,9 @@ pub(crate) struct Planner {
 
 const FREE: &str = "a script runs one function at a time";
 
-/// Metrics that scripts may read; without training they are 0.
-fn placeholders(model: &Model, group_by: Option<&str>) -> Metrics {
-    let names = model.0.metric_names().into_iter().chain(["samples".to_owned()]);
+/// Metrics that scripts may read: these and those by groups; without training they are 0.
+fn placeholders(names: Vec<String>, model: &Model, group_by: Option<&str>) -> Metrics {
+    let names = names.into_iter().chain(["samples".to_owned()]);
     names.chain(grouped_names(model, group_by)).map(|name| (name, 0.0)).collect()
 }
 
@@ -239,7 +239,9 @@ impl Executor for Planner {
         let training = TrainingPlan::new(&model.0, job, placement);
         self.plan.lock().expect(FREE).trainings.push(training);
         let group = job.spec.group_by.as_deref();
-        let valid = job.valid.as_ref().map(|_| placeholders(model, group)).unwrap_or_default();
+        let valid = job.valid.as_ref();
+        let valid = valid.map(|_| placeholders(model.0.metric_names(), model, group));
+        let valid = valid.unwrap_or_default();
         Ok(TrainResult { valid, ..TrainResult::default() })
     }
 
@@ -251,7 +253,7 @@ impl Executor for Planner {
     ) -> Result<Metrics, RecipeError> {
         let split = request.split.rows.name().to_owned();
         self.plan.lock().expect(FREE).evaluations.push(split);
-        Ok(placeholders(model, request.group_by.as_deref()))
+        Ok(placeholders(model.0.row_metric_names(), model, request.group_by.as_deref()))
     }
 
     fn retrieve(

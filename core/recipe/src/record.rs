@@ -220,6 +220,7 @@ mod tests {
             epoch: 0,
             samples: step * 8,
             loss: 0.5 / step as f64,
+            objective: None,
             heads: Vec::new(),
             rate: 1.0,
             calibration: Some(1.0),

@@ -125,7 +125,7 @@ impl TwoStageRequest {
         let options = Options::new(call, Map::new());
         let longest = retrieval.ks.iter().copied().max().unwrap_or(1);
         options.in_range("candidates", candidates, longest..=K_MAX)?;
-        if ranker.0.spec.is_contrastive() {
+        if !ranker.0.spec.scores_rows() {
             let message = format!("{}: the second model scores no rows", call.function);
             let hint = "it can be any model with a label, such as dlrm(#{…})".to_owned();
             return Err(call.error(message, Some(hint)));
@@ -145,7 +145,7 @@ fn check_head(
     let spec = &ranker.0.spec;
     let known = spec.ordering_heads();
     match head {
-        None if spec.logits() == 1 => Ok(()),
+        None if spec.orders_rows() => Ok(()),
         None => {
             let what = format!("is absent, and the second model has {} scores", spec.logits());
             let hint = match known.first() {

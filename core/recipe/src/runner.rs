@@ -316,7 +316,8 @@ impl Executor for Runner {
             (None, Some(split)) => Some(self.evaluation_of(call, position, (split, group))?),
             (judged, _) => judged.filter(|_| job.valid.is_some()),
         };
-        let valid = valid.map(|valid| metrics(model, group, &valid)).unwrap_or_default();
+        let named = |valid| metrics(model.0.metric_names(), (model, group), &valid);
+        let valid = valid.map(named).unwrap_or_default();
         Ok(TrainResult {
             steps: summary.state.steps,
             samples: summary.state.samples,
@@ -336,7 +337,7 @@ impl Executor for Runner {
         let position = self.position(call, model, None)?;
         let group = request.group_by.as_deref();
         let evaluation = self.evaluation_of(call, position, (&request.split, group))?;
-        let found = metrics(model, group, &evaluation);
+        let found = metrics(model.0.row_metric_names(), (model, group), &evaluation);
         self.record.lock().expect(FREE).evaluated = Some(evaluation);
         Ok(found)
     }
@@ -423,9 +424,14 @@ fn index_failed(place: &Place, error: IndexError) -> RecipeError {
     }
 }
 
-/// The metrics by name; one that is not defined is NaN, and `null` in `result.json`.
-fn metrics(model: &Model, group_by: Option<&str>, evaluation: &Evaluation) -> Metrics {
-    let names = model.0.metric_names().into_iter().chain(grouped_names(model, group_by));
+/// The metrics of these names, and those by groups; one that is not defined is NaN, and `null` in
+/// `result.json`.
+fn metrics(
+    names: Vec<String>,
+    (model, group_by): (&Model, Option<&str>),
+    evaluation: &Evaluation,
+) -> Metrics {
+    let names = names.into_iter().chain(grouped_names(model, group_by));
     let valued = |name: String| {
         let value = evaluation.metric(&name).unwrap_or(f64::NAN);
         (name, value)

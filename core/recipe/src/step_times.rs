@@ -48,6 +48,7 @@ mod tests {
             epoch: 0,
             samples: step,
             loss: 0.0,
+            objective: None,
             heads: Vec::new(),
             calibration: None,
             rate: 1.0,

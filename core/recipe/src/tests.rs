@@ -14,4 +14,5 @@ mod plugins;
 mod pooling;
 mod rankers;
 mod running;
+mod tower_heads;
 mod towers;

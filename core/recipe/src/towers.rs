@@ -21,6 +21,8 @@ struct Plain {
     embedding_dim: usize,
     #[serde(default = "yes")]
     normalize: bool,
+    #[serde(default = "one")]
+    objective_weight: f32,
     temperature: Option<f32>,
     #[serde(default = "yes")]
     log_q: bool,
@@ -54,6 +56,10 @@ fn yes() -> bool {
     true
 }
 
+fn one() -> f32 {
+    1.0
+}
+
 /// Temperature of vectors of length 1, whose products lie between -1 and 1.
 const TEMPERATURE: f32 = 0.1;
 
@@ -62,6 +68,9 @@ const OBJECTIVE: &str = "\"softmax\", \"bpr\", \"pairs\" or \
                          #{kind: \"ccl\", margin: 0.8, negative_weight: 150.0}";
 
 impl Model {
+    /// The function that makes two towers.
+    pub(crate) const TOWERS: &'static str = "two_tower";
+
     /// Reads the options of `two_tower`.
     pub(crate) fn two_tower(
         call: &Call,
@@ -82,6 +91,7 @@ impl Model {
         let default = if plain.normalize { TEMPERATURE } else { 1.0 };
         let retrieval = RetrievalSpec {
             objective,
+            weight: plain.objective_weight,
             temperature: plain.temperature.unwrap_or(default),
             log_q: plain.log_q,
             drop_hits: plain.drop_hits,

@@ -19,6 +19,9 @@ pub struct RetrievalSpec {
     /// What is made small.
     #[serde(default)]
     pub objective: RetrievalObjective,
+    /// What it is multiplied by, beside the losses of heads, which have weights of their own; 0 or more.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub weight: f32,
     /// Scores are divided by this: the smaller, the harder the hardest candidates count.
     #[serde(default = "one")]
     pub temperature: f32,
@@ -68,6 +71,11 @@ fn one() -> f32 {
     1.0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_one(weight: &f32) -> bool {
+    *weight == one()
+}
+
 fn yes() -> bool {
     true
 }
@@ -79,6 +87,7 @@ impl RetrievalSpec {
             item: item.to_owned(),
             query: query.to_owned(),
             objective: RetrievalObjective::default(),
+            weight: 1.0,
             temperature: 1.0,
             log_q: true,
             drop_hits: true,
@@ -98,6 +107,9 @@ impl RetrievalSpec {
             Err(ModelError::option(option, value, "a number above 0"))
         };
         positive("temperature", self.temperature)?;
+        if !self.weight.is_finite() || self.weight < 0.0 {
+            return Err(ModelError::option("objective_weight", self.weight, "a number, 0 or more"));
+        }
         if let RetrievalObjective::Ccl { margin, negative_weight } = self.objective {
             positive("negative_weight", negative_weight)?;
             if !(-1.0..1.0).contains(&margin) {

@@ -33,6 +33,7 @@ impl Case {
                 item: "item_id".into(),
                 query: "user".into(),
                 objective,
+                weight: 1.0,
                 temperature: 0.5,
                 log_q: true,
                 drop_hits: true,

@@ -67,7 +67,7 @@ pub struct Evaluation {
     /// Click rate by prediction: up to 20 bins of nearly equal counts, from low to high. Rows of
     /// one prediction are never split, so there may be fewer.
     pub curve: Vec<CalibrationBin>,
-    /// Of each head, on the rows that have its label, in a model with heads: these are then all the
+    /// Of each head, on the rows that have its label, in a model with heads: those of a ranker are all the
     /// metrics there are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heads: Vec<HeadEvaluation>,

@@ -30,19 +30,28 @@ pub fn metric_names(prediction: Prediction, loss: &LossSpec) -> Vec<&'static str
 }
 
 impl ModelSpec {
-    /// The metrics of this model, whose scores stand for `predictions`, those of each head: [`metric_names`],
-    /// those of two towers that learn from the candidates of a batch, or those of each head, such as
-    /// `auc_click` of the head with the label `click`.
+    /// The metrics of this model, whose scores stand for `predictions` as [`ModelSpec::predictions`] gives
+    /// them: [`metric_names`], or those of two towers that learn from the candidates of a batch; then those
+    /// of each head, such as `auc_click` of the head with the label `click`.
     pub fn metric_names(&self, predictions: &[Prediction]) -> Vec<String> {
-        if self.is_contrastive() {
-            return ["recall", "ndcg", "hit_rate", "loss"].map(str::to_owned).to_vec();
-        }
-        let named = |((head, loss), prediction): ((_, &LossSpec), &Prediction)| {
-            let names = metric_names(*prediction, loss).into_iter();
-            names.map(|name| of_head(name, head)).collect::<Vec<_>>()
+        let named = |((head, loss), prediction): ((Option<&'_ str>, &LossSpec), &Prediction)| {
+            let names = match head {
+                None if self.is_contrastive() => CONTRASTED.to_vec(),
+                _ => metric_names(*prediction, loss),
+            };
+            names.into_iter().map(|name| of_head(name, head)).collect::<Vec<_>>()
         };
         let losses = self.head_labels().into_iter().zip(self.losses());
         losses.zip(predictions).flat_map(named).collect()
+    }
+
+    /// Those of them that an evaluation row by row gives: without what the items that are found say.
+    pub fn row_metric_names(&self, predictions: &[Prediction]) -> Vec<String> {
+        let mut names = self.metric_names(predictions);
+        if self.is_contrastive() {
+            names.retain(|name| !FOUND.contains(&name.as_str()));
+        }
+        names
     }
 
     /// The metrics of an evaluation by groups besides: the AUC within them, how many have one, and how
@@ -51,16 +60,16 @@ impl ModelSpec {
         let ranked =
             |prediction: &Prediction| matches!(prediction, Prediction::Logit | Prediction::Score);
         let heads = self.head_labels().into_iter().zip(predictions);
+        // Towers that learn from candidates say nothing of a row, but by their heads.
+        let heads = heads.skip(usize::from(self.is_contrastive()));
         let heads = heads.filter(|(_, prediction)| ranked(prediction));
         heads.flat_map(|(head, _)| GROUPED.map(|name| of_head(name, head))).collect()
     }
 
-    /// The label of each head, or none of the only one.
+    /// The label of the head of each thing that is learned, if it is a head's.
     fn head_labels(&self) -> Vec<Option<&str>> {
-        match self.heads.as_slice() {
-            [] => vec![None],
-            heads => heads.iter().map(|head| Some(head.label.as_str())).collect(),
-        }
+        let learners = self.learners().into_iter();
+        learners.map(|head| head.map(|head| head.label.as_str())).collect()
     }
 
     /// Early stopping after `patience` evaluations on the metric `name`, which may be one of groups, or
@@ -73,7 +82,7 @@ impl ModelSpec {
     ) -> Option<EarlyStop> {
         let Some(name) = name else {
             let metric = self.stop_metric(*predictions.first()?);
-            let head = self.heads.first().map(|head| head.label.clone());
+            let head = self.head_labels()[0].map(str::to_owned);
             return Some(EarlyStop { metric, head, patience });
         };
         let stop = |head: Option<&str>| {
@@ -106,6 +115,11 @@ impl ModelSpec {
 fn of_head(name: &str, label: Option<&str>) -> String {
     label.map_or_else(|| name.to_owned(), |label| format!("{name}_{label}"))
 }
+
+/// The metrics of what is found by two towers that learn from the candidates of a batch.
+const FOUND: [&str; 3] = ["recall", "ndcg", "hit_rate"];
+/// All that there are of them.
+const CONTRASTED: [&str; 4] = ["recall", "ndcg", "hit_rate", "loss"];
 
 /// What there is of groups.
 const GROUPED: [&str; 3] = ["gauc", "gauc_groups", "gauc_groups_left_out"];
@@ -155,7 +169,7 @@ impl Evaluation {
         }
     }
 
-    /// The main metrics on one line: `AUC 0.80123, log loss 0.45678`, of heads each behind its label.
+    /// The main metrics on one line: `AUC 0.80123, log loss 0.45678`, then of heads each behind its label.
     ///
     /// ```
     /// let evaluation = rectool_model::Evaluation { rmse: Some(1.25), ..Default::default() };
@@ -163,10 +177,6 @@ impl Evaluation {
     /// ```
     pub fn summary(&self) -> String {
         let mut line = String::new();
-        for HeadEvaluation { label, evaluation } in &self.heads {
-            let space = if line.is_empty() { "" } else { "; " };
-            let _ = write!(line, "{space}{label}: {}", evaluation.summary());
-        }
         // A model of classes is known by how many it gets right, one of clicks is not.
         let shown = |name: &str| name != "accuracy" || self.positives.is_none();
         for (name, words, digits) in SHOWN.into_iter().filter(|(name, ..)| shown(name)) {
@@ -174,6 +184,10 @@ impl Evaluation {
             let comma = if line.is_empty() { "" } else { ", " };
             // A string takes any text.
             let _ = write!(line, "{comma}{words} {value:.digits$}");
+        }
+        for HeadEvaluation { label, evaluation } in &self.heads {
+            let space = if line.is_empty() { "" } else { "; " };
+            let _ = write!(line, "{space}{label}: {}", evaluation.summary());
         }
         if line.is_empty() { "no metric is defined".to_owned() } else { line }
     }
@@ -267,7 +281,7 @@ mod tests {
 
     #[test]
     fn heads_have_metrics_of_their_own() {
-        let head = |label: &str, loss| HeadSpec { label: label.to_owned(), loss, weight: 1.0 };
+        let head = |label: &str, loss| HeadSpec::new(label, loss, 1.0);
         let heads = vec![
             head("stars", LossSpec::Softmax { classes: 5 }),
             head("click", LossSpec::Bce),

@@ -13,7 +13,7 @@ use crate::parameters::Parameters;
 
 /// Rows of a branch's input are padded to a multiple of this many floats (64 bytes), so that they
 /// start on cache lines.
-const ROW_ALIGNMENT: usize = 16;
+pub(super) const ROW_ALIGNMENT: usize = 16;
 
 /// What the squared length of a vector is taken to be at least when it is scaled to 1: less than that
 /// of any that was trained, and enough that one of zeros has a gradient of a sane size.

@@ -110,6 +110,11 @@ impl MlpShape {
         }
     }
 
+    /// Width of what the last layer makes.
+    pub(crate) fn outputs(&self) -> usize {
+        self.layers.last().map_or(0, |layer| layer.outputs)
+    }
+
     /// Multiplications of a row going forward; backward takes twice as many.
     pub(crate) fn multiplications(&self) -> usize {
         self.layers.iter().map(|layer| layer.inputs * layer.outputs).sum()

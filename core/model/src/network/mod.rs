@@ -7,6 +7,8 @@ mod dlrm_fused;
 mod dlrm_tensor;
 mod fused;
 mod gru_fused;
+mod heads;
+mod heads_fused;
 mod history;
 mod history_fused;
 mod history_tensor;
@@ -65,7 +67,8 @@ pub(crate) trait Network: Send {
     /// Where pooled embeddings go.
     fn embeddings_mut(&mut self) -> (&mut [f32], &Layout);
 
-    /// Outputs O of a row: a ranker's logits, or the query's vector and then the candidate's.
+    /// Outputs O of a row: a ranker's logits, or the query's vector, then the candidate's, then what the
+    /// heads make of them.
     fn width(&self) -> usize;
 
     /// The outputs, [B, O] row-major.

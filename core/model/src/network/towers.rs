@@ -7,13 +7,14 @@
 
 use rectool_embedding::Layout;
 
+use super::heads::HeadsShape;
 use super::history::{HistoryKind, HistoryShape, Sequence};
 use super::mlp::{Activation, Bias, MlpShape};
 use crate::kernel::{DropoutRate, RowWork};
 use crate::parameters::{Declaration, Parameters};
 use crate::{
-    Architecture, CrossSpec, CrossStructure, DcnV2Spec, DinSpec, IdFeatureSpec, ModelError,
-    ModelSpec, TowerSpec, TwoTowerSpec,
+    Architecture, CrossSpec, CrossStructure, DcnV2Spec, DinSpec, HeadSpec, IdFeatureSpec,
+    ModelError, ModelSpec, TowerSpec, TwoTowerSpec,
 };
 
 /// Dropout streams of a branch: more than it has layers.
@@ -70,6 +71,8 @@ pub(crate) struct TowersShape {
     pub(crate) layout: Layout,
     pub(crate) branches: Vec<BranchShape>,
     pub(crate) terms: Option<TermsShape>,
+    /// Of two towers: what reads their vectors.
+    pub(crate) heads: Option<HeadsShape>,
     /// Outputs O.
     pub(crate) outputs: usize,
     pub(crate) seed: u64,
@@ -91,14 +94,17 @@ impl TowersShape {
             Architecture::TwoTower(towers) => (builder.two_towers(towers)?, None),
             Architecture::Dlrm => unreachable!("a DLRM has a shape of its own"),
         };
+        let heads = spec.retrieval.as_ref().and_then(|_| builder.heads(branches[0].outputs));
         let layout = builder.layout;
         let outputs = branches.iter().map(|branch| branch.output + branch.outputs).max();
+        let outputs = outputs.expect("every kind has a branch");
         Ok(Self {
             dense: dense.iter().sum(),
             layout,
-            outputs: outputs.expect("every kind has a branch"),
+            outputs: outputs + heads.as_ref().map_or(0, HeadsShape::outputs),
             branches,
             terms,
+            heads,
             seed: spec.seed,
         })
     }
@@ -108,7 +114,9 @@ impl TowersShape {
         let terms = self.terms.iter().flat_map(|terms| &terms.dense);
         let of_branch =
             |branch: &'_ BranchShape| branch.cross.clone().into_iter().chain(branch.mlp.clone());
-        for mlp in self.branches.iter().flat_map(of_branch).chain(terms.cloned()) {
+        let heads = self.heads.iter().flat_map(|heads| &heads.mlps);
+        let beside = terms.chain(heads).cloned();
+        for mlp in self.branches.iter().flat_map(of_branch).chain(beside) {
             mlp.init_weights(parameters, self.seed);
         }
         for history in self.branches.iter().flat_map(|branch| &branch.histories) {
@@ -120,13 +128,17 @@ impl TowersShape {
     pub(crate) fn row_work(&self) -> RowWork {
         let terms = self.terms.as_ref();
         let products: usize = self.branches.iter().map(BranchShape::multiplications).sum();
-        let products = products + terms.map_or(0, TermsShape::multiplications);
+        let heads = self.heads.as_ref();
+        let products = products
+            + terms.map_or(0, TermsShape::multiplications)
+            + heads.map_or(0, HeadsShape::multiplications);
         // Forward, and backward for the weights and for the input.
         let flops = 6 * products;
         // As for a DLRM: activations are written and read; vectors are written, read forward and
         // backward, and their gradients written and read; table rows are read, and read and written in
         // the update.
         let kept: usize = self.branches.iter().map(BranchShape::kept).sum();
+        let kept = kept + heads.map_or(0, HeadsShape::kept);
         let values = 2 * kept + 8 * self.layout.row_stride;
         RowWork { flops: flops as f64, bytes: (4 * values) as f64 }
     }
@@ -326,6 +338,18 @@ impl<'a> Builder<'a> {
         candidate.output = query.outputs;
         (query.normalize, candidate.normalize) = (spec.normalize, spec.normalize);
         Ok(vec![query, candidate])
+    }
+
+    /// The heads of two towers that make vectors of this width, if there are any.
+    fn heads(&mut self, width: usize) -> Option<HeadsShape> {
+        let spec = self.spec;
+        let head = |(at, head): (usize, &HeadSpec)| {
+            let widths = [head.layers.as_slice(), &[head.loss.outputs()]].concat();
+            // Behind the dropout streams of both towers.
+            self.mlp(&format!("head.{}", head.label), 2 + at, 3 * width, &widths)
+        };
+        let mlps: Vec<MlpShape> = spec.heads.iter().enumerate().map(head).collect();
+        (!mlps.is_empty()).then_some(HeadsShape { width, mlps })
     }
 
     fn tower(&mut self, name: &str, at: usize, spec: &TowerSpec) -> BranchShape {

@@ -5,6 +5,7 @@ use rectool_embedding::Layout;
 use tch::{Device, Kind, Tensor};
 
 use super::branch_fused::LENGTH_SQUARED_MIN;
+use super::heads::HeadsShape;
 use super::history_tensor::pool;
 use super::mlp::{Activation, DropoutStep, MlpShape};
 use super::mlp_tensor::torch;
@@ -97,6 +98,9 @@ impl TensorTowers {
             first = torch(first.f_add(&weights.terms(terms, dense, vectors)?))?;
         }
         columns.insert(0, first);
+        if let Some(heads) = &self.shape.heads {
+            columns.extend(weights.heads(heads, &columns)?);
+        }
         torch(Tensor::f_cat(&columns, 1))
     }
 }
@@ -156,6 +160,14 @@ impl Weights {
             values = torch(values.f_mul(&scale))?;
         }
         Ok(values)
+    }
+
+    /// What each head makes of the vectors of two towers.
+    fn heads(&self, shape: &HeadsShape, vectors: &[Tensor]) -> Result<Vec<Tensor>, ModelError> {
+        let [query, candidate] = vectors else { panic!("{} vectors of two towers", vectors.len()) };
+        let product = torch(query.f_mul(candidate))?;
+        let input = torch(Tensor::f_cat(&[query, candidate, &product], 1))?;
+        shape.mlps.iter().map(|mlp| self.mlp(mlp, &input)).collect()
     }
 
     /// [B, 1].

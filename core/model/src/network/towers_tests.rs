@@ -8,8 +8,8 @@ use super::{Network, Pass, Shape};
 use crate::parameters::{Declaration, Parameters};
 use crate::{
     Architecture, Compute, CrossSpec, CrossStructure, DcnV2Spec, DenseOptimizerOptions, DinSpec,
-    FeatureSpec, HistorySpec, IdFeatureSpec, Interaction, LossSpec, ModelError, ModelSpec, RowSpec,
-    TableSpec, TowerSpec, TwoTowerSpec, dense_outline,
+    FeatureSpec, HeadSpec, HistorySpec, IdFeatureSpec, Interaction, LossSpec, ModelError,
+    ModelSpec, RowSpec, TableSpec, TowerSpec, TwoTowerSpec, dense_outline,
 };
 
 const LENGTH: usize = 6;
@@ -136,6 +136,13 @@ fn cases() -> Vec<ModelSpec> {
     for (at, classes) in [(3, 3), (4, 17), (5, 6)] {
         cases.push(ModelSpec { loss: crate::LossSpec::Softmax { classes }, ..cases[at].clone() });
     }
+    let stars = HeadSpec::new("stars", LossSpec::Mse, 1.0);
+    let kinds = HeadSpec::new("kind", LossSpec::Softmax { classes: 3 }, 0.5);
+    let heads = vec![stars, HeadSpec { layers: vec![7, 5], ..kinds }];
+    // Beside vectors of length 1, as they come, and with dropout.
+    for at in [6, 7, 13] {
+        cases.push(ModelSpec { heads: heads.clone(), ..cases[at].clone() });
+    }
     cases
 }
 
@@ -239,7 +246,8 @@ fn fused_equals_tensor() {
 /// Batches of several groups of several blocks, and of one short block after them.
 #[test]
 fn any_number_of_threads_gives_the_same_bits() {
-    for spec in cases().iter().take(14) {
+    let all = cases();
+    for spec in all.iter().take(14).chain(all.last()) {
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             let mut built = build(spec, Compute::Fused, 1500);
@@ -262,7 +270,8 @@ fn a_smaller_batch_after_a_larger_one_is_the_same() {
 
 #[test]
 fn a_batch_without_rows_is_no_trouble() {
-    for spec in cases().iter().take(10) {
+    let all = cases();
+    for spec in all.iter().take(10).chain(all.last()) {
         for compute in [Compute::Fused, Compute::Tensor(Device::Cpu)] {
             let mut built = build(spec, compute, 0);
             assert!(built.forward(PASS).is_empty());

@@ -9,8 +9,8 @@ use rectool_comm::{CommError, Solo, on_ranks};
 use super::heads::{Content, alone, dataset, head, three, train, with_heads};
 use super::native::{call, environment, training};
 use crate::{
-    Checkpoint, Evaluation, HeadEvaluation, HeadSpec, LossSpec, ModelError, ModelSpec, Ranker,
-    StopMetric, TrainSpec, latest,
+    Checkpoint, Evaluation, HeadEvaluation, LossSpec, ModelError, ModelSpec, Ranker, StopMetric,
+    TrainSpec, latest,
 };
 
 fn plugin(name: &str) -> LossSpec {
@@ -150,7 +150,7 @@ fn what_a_plugin_of_a_head_wants_must_be_there() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path(), false);
     let refuse = |label: &str, loss: LossSpec, expected: &str| {
-        let spec = with_heads(vec![HeadSpec { label: label.to_owned(), loss, weight: 1.0 }]);
+        let spec = with_heads(vec![head(label, loss, 1.0)]);
         let built = Ranker::new(spec.clone(), data.schema(), environment(Arc::new(Solo)));
         let error = match built {
             Err(error) => error,

@@ -60,7 +60,7 @@ pub(super) fn dataset(folder: &Path, lacking: bool) -> Dataset {
 }
 
 pub(super) fn head(label: &str, loss: LossSpec, weight: f32) -> HeadSpec {
-    HeadSpec { label: label.to_owned(), loss, weight }
+    HeadSpec::new(label, loss, weight)
 }
 
 fn stars() -> LossSpec {
@@ -173,7 +173,7 @@ fn dcn() -> Architecture {
 }
 
 /// What libtorch says of the sum over the heads of weight times mean over the rows with a label.
-fn by_torch(outputs: &[f32], [click, stars, dwell]: [&[f32]; 3]) -> Vec<f32> {
+pub(super) fn by_torch(outputs: &[f32], [click, stars, dwell]: [&[f32]; 3]) -> Vec<f32> {
     let all = Tensor::from_slice(outputs).view([-1, 6]).set_requires_grad(true);
     let picked = |labels: &[f32], columns: [i64; 2]| {
         let rows: Vec<i64> =

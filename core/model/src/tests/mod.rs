@@ -9,5 +9,6 @@ mod negatives;
 mod overlap;
 mod plugins;
 mod sample;
+mod tower_heads;
 mod towers;
 mod weights;

@@ -100,11 +100,11 @@ fn the_loss_is_given_the_columns_that_come_with_negatives() {
 
 /// Learns which items were chosen, and besides what came of the choice.
 fn of_heads(label: Option<&str>, outcome: &str) -> ModelSpec {
-    let head = |label: &str, loss, weight| HeadSpec { label: label.to_owned(), loss, weight };
     let mut spec = spec(LossSpec::Bce);
     spec.features.label = None;
     spec.features.negatives.as_mut().unwrap().label = label.map(str::to_owned);
-    spec.heads = vec![head("chosen", LossSpec::Bce, 1.0), head(outcome, LossSpec::Mse, 0.1)];
+    let outcome = HeadSpec::new(outcome, LossSpec::Mse, 0.1);
+    spec.heads = vec![HeadSpec::new("chosen", LossSpec::Bce, 1.0), outcome];
     spec
 }
 

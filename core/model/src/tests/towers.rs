@@ -19,7 +19,7 @@ use crate::{
 const NAMES: [&str; 3] = ["user", "item", "kind"];
 
 /// Users on one side, items and their kinds on the other; `dense` belongs to users.
-fn spec(objective: RetrievalObjective) -> ModelSpec {
+pub(super) fn spec(objective: RetrievalObjective) -> ModelSpec {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let tower = |ids: &[&str], dense: &[&str]| TowerSpec {
         ids: names(ids),
@@ -39,7 +39,7 @@ fn spec(objective: RetrievalObjective) -> ModelSpec {
     spec
 }
 
-fn uniform() -> NegativeSpec {
+pub(super) fn uniform() -> NegativeSpec {
     NegativeSpec {
         sampler: call("uniform", "a"),
         item: "item".to_owned(),
@@ -55,7 +55,7 @@ fn uniform() -> NegativeSpec {
 
 /// Keeps evaluations and losses.
 #[derive(Default)]
-struct Told(Vec<f64>, Vec<EvaluationReport>);
+pub(super) struct Told(pub(super) Vec<f64>, pub(super) Vec<EvaluationReport>);
 
 impl Observer for Told {
     fn on_step(&mut self, report: &crate::StepReport) {
@@ -69,7 +69,7 @@ impl Observer for Told {
     fn on_checkpoint(&mut self, _: &Path, _: u64) {}
 }
 
-fn train(
+pub(super) fn train(
     comm: Arc<dyn Comm>,
     data: &Dataset,
     spec: ModelSpec,
@@ -92,7 +92,7 @@ fn train(
 }
 
 /// What a model makes of the validation split.
-fn recall(ranker: &mut Ranker, data: &Dataset) -> f64 {
+pub(super) fn recall(ranker: &mut Ranker, data: &Dataset) -> f64 {
     let (train, valid) = (data.split("train").unwrap(), data.split("valid").unwrap());
     // Nothing is seen: all of the few items would be.
     let job = RetrievalJob { test: &valid, seen: &[], items: &[&train], loader_threads: 0 };
@@ -100,7 +100,7 @@ fn recall(ranker: &mut Ranker, data: &Dataset) -> f64 {
     ranker.evaluate_retrieval(&job, &options).unwrap().metrics["recall@3"].mean
 }
 
-fn long() -> TrainSpec {
+pub(super) fn long() -> TrainSpec {
     TrainSpec { epochs: 12, report_every: 1, ..training() }
 }
 

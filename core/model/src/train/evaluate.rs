@@ -59,9 +59,9 @@ impl Ranker {
             Reading { order, batch_size, threads: loader_threads, epochs: 1, start: None };
         let mut loader = open_loader(self, split, &reading)?;
         let mut judged = Judged::of(self, groups);
-        let mut own = OwnLoss::of(self.spec.heads.len().max(1));
+        let mut own = OwnLoss::of(self.spec.losses().len());
         let contrastive = self.spec.is_contrastive();
-        let judged_by_loss = self.learning.is_plugin() || contrastive;
+        let of_plugins = self.learning.is_plugin();
         let intake = self.intake();
         loop {
             let next = intake.take(loader.next()).and_then(|taken| {
@@ -73,30 +73,29 @@ impl Ranker {
             let Some(batch) = agree(&*comm, next)? else { break };
             self.look_up_prepared()?;
             let outputs = self.network.forward(&self.parameters, Pass::Evaluate)?;
-            if let Some(scores) = self.learning.scores(outputs, batch.rows) {
-                judged.add(scores, &self.input, &batch);
+            judged.add(self.learning.scores(outputs, batch.rows), &self.input, &batch);
+            let outcome = Outcome { input: &self.input, batch: &batch, outputs };
+            if let Some(losses) = self.learning.contrasted(&*comm, outcome)? {
+                own.add(0, losses);
             }
-            if judged_by_loss && own.fault.is_none() {
-                let outcome = Outcome { input: &self.input, batch: &batch, outputs };
-                match self.learning.losses(&*comm, outcome) {
+            if of_plugins && own.fault.is_none() {
+                match self.learning.of_plugins(outcome) {
                     Ok(losses) => losses.into_iter().for_each(|(of, losses)| own.add(of, losses)),
-                    // Where ranks must talk for their losses, all of them failed.
-                    Err(error) if contrastive => return Err(error),
                     Err(error) => own.fault = Some(error),
                 }
             }
             loader.recycle(batch);
         }
-        let mut evaluation = if contrastive {
-            Evaluation { rows: comm.sum_u64(own.rows())?, ..Evaluation::default() }
-        } else {
-            judged.finish(&*comm)?
-        };
-        if judged_by_loss {
+        let mut evaluation = judged.finish(&*comm)?;
+        if contrastive {
+            // Queries, and not the candidates beside them.
+            evaluation.rows = comm.sum_u64(own.rows())?;
+        }
+        if contrastive || of_plugins {
             agree(&*comm, own.fault.take().map_or(Ok(()), Err))?;
-            let means = own.means(&*comm)?;
-            if evaluation.heads.is_empty() {
-                evaluation.loss = means[0];
+            let mut means = own.means(&*comm)?.into_iter();
+            if self.spec.has_own_loss() {
+                evaluation.loss = means.next().flatten();
             }
             for (head, mean) in evaluation.heads.iter_mut().zip(means) {
                 head.evaluation.loss = mean;
@@ -108,7 +107,7 @@ impl Ranker {
 
 /// What the model's own losses say of a split, on this rank.
 struct OwnLoss {
-    /// Of each head, or the only one: the sum, then the rows.
+    /// Of all that is learned: the sum, then the rows.
     sums: Vec<f64>,
     /// Kept until every rank has read to the end, for nobody must wait for a rank that stopped.
     fault: Option<ModelError>,
@@ -124,7 +123,7 @@ impl OwnLoss {
         self.sums[2 * at + 1] += losses.len() as f64;
     }
 
-    /// Rows of a model without heads.
+    /// Rows that were judged by what is no head's loss.
     fn rows(&self) -> u64 {
         self.sums[1] as u64
     }

@@ -16,6 +16,7 @@ use super::vote::Verdict;
 use super::window::Window;
 use crate::checkpoint::{self, CheckpointFolder, Form, RecipeEntry};
 use crate::joint::Joint;
+use crate::learning::Tally;
 use crate::ranker::StepRule;
 use crate::{
     Evaluation, EvaluationReport, HeadLoss, ModelError, Observer, PhaseTimes, Ranker, RetrievalJob,
@@ -229,9 +230,10 @@ impl<'a, 'b> Run<'a, 'b> {
         let running = window.tally.all.over_ranks(&*self.comm)?;
         let heads = window.tally.heads.iter().map(|head| head.over_ranks(&*self.comm));
         let heads = heads.collect::<Result<Vec<_>, _>>()?;
-        let joint = self.ranker.learning.joint();
-        let loss = joint.map_or_else(|| running.mean_loss(), |joint| joint.total(&heads));
-        let loss = loss.ok_or_else(|| self.unlabelled())?;
+        let (learning, tally) = (&self.ranker.learning, Tally { all: running, heads });
+        let loss = learning.total(&tally).ok_or_else(|| self.unlabelled())?;
+        let (joint, heads) = (learning.joint(), tally.heads);
+        let beside_heads = self.ranker.spec.retrieval.is_some() && joint.is_some();
         let label = |(label, head): (&str, &Running)| HeadLoss {
             label: label.to_owned(),
             loss: head.mean_loss(),
@@ -245,6 +247,7 @@ impl<'a, 'b> Run<'a, 'b> {
             epoch: (self.state.steps - 1) / self.job.spec.steps_per_epoch(self.job.train.rows()),
             samples: self.state.samples,
             loss,
+            objective: running.mean_loss().filter(|_| beside_heads),
             heads,
             rate,
             calibration: running.calibration(),
@@ -261,7 +264,7 @@ impl<'a, 'b> Run<'a, 'b> {
     /// That there was nothing to learn from.
     fn unlabelled(&self) -> ModelError {
         let step = self.state.steps;
-        if self.ranker.learning.joint().is_some() {
+        if self.ranker.spec.retrieval.is_none() {
             let found = format!("missing for every head in all rows up to step {step}");
             return ModelError::option("label", found, "one in some rows");
         }

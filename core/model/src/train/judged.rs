@@ -4,7 +4,6 @@ use rectool_base::{Batch, Column, ColumnKind, Prediction};
 use rectool_comm::{Comm, CommExt};
 use rectool_data::{Cells, Split};
 
-use crate::heads::outputs_of;
 use crate::input::InputPlan;
 use crate::joint::HeadRows;
 use crate::{
@@ -20,6 +19,8 @@ pub(super) struct Judged {
 
 /// One score, or one head.
 struct Judge {
+    /// Its number among all that the model learns.
+    place: usize,
     outputs: Outputs,
     evaluator: Evaluator,
     grouped: Grouped,
@@ -53,10 +54,9 @@ impl Groups {
         name: &str,
         times: usize,
     ) -> Result<Self, ModelError> {
-        let learned = ranker.learning.learned();
         let is_ranked = |prediction| matches!(prediction, Prediction::Logit | Prediction::Score);
         let ranked = |outputs: &Outputs| is_ranked(outputs.prediction);
-        if ranker.spec.is_contrastive() || !outputs_of(learned).iter().any(ranked) {
+        if !ranker.learning.outputs().iter().any(ranked) {
             let expected = "none, as no output of the model has an AUC";
             return Err(ModelError::option("group_by", name, expected));
         }
@@ -84,11 +84,12 @@ impl Groups {
 
 impl Judged {
     pub(super) fn of(ranker: &Ranker, groups: Option<Groups>) -> Self {
-        let judge = |outputs: Outputs| {
+        let judge = |(place, outputs): (usize, Outputs)| {
             let evaluator = Evaluator::of(outputs.prediction);
-            Judge { outputs, evaluator, grouped: Grouped::default() }
+            Judge { place, outputs, evaluator, grouped: Grouped::default() }
         };
-        let judges = outputs_of(ranker.learning.learned()).into_iter().map(judge).collect();
+        let first = ranker.learning.first_scored();
+        let judges = (first..).zip(ranker.learning.outputs()).map(judge).collect();
         Self { judges, groups, rows: 0 }
     }
 
@@ -103,17 +104,11 @@ impl Judged {
         let groups = self.groups.as_ref().map(|groups| groups.values.as_slice());
         let width = self.judges.last().map_or(0, |judge| judge.outputs.columns.end);
         let mut rows = HeadRows::default();
-        for (at, judge) in self.judges.iter_mut().enumerate() {
-            if judge.outputs.head.is_none() {
-                let labels = input.label_values(batch);
-                judge.evaluator.add(scores, labels);
-                judge.grouped.add(groups, <[i64]>::to_vec, (scores, labels));
-                continue;
-            }
-            rows.take(&judge.outputs, (scores, width), (input.head_values(batch, at), &[]));
+        for judge in &mut self.judges {
+            let labels = input.labels_of(batch, judge.place);
+            rows.take(&judge.outputs, (scores, width), (labels, &[]));
             judge.evaluator.add(&rows.logits, &rows.labels);
-            let picked = |groups: &[i64]| rows.places.iter().map(|row| groups[*row]).collect();
-            judge.grouped.add(groups, picked, (&rows.logits, &rows.labels));
+            judge.grouped.add(groups, &rows);
         }
     }
 
@@ -124,7 +119,7 @@ impl Judged {
     pub(super) fn finish(self, comm: &dyn Comm) -> Result<Evaluation, ModelError> {
         let has_groups = self.groups.is_some();
         let mut whole = Evaluation { rows: comm.sum_u64(self.rows)?, ..Evaluation::default() };
-        for Judge { outputs, evaluator, grouped } in self.judges {
+        for Judge { outputs, evaluator, grouped, .. } in self.judges {
             let mut evaluation = match evaluator.finish(comm) {
                 // No row of the split has the head's label.
                 Err(MetricError::Empty) if outputs.head.is_some() && whole.rows > 0 => {
@@ -147,15 +142,10 @@ impl Judged {
 }
 
 impl Grouped {
-    fn add(
-        &mut self,
-        groups: Option<&[i64]>,
-        picked: impl FnOnce(&[i64]) -> Vec<i64>,
-        (scores, labels): (&[f32], &[f32]),
-    ) {
+    fn add(&mut self, groups: Option<&[i64]>, rows: &HeadRows) {
         let Some(groups) = groups else { return };
-        self.groups.extend(picked(groups));
-        self.scores.extend_from_slice(scores);
-        self.labels.extend_from_slice(labels);
+        self.groups.extend(rows.places.iter().map(|row| groups[*row]));
+        self.scores.extend_from_slice(&rows.logits);
+        self.labels.extend_from_slice(&rows.labels);
     }
 }

@@ -117,7 +117,10 @@ fn tiles(page: &mut String, data: &ReportData) {
     let of_heads = data.metrics.iter().filter(|(name, _)| main(name));
     let of_heads = of_heads
         .filter_map(|(name, value)| Some((escaped(&name.replacen('_', " ", 2)), value.as_f64()?)));
-    for (words, value) in found.chain(of_heads).take(HEADLINES_MAX) {
+    let of_heads: Vec<(String, f64)> = of_heads.collect();
+    // Beside what towers find, up to half of the place is theirs.
+    let own = HEADLINES_MAX - of_heads.len().min(HEADLINES_MAX / 2);
+    for (words, value) in found.take(own).chain(of_heads).take(HEADLINES_MAX) {
         let value = format!("{value:.4}");
         push(page, format_args!("<div class=\"tile\"><b>{value}</b><span>{words}</span></div>\n"));
     }

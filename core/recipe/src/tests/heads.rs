@@ -29,7 +29,7 @@ const HEADS: &str = r#"heads: [
 ]"#;
 
 /// A dataset whose labels go with how near user and item are; every fifth row has no stars.
-fn tasks() -> Fixture {
+pub(super) fn tasks() -> Fixture {
     let fixture = Fixture::new();
     let i64 = |name: &str| ColumnSchema::plain(name, ColumnKind::I64 { width: 1 });
     let f32 = |name: &str| ColumnSchema::plain(name, ColumnKind::F32 { width: 1 });
@@ -72,7 +72,7 @@ fn script(fixture: &Fixture, [function, options, stop, evaluation]: [&str; 4]) -
 
 /// What rank 0 of `ranks` has of a script, which is written once: a rank that reads it while another
 /// writes it sees half of it.
-fn ran(fixture: &Fixture, ranks: usize, script: &str, out: &str) -> RunOutcome {
+pub(super) fn ran(fixture: &Fixture, ranks: usize, script: &str, out: &str) -> RunOutcome {
     let recipe = fixture.recipe(script, &[]);
     let run_dir = Some(fixture.path(out));
     let options = RunOptions { recipe, run_dir, threads: Some(1), ..RunOptions::default() };
@@ -248,7 +248,7 @@ fn mistakes_of_those_who_judge_are_named() {
     expect(&fixture, &text, "nothing that the model says of a row has an AUC", "\"bce\"");
 }
 
-fn expect(fixture: &Fixture, script: &str, message: &str, hint: &str) {
+pub(super) fn expect(fixture: &Fixture, script: &str, message: &str, hint: &str) {
     let Err(error) = check(&fixture.recipe(script, &[]), 1) else { panic!("no error: {message}") };
     let text = error.to_string();
     assert!(text.contains("recipe.rhai:") && text.contains(message), "{message}: {text}");
