@@ -103,27 +103,28 @@ impl Retriever<'_> {
         }
     }
 
-    /// Judges what `towers` retrieve in the order of `ranker`'s scores, and beside it in their own.
+    /// Judges what `towers` retrieve in the order of `ranker`'s scores, or of those of their own heads, and
+    /// beside it in the order in which they found it.
     ///
     /// # Collective
     /// Every rank.
     pub(crate) fn judge_both(
         &self,
-        (towers, ranker): (&mut Ranker, &mut Ranker),
+        (towers, ranker): (&mut Ranker, Option<&mut Ranker>),
         request: &TwoStageRequest,
     ) -> Result<Retrieved, ModelError> {
         let retrieval = self.retrieval(towers)?;
-        let columns = columns_of(towers);
-        let alone = self.judge_retrieval(&retrieval, columns)?;
+        let alone = self.judge_retrieval(&retrieval, columns_of(towers))?;
+        let [user, item] = columns_of(towers).map(str::to_owned);
         let task = &retrieval.task;
         let users: Vec<u32> = (0..task.users().len() as u32).collect();
         let lists = retrieval.scorer().top_k(&users, request.candidates, &task.seen);
-        let reranked = ranker.rerank(&RerankJob {
+        let reranked = ranker.unwrap_or(towers).rerank(&RerankJob {
             task,
             lists: &lists,
             users: &self.request.test.rows,
             items: &self.items(),
-            ids: (columns[0], columns[1]),
+            ids: (&user, &item),
             item_columns: &request.item_columns,
             head: request.head.as_deref(),
         })?;

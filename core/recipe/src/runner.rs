@@ -369,10 +369,12 @@ impl Executor for Runner {
         let seen = self.seen(first, &request.retrieval);
         let comm = Arc::clone(&self.comm);
         let retriever = Retriever { comm: &*comm, request: &request.retrieval, seen };
-        let Ok([towers, ranker]) = self.models.get_disjoint_mut([first, second]) else {
-            return Err(call.error("evaluate_two_stage: both stages are the same model", None));
+        let stages = match self.models.get_disjoint_mut([first, second]) {
+            Ok([towers, ranker]) => (&mut towers.ranker, Some(&mut ranker.ranker)),
+            // Heads of the towers order what these find.
+            Err(_) => (&mut self.models[first].ranker, None),
         };
-        let judged = retriever.judge_both((&mut towers.ranker, &mut ranker.ranker), request);
+        let judged = retriever.judge_both(stages, request);
         self.keep(call, judged)
     }
 

@@ -96,6 +96,27 @@ fn pairs_keep_their_loss_and_label_beside_heads() {
     expect(&fixture, &text.replace(", label: \"click\"", ""), "option 'label'", "\"softmax\"");
 }
 
+/// The towers find items, and one of their heads orders these: the other one learns the contrary.
+const TWO_STAGES: &str = r#"
+let how = #{k: [3], seen: [], candidates: 12};
+let good = evaluate_two_stage(model, model, data.test, how + #{head: "click"});
+let bad = evaluate_two_stage(model, model, data.test, how + #{head: "away"});
+report(#{good: good["recall@3"], bad: bad["recall@3"]});
+"#;
+
+#[test]
+fn a_head_of_towers_orders_what_they_found() {
+    let fixture = tasks();
+    let heads = "heads: [#{label: \"click\"}, #{label: \"away\", loss: \"mse\"}]";
+    let text = script(&fixture, [heads, "", ""]) + TWO_STAGES;
+    let text = text.replace("\"item\"]})", "\"item\"], label: \"click\"})");
+    let outcome = ran(&fixture, 1, &text, "out");
+    let metric = |name: &str| outcome.metrics[name].as_f64().unwrap();
+    assert!(metric("good") > metric("bad"), "{:?}", outcome.metrics);
+    let head = text.replace("how + #{head: \"click\"}", "how");
+    expect(&fixture, &head, "is absent, and the second model has 2 scores", "head: \"click\"");
+}
+
 #[test]
 fn mistakes_are_named() {
     let fixture = tasks();
