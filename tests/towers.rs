@@ -1,6 +1,7 @@
 //! Two towers: a recipe, its ranks, and what is made of its checkpoint.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::File;
 
 use arrow_array::cast::AsArray;
@@ -215,4 +216,57 @@ fn embedded_vectors_are_indexed_and_found() {
     assert_eq!(bytes("two.ids.npy"), bytes("items.ids.npy"));
     let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-5;
     assert!(floats(&npy(&dir, "two.npy").1).iter().zip(&items).all(near));
+}
+
+/// Users rate twenty of sixty items once each; the farther an item, the fewer stars it gets.
+fn rated(dir: &Dir) {
+    let mut text = String::from("user,item,stars\n");
+    for row in 0..4000_usize {
+        // In no order, so that the splits have all users.
+        let (user, far) = (row * 1237 % 4000 / 20, row * 1237 % 4000 % 20);
+        let stars = 5.0 - far as f64 / 5.0;
+        writeln!(text, "{user},{},{stars:.1}", (user * 3 + far) % 60).unwrap();
+    }
+    dir.write("rated.csv", &text);
+    let words = ["data", "import", "csv", "rated.csv", "--out", "rated"];
+    let columns = ["--plain-ids", "user,item", "--plain-floats", "stars"];
+    dir.rectool(&[&words[..], &columns].concat()).expect_success();
+}
+
+#[test]
+fn stars_are_learned_beside_choices_and_scored() {
+    let dir = Dir::new();
+    rated(&dir);
+    let script = Dir::script("two_tower.rhai");
+    let run = |out: &'static str| {
+        let run = ["run", &script, "--set", "data=rated", "--set", "embedding_dim=16"];
+        let how = ["--set", "batch_size=128", "--set", "epochs=16", "--set", "patience=0"];
+        let rest = ["--set", "stars=0.3", "--set", "baselines=false", "--run-dir", out];
+        [&run[..], &how, &rest].concat()
+    };
+    let ran = dir.rectool(&run("one")).expect_success();
+    for part in ["(objective ", ", stars ", "valid recall 0.", "; stars: RMSE "] {
+        assert!(ran.stderr.contains(part), "{part}: {}", ran.stderr);
+    }
+    let one = dir.result("one");
+    let metric = |result: &serde_json::Value, name: &str| result["metrics"][name].as_f64().unwrap();
+    assert!(metric(&one, "test_rmse_stars") < 0.5, "{}", ran.stdout);
+    assert!(metric(&one, "test_recall@10") > 0.9 && metric(&one, "test_loss").is_finite());
+    dir.rectool(&["ckpt", "verify", "one"]).expect_success();
+
+    let score = ["score", "one", "--data", "rated", "--split", "test", "--out", "scores.arrow"];
+    dir.rectool(&score).expect_success();
+    let file = File::open(dir.join("scores.arrow")).unwrap();
+    let scores = FileReader::try_new(file, None).unwrap().next().unwrap().unwrap();
+    let names: Vec<&str> = scores.schema_ref().fields().iter().map(|f| f.name().as_str()).collect();
+    assert_eq!(names, ["row", "score_stars"]);
+    assert_eq!(scores.num_rows() as f64, metric(&one, "test_samples"));
+
+    let Some(ran) = dir.mpirun(2, &run("two")) else { return };
+    ran.expect_success();
+    let two = dir.result("two");
+    for name in ["test_rmse_stars", "test_loss", "test_recall@10"] {
+        let (a, b) = (metric(&one, name), metric(&two, name));
+        assert!((a - b).abs() < 0.1 * (1.0 + a.abs()), "{name}: {a} and {b}");
+    }
 }
