@@ -220,6 +220,14 @@ impl Delta {
         }
     }
 
+    /// Asks for the first cache lines of what a leaf's lanes hold.
+    #[inline]
+    pub(crate) fn ask_for_lanes(&self, leaf: usize) {
+        if let Some(ChangedLeaf { lanes, .. }) = self.leaf(leaf) {
+            (0..LINES_AHEAD).for_each(|line| prefetch(lanes, 16 * line));
+        }
+    }
+
     /// Asks for the cache lines of a slot's vector.
     #[inline]
     pub(crate) fn ask_for_vector(&self, slot: u32) {

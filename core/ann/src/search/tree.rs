@@ -84,14 +84,7 @@ impl TreeScratch {
         let Self { leaves, rerank: RerankScratch { rows, .. }, .. } = self;
         leaves.rows((|leaf| tree.rows_of(leaf), tree.rows), (allowed, selection), rows);
         let own = rows.len();
-        for key in &leaves.keys {
-            if let Some(changed) =
-                selection.delta.and_then(|delta| delta.leaf(row_of(*key) as usize))
-            {
-                let lanes = &changed.lanes[..changed.vectors];
-                rows.extend(lanes.iter().filter(|row| selection.has(**row)));
-            }
-        }
+        add_changes(selection, &leaves.keys, rows);
         // A change comes once from each of its leaves.
         rows[own..].sort_unstable();
         rows.dedup();
@@ -101,6 +94,25 @@ impl TreeScratch {
     /// Compares exactly the rows in `self.rerank.rows` and leaves the best in `self.found`.
     pub(crate) fn compare(&mut self, rows: StoredRows<'_>, selection: &Selection<'_>, k: usize) {
         rerank(rows, selection, (&self.query, k), &mut self.rerank, &mut self.found);
+    }
+}
+
+/// Adds the changes in chosen leaves that may be found to `rows`.
+fn add_changes(selection: &Selection<'_>, leaves: &[u64], rows: &mut Vec<u32>) {
+    let Some(delta) = selection.delta else { return };
+    let leaf_at = |at: usize| leaves.get(at).map(|key| row_of(*key) as usize);
+    for (at, key) in leaves.iter().enumerate() {
+        // Two steps to a leaf's changes, each a cache miss unless it was asked for.
+        if let Some(leaf) = leaf_at(at + 8) {
+            delta.ask_for_leaf(leaf);
+        }
+        if let Some(leaf) = leaf_at(at + 4) {
+            delta.ask_for_lanes(leaf);
+        }
+        if let Some(changed) = delta.leaf(row_of(*key) as usize) {
+            let lanes = &changed.lanes[..changed.vectors];
+            rows.extend(lanes.iter().filter(|row| selection.has(**row)));
+        }
     }
 }
 
