@@ -15,10 +15,10 @@ const RARE_SEARCHES: u32 = 16;
 /// Changes asked by one search for those to come: it takes a fraction of a millisecond longer.
 const CHANGES_AT_ONCE: u32 = 4096;
 
-/// Filters of late with what they select, the latest last.
+/// What filters of late select, the latest last.
 #[derive(Debug, Default)]
 pub(crate) struct Selections {
-    kept: Mutex<Vec<(Filter, Arc<Selected>)>>,
+    kept: Mutex<Vec<Arc<Selected>>>,
 }
 
 impl Selections {
@@ -26,15 +26,15 @@ impl Selections {
     pub(crate) fn get(&self, filter: &Filter, rows: impl FnOnce() -> Bits) -> Arc<Selected> {
         // A thread that panicked cannot have left the list half changed.
         let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, found)) = lock().iter().find(|(known, _)| known == filter) {
+        if let Some(found) = lock().iter().find(|known| known.filter == *filter) {
             return found.clone();
         }
-        let found = Arc::new(Selected::new(rows()));
+        let found = Arc::new(Selected::new(filter.clone(), rows()));
         let mut kept = lock();
         if kept.len() >= FILTERS_KEPT {
             kept.remove(0);
         }
-        kept.push((filter.clone(), found.clone()));
+        kept.push(found.clone());
         found
     }
 }
@@ -42,6 +42,7 @@ impl Selections {
 /// The rows and changes that satisfy a filter.
 #[derive(Debug)]
 pub(crate) struct Selected {
+    filter: Filter,
     /// Rows of the part.
     pub(crate) bits: Bits,
     pub(crate) count: usize,
@@ -67,9 +68,10 @@ impl SelectedChanges {
 }
 
 impl Selected {
-    fn new(bits: Bits) -> Self {
+    fn new(filter: Filter, bits: Bits) -> Self {
         let count = bits.count();
         Self {
+            filter,
             bits,
             count,
             searches: AtomicU32::new(0),
@@ -94,7 +96,7 @@ impl Selected {
 
     /// Which changes satisfy the filter, as far as they were asked. Attributes of a slot never change, so
     /// that what was asked stays true for every later state.
-    pub(crate) fn changes(&self, filter: &Filter, delta: &Delta) -> Option<SelectedChanges> {
+    pub(crate) fn changes(&self, delta: &Delta) -> Option<SelectedChanges> {
         let mut known = match self.changes.try_lock() {
             Ok(known) => known,
             Err(TryLockError::Poisoned(known)) => known.into_inner(),
@@ -105,9 +107,7 @@ impl Selected {
         if *asked < ask {
             let bits = Arc::make_mut(bits);
             bits.grow(ask as usize);
-            let satisfies = |slot: &u32| {
-                delta.attributes(*slot).is_some_and(|attributes| filter.matches(attributes))
-            };
+            let satisfies = |slot: &u32| delta.satisfies(*slot, &self.filter);
             (*asked..ask).filter(satisfies).for_each(|slot| bits.insert(slot));
             *asked = ask;
         }
@@ -123,7 +123,7 @@ mod tests {
     fn masks_come_once_a_filter_is_frequent_and_say_what_its_rows_say() {
         let mut bits = Bits::none(100);
         (0..100).step_by(7).for_each(|row| bits.insert(row));
-        let selected = Selected::new(bits.clone());
+        let selected = Selected::new(Filter::default(), bits.clone());
         // Lanes without a row are of none.
         let lanes: Vec<u32> = (0..90).rev().chain([u32::MAX; 6]).collect();
         for _ in 0..RARE_SEARCHES {

@@ -8,6 +8,7 @@ use super::visited::Visited;
 use crate::file::Fact;
 use crate::filter::Bits;
 use crate::kernel::{Plane, integer_dots};
+use crate::live::Delta;
 use crate::search::{LeafChoice, Pool, Query, Reach, Selection, finalists, ordered, row_of};
 
 /// Leaves whose changes are compared, as no link leads to them: some for each step of the beam's width,
@@ -108,17 +109,9 @@ impl GraphScratch {
         let Some(delta) = selection.delta else { return };
         let Self { leaves, fresh, dots, passing, .. } = self;
         passing.reset(kept);
-        let leaf_at = |at: usize| leaves.keys.get(at).map(|key| row_of(*key) as usize);
         let unit = 256.0 * query.integer.scale;
-        for (at, key) in leaves.keys.iter().take(looked_at).enumerate() {
-            // Two steps to the bytes, each a cache miss unless it was asked for.
-            if let Some(later) = leaf_at(at + 4) {
-                delta.ask_for_leaf(later);
-            }
-            if let Some(next) = leaf_at(at + 2) {
-                delta.ask_for_codes(next);
-            }
-            let Some(changed) = delta.leaf(row_of(*key) as usize) else { continue };
+        let looked_at = &leaves.keys[..looked_at.min(leaves.keys.len())];
+        for changed in delta.in_leaves(looked_at, Delta::ask_for_codes) {
             fresh.clear();
             fresh.extend(0..changed.vectors as u32);
             let high = Plane::new(query.values.len(), &changed.planes.high);

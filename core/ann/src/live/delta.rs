@@ -12,7 +12,7 @@ use crate::kernel::{BLOCK, ByteQuery, GROUP, Line, dot, prefetch};
 use crate::metric::Metric;
 use crate::part::Part;
 use crate::partition::assign_one;
-use crate::search::Query;
+use crate::search::{Query, row_of};
 
 /// Vectors of a chunk: what is copied when one comes while a reader holds the chunk.
 const CHUNK: usize = 128;
@@ -228,6 +228,25 @@ impl Delta {
         }
     }
 
+    /// What has changed in leaves, one after another; `ask_for` asks for what is read of each. There are two
+    /// steps to that, each a cache miss unless it was asked for.
+    pub(crate) fn in_leaves<'a>(
+        &'a self,
+        leaves: &'a [u64],
+        ask_for: impl Fn(&Self, usize) + 'a,
+    ) -> impl Iterator<Item = &'a ChangedLeaf> {
+        let leaf_at = |at: usize| leaves.get(at).map(|key| row_of(*key) as usize);
+        (0..leaves.len()).filter_map(move |at| {
+            if let Some(leaf) = leaf_at(at + 8) {
+                self.ask_for_leaf(leaf);
+            }
+            if let Some(leaf) = leaf_at(at + 4) {
+                ask_for(self, leaf);
+            }
+            self.leaf(leaf_at(at)?)
+        })
+    }
+
     /// Asks for the cache lines of a slot's vector.
     #[inline]
     pub(crate) fn ask_for_vector(&self, slot: u32) {
@@ -244,6 +263,11 @@ impl Delta {
     /// Attributes of a slot.
     pub(crate) fn attributes(&self, slot: u32) -> Option<&ItemAttributes> {
         self.slot(slot).map(|slot| &slot.attributes)
+    }
+
+    /// Whether a slot's attributes satisfy a filter.
+    pub(crate) fn satisfies(&self, slot: u32, filter: &Filter) -> bool {
+        self.attributes(slot).is_some_and(|attributes| filter.matches(attributes))
     }
 
     /// The id of a slot.

@@ -65,9 +65,7 @@ impl Selection<'_> {
     fn satisfies(&self, delta: &Delta, slot: u32) -> bool {
         let Some(filter) = self.filter else { return true };
         let known = self.changes.and_then(|changes| changes.has(slot));
-        known.unwrap_or_else(|| {
-            delta.attributes(slot).is_some_and(|attributes| filter.matches(attributes))
-        })
+        known.unwrap_or_else(|| delta.satisfies(slot, filter))
     }
 
     /// Adds the changes among `rows` to `out`, with their ranks.

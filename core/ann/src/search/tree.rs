@@ -10,7 +10,7 @@ use crate::code::Table;
 use crate::file::Leaf;
 use crate::filter::Bits;
 use crate::kernel::{BLOCK, Line, Scan, prefetch, scan};
-use crate::live::ChangedLeaf;
+use crate::live::{ChangedLeaf, Delta};
 use crate::part::{ROWS_AHEAD, StoredRows, Tree};
 
 /// How many lanes ahead the rows of candidates are asked for.
@@ -84,7 +84,12 @@ impl TreeScratch {
         let Self { leaves, rerank: RerankScratch { rows, .. }, .. } = self;
         leaves.rows((|leaf| tree.rows_of(leaf), tree.rows), (allowed, selection), rows);
         let own = rows.len();
-        add_changes(selection, &leaves.keys, rows);
+        if let Some(delta) = selection.delta {
+            for changed in delta.in_leaves(&leaves.keys, Delta::ask_for_lanes) {
+                let lanes = &changed.lanes[..changed.vectors];
+                rows.extend(lanes.iter().filter(|row| selection.has(**row)));
+            }
+        }
         // A change comes once from each of its leaves.
         rows[own..].sort_unstable();
         rows.dedup();
@@ -94,25 +99,6 @@ impl TreeScratch {
     /// Compares exactly the rows in `self.rerank.rows` and leaves the best in `self.found`.
     pub(crate) fn compare(&mut self, rows: StoredRows<'_>, selection: &Selection<'_>, k: usize) {
         rerank(rows, selection, (&self.query, k), &mut self.rerank, &mut self.found);
-    }
-}
-
-/// Adds the changes in chosen leaves that may be found to `rows`.
-fn add_changes(selection: &Selection<'_>, leaves: &[u64], rows: &mut Vec<u32>) {
-    let Some(delta) = selection.delta else { return };
-    let leaf_at = |at: usize| leaves.get(at).map(|key| row_of(*key) as usize);
-    for (at, key) in leaves.iter().enumerate() {
-        // Two steps to a leaf's changes, each a cache miss unless it was asked for.
-        if let Some(leaf) = leaf_at(at + 8) {
-            delta.ask_for_leaf(leaf);
-        }
-        if let Some(leaf) = leaf_at(at + 4) {
-            delta.ask_for_lanes(leaf);
-        }
-        if let Some(changed) = delta.leaf(row_of(*key) as usize) {
-            let lanes = &changed.lanes[..changed.vectors];
-            rows.extend(lanes.iter().filter(|row| selection.has(**row)));
-        }
     }
 }
 

@@ -54,10 +54,8 @@ impl View<'_> {
         let selected = filter.map(|filter| part.selected(filter));
         let allowed = selected.as_ref().map(|selected| &selected.bits);
         let masks = selected.as_ref().and_then(|selected| selected.masks(part.lanes()));
-        let changes = match (masks, &selected, filter, delta) {
-            (Some(_), Some(selected), Some(filter), Some(delta)) => selected.changes(filter, delta),
-            _ => None,
-        };
+        let frequent = masks.and(selected.as_deref());
+        let changes = frequent.zip(delta).and_then(|(selected, delta)| selected.changes(delta));
         let (rows, changes) = (part.rows() as u32, changes.as_ref());
         let selection = Selection { rows, allowed, dead, delta, filter, masks, changes };
         let crowd = if options.crowding.is_some() { CROWD } else { 1 };
