@@ -206,8 +206,8 @@ impl Learning {
         }
     }
 
-    /// Losses of the queries of a batch that nothing is learned from, among its candidates, all weighing the
-    /// same; `None` if the model does not learn from candidates.
+    /// Losses of the queries of a batch that nothing is learned from, as [`Learning::scores`] scored it, among
+    /// its candidates, all weighing the same; `None` if the model does not learn from candidates.
     ///
     /// # Collective
     /// Every rank.
@@ -219,7 +219,6 @@ impl Learning {
         let Some(towers) = self.towers.as_mut().filter(|towers| towers.is_contrastive()) else {
             return Ok(None);
         };
-        towers.take(outcome.outputs, outcome.batch.rows);
         towers.contrast(comm, outcome, false)?;
         Ok(Some(&towers.contrast.losses))
     }
@@ -233,10 +232,7 @@ impl Learning {
         let Outcome { input, batch, outputs } = outcome;
         let mut losses: Vec<(usize, &[f32])> = Vec::new();
         if let Some(own) = self.own.as_mut().filter(|own| own.is_plugin) {
-            let logits = match &mut self.towers {
-                Some(towers) => towers.score(outputs, batch.rows),
-                None => outputs,
-            };
+            let logits = self.towers.as_ref().map_or(outputs, |towers| &towers.scores);
             own.of_batch(input, batch, logits, Weighting::Even)?;
             losses.push((0, &own.losses));
         }

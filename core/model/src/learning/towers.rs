@@ -21,7 +21,7 @@ pub(super) struct Towers {
     vectors: Vec<f32>,
     pub(super) of_heads: Vec<f32>,
     /// Scores of rows \[B\], and the gradient of their vectors [B, 2 E], where each row is for itself.
-    scores: Vec<f32>,
+    pub(super) scores: Vec<f32>,
     alone: Vec<f32>,
     /// With heads: all scores, or the gradient of all outputs, row by row.
     joined: Vec<f32>,

@@ -36,7 +36,7 @@ impl ModelSpec {
     pub fn metric_names(&self, predictions: &[Prediction]) -> Vec<String> {
         let named = |((head, loss), prediction): ((Option<&'_ str>, &LossSpec), &Prediction)| {
             let names = match head {
-                None if self.is_contrastive() => CONTRASTED.to_vec(),
+                None if self.is_contrastive() => [&FOUND[..], &["loss"]].concat(),
                 _ => metric_names(*prediction, loss),
             };
             names.into_iter().map(|name| of_head(name, head)).collect::<Vec<_>>()
@@ -118,8 +118,6 @@ fn of_head(name: &str, label: Option<&str>) -> String {
 
 /// The metrics of what is found by two towers that learn from the candidates of a batch.
 const FOUND: [&str; 3] = ["recall", "ndcg", "hit_rate"];
-/// All that there are of them.
-const CONTRASTED: [&str; 4] = ["recall", "ndcg", "hit_rate", "loss"];
 
 /// What there is of groups.
 const GROUPED: [&str; 3] = ["gauc", "gauc_groups", "gauc_groups_left_out"];

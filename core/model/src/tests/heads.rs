@@ -361,14 +361,23 @@ fn labels_that_a_head_cannot_learn_are_told() {
     assert!(error.to_string().contains("the label is NaN"), "{error}");
 }
 
+/// Checks what is said of `spec` after a change that it must not have.
+pub(super) fn refused(
+    mut spec: ModelSpec,
+    change: &dyn Fn(&mut ModelSpec),
+    expected: &str,
+    hint: &str,
+) {
+    change(&mut spec);
+    let error = spec.check().unwrap_err();
+    assert!(error.to_string().contains(expected), "{error}, not {expected}");
+    assert!(error.hint().unwrap_or_default().contains(hint), "{:?}", error.hint());
+}
+
 #[test]
 fn heads_that_cannot_be_are_refused() {
     let refuse = |change: &dyn Fn(&mut ModelSpec), expected: &str, hint: &str| {
-        let mut spec = three();
-        change(&mut spec);
-        let error = spec.check().unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}, not {expected}");
-        assert!(error.hint().unwrap_or_default().contains(hint), "{:?}", error.hint());
+        refused(three(), change, expected, hint);
     };
     let weight = |weight| move |spec: &mut ModelSpec| spec.heads[1].weight = weight;
     refuse(&weight(-1.0), "head `stars`: `weight` is -1, expected", "not learned");

@@ -9,7 +9,7 @@ use rectool_data::Dataset;
 use rectool_embedding::OptimizerOptions;
 use tch::Device;
 
-use super::heads::{Content, alone, by_torch, dataset, train};
+use super::heads::{Content, alone, by_torch, dataset, refused, train};
 use super::native::{call, choices, environment, training};
 use super::towers::{self, long, recall, uniform};
 use crate::RetrievalObjective::{Bpr, Pairs, Softmax};
@@ -181,25 +181,30 @@ fn heads_are_learned_and_judged_beside_what_is_found() {
     assert_eq!(evaluator.finish(&Solo).unwrap(), found.heads[0].evaluation);
 }
 
+/// Trains, and gives the reports of the steps.
+fn reports(ranker: &mut Ranker, data: &Dataset) -> Vec<StepReport> {
+    let (train, mut steps) = (data.split("train").unwrap(), Steps::default());
+    let job = TrainJob {
+        spec: &training(),
+        train: &train,
+        valid: None,
+        checkpoints: None,
+        resume: None,
+        recipe: None,
+    };
+    fit(ranker, &job, &mut steps).unwrap();
+    steps.0
+}
+
 #[test]
 fn reports_have_every_loss() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path(), true);
     for (objective, ranks) in [(Softmax, 1), (Softmax, 2), (Bpr, 1)] {
         let told = on_ranks(ranks, |comm| {
-            let (train, mut steps) = (data.split("train").unwrap(), Steps::default());
             let spec = spec(objective, three());
             let mut ranker = Ranker::new(spec, data.schema(), environment(comm)).unwrap();
-            let job = TrainJob {
-                spec: &training(),
-                train: &train,
-                valid: None,
-                checkpoints: None,
-                resume: None,
-                recipe: None,
-            };
-            fit(&mut ranker, &job, &mut steps).unwrap();
-            steps.0
+            reports(&mut ranker, &data)
         });
         for report in told.iter().flatten() {
             let labels: Vec<&str> = report.heads.iter().map(|head| head.label.as_str()).collect();
@@ -275,20 +280,11 @@ fn ranks_do_not_change_what_towers_and_heads_learn() {
 fn the_tensor_path_learns_what_the_fused_one_does() {
     let folder = tempfile::tempdir().unwrap();
     let data = dataset(folder.path(), true);
-    let train = data.split("train").unwrap();
     let run = |compute| {
         let environment = Environment { compute, ..environment(Arc::new(Solo)) };
         let spec = plainly(ModelSpec { dropout: 0.2, ..spec(Softmax, three()) });
         let mut ranker = Ranker::new(spec, data.schema(), environment).unwrap();
-        let job = TrainJob {
-            spec: &training(),
-            train: &train,
-            valid: None,
-            checkpoints: None,
-            resume: None,
-            recipe: None,
-        };
-        fit(&mut ranker, &job, &mut Steps::default()).unwrap();
+        reports(&mut ranker, &data);
         ranker.predict(&data.split("valid").unwrap(), 0).unwrap()
     };
     let (fused, tensor) = (run(Compute::Fused), run(Compute::Tensor(Device::Cpu)));
@@ -453,11 +449,7 @@ fn a_head_of_towers_has_an_auc_within_groups() {
 #[test]
 fn what_cannot_be_beside_towers_is_refused() {
     let refuse = |change: &dyn Fn(&mut ModelSpec), expected: &str, hint: &str| {
-        let mut spec = spec(Softmax, three());
-        change(&mut spec);
-        let error = spec.check().unwrap_err();
-        assert!(error.to_string().contains(expected), "{error}, not {expected}");
-        assert!(error.hint().unwrap_or_default().contains(hint), "{:?}", error.hint());
+        refused(spec(Softmax, three()), change, expected, hint);
     };
     let weight = |weight| move |spec: &mut ModelSpec| spec.heads[1].weight = weight;
     refuse(&weight(-1.0), "head `stars`: `weight` is -1, expected", "not learned");
