@@ -91,11 +91,14 @@ fn best(
     let columns = spec.map_or(("", ""), |spec| (spec.query.as_str(), spec.item.as_str()));
     let seen = Interactions::read(seen, columns, None).map_err(Failure::failed)?;
     let (seen, _) = seen.renumbered(&users.ids, &items.ids);
-    let scorer = VectorScorer::new(&users.values, &items.values, items.width);
+    let compute = applied.ranker.compute();
+    let scorer = VectorScorer::new(&users.values, &items.values, items.width, compute);
+    let scorer = scorer.map_err(Failure::failed)?;
     let all: Vec<u32> = (0..users.ids.len() as u32).collect();
     let mut lists = Lists::default();
     for block in all.chunks(BLOCK_USERS) {
-        for (user, list) in block.iter().zip(scorer.top_k(block, k, &seen)) {
+        let found = scorer.top_k(block, k, &seen).map_err(Failure::failed)?;
+        for (user, list) in block.iter().zip(found) {
             for (at, (item, score)) in list.into_iter().enumerate() {
                 lists.users.push(users.ids.as_slice()[*user as usize]);
                 lists.items.push(items.ids.as_slice()[item as usize]);

@@ -1,5 +1,5 @@
 //! Exact top-k beside libtorch's `matmul` and `topk`: queries per second, and the share of the
-//! product alone.
+//! product alone. `TensorCandidates`, the search for other devices, runs on the CPU here.
 //!
 //!     cargo bench -p rectool-model --bench top_k
 //!
@@ -11,8 +11,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use rectool_base::Stream;
-use rectool_model::Candidates;
-use tch::{Kind, Tensor};
+use rectool_model::{Candidates, TensorCandidates};
+use tch::{Device, Kind, Tensor};
 
 /// Queries that libtorch is given at a time: all products of all would not fit the memory.
 const TORCH_QUERIES: i64 = 512;
@@ -40,6 +40,10 @@ fn main() {
         let own = seconds(rounds, || {
             black_box(candidates.top_k(&left, K, |_| &[]));
         });
+        let tensors = TensorCandidates::new(&right, width, Device::Cpu).expect("memory");
+        let by_tensors = seconds(rounds, || {
+            black_box(tensors.top_k(&left, K, |_| &[]).expect("memory"));
+        });
         let matrix = |values: &[f32]| Tensor::from_slice(values).view([-1, width as i64]);
         let (left, right) = (matrix(&left), matrix(&right).tr().contiguous());
         let blocks = left.split(TORCH_QUERIES, 0);
@@ -57,10 +61,11 @@ fn main() {
         });
         let gflop = 2.0 * (queries * items * width) as f64 / 1e9;
         println!(
-            "D {width}: {:.0} queries/s, {:.0} GFLOP/s; libtorch {:.0} queries/s ({:.2}x), its \
-             product alone {:.0} GFLOP/s",
+            "D {width}: {:.0} queries/s, {:.0} GFLOP/s; by tensors {:.0} queries/s; libtorch {:.0} \
+             queries/s ({:.2}x), its product alone {:.0} GFLOP/s",
             queries as f64 / own,
             gflop / own,
+            queries as f64 / by_tensors,
             queries as f64 / search,
             search / own,
             gflop / alone,

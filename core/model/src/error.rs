@@ -264,10 +264,7 @@ impl ModelError {
     }
 
     pub(crate) fn torch(doing: &'static str) -> impl Fn(tch::TchError) -> Self {
-        move |error| {
-            let text = error.to_string();
-            Self::Torch { doing, message: text.lines().next().unwrap_or_default().to_owned() }
-        }
+        move |error| Self::Torch { doing, message: torch_message(&error) }
     }
 
     pub(crate) fn io(
@@ -277,6 +274,11 @@ impl ModelError {
         let path = path.into();
         move |source| Self::Io { doing, path, source }
     }
+}
+
+/// The first line of libtorch's message; a C++ backtrace follows there.
+pub(crate) fn torch_message(error: &tch::TchError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 impl Hint for ModelError {

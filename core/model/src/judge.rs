@@ -4,8 +4,8 @@ use rectool_comm::agree;
 use rectool_data::Split;
 
 use crate::{
-    Ids, Interactions, ModelError, Ranker, RetrievalEvaluation, RetrievalOptions, RetrievalTask,
-    Side, VectorScorer, Vectors, evaluate_retrieval,
+    Compute, Ids, Interactions, ModelError, Ranker, RetrievalError, RetrievalEvaluation,
+    RetrievalOptions, RetrievalTask, Side, VectorScorer, Vectors, evaluate_retrieval,
 };
 
 /// What a model is to retrieve, and from what.
@@ -32,12 +32,18 @@ pub struct Retrieval {
     pub queries: Vec<f32>,
     /// Of the catalogue, by number.
     pub candidates: Vectors,
+    /// Where the best are searched: as the model computes.
+    pub compute: Compute,
 }
 
 impl Retrieval {
     /// What ranks the catalogue.
-    pub fn scorer(&self) -> VectorScorer<'_> {
-        VectorScorer::new(&self.queries, &self.candidates.values, self.candidates.width)
+    ///
+    /// # Errors
+    /// If the device has no memory for the candidates.
+    pub fn scorer(&self) -> Result<VectorScorer<'_>, RetrievalError> {
+        let Vectors { values, width, .. } = &self.candidates;
+        VectorScorer::new(&self.queries, values, *width, self.compute)
     }
 
     /// The items by number.
@@ -65,7 +71,7 @@ impl Ranker {
         let (test, seen) = agree(&*self.comm, test.and_then(|test| Ok((test, seen?))))?;
         let task = RetrievalTask::new(&seen, &test, &candidates.ids);
         let queries = queries.of(task.users());
-        Ok(Retrieval { task, queries, candidates })
+        Ok(Retrieval { task, queries, candidates, compute: self.compute() })
     }
 
     /// Figures of `job` at lists of `k` items each.
@@ -81,6 +87,7 @@ impl Ranker {
         options: &RetrievalOptions,
     ) -> Result<RetrievalEvaluation, ModelError> {
         let retrieval = self.retrieval(job)?;
-        Ok(evaluate_retrieval(&*self.comm, &retrieval.task, &retrieval.scorer(), options)?)
+        let scorer = agree(&*self.comm, retrieval.scorer())?;
+        Ok(evaluate_retrieval(&*self.comm, &retrieval.task, &scorer, options)?)
     }
 }

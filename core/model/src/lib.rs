@@ -76,8 +76,8 @@ pub use retrieval::{
     Als, AlsOptions, Candidates, Figure, Gauc, Ids, Interactions, ItemKnn, ItemKnnOptions,
     ItemKnnScorer, LeakReport, MostPopular, Popularity, Recommended, RetrievalError,
     RetrievalEvaluation, RetrievalOptions, RetrievalTask, SampledCase, SampledEvaluation, Scorer,
-    SegmentFigures, TimeLeaks, Timeline, VectorScorer, draw_cases, evaluate_retrieval,
-    evaluate_sampled, figures, gauc, principal_plane, read_cases,
+    SegmentFigures, TensorCandidates, TimeLeaks, Timeline, VectorScorer, draw_cases,
+    evaluate_retrieval, evaluate_sampled, figures, gauc, principal_plane, read_cases,
 };
 pub use sample::{SAMPLE_ROWS, TableSample, sample_tables};
 pub use schedule::{DecayShape, Schedule};

@@ -8,7 +8,9 @@ use rectool_comm::{CommExt, agree};
 use rectool_data::{Cells, DataError, Split, append_rows};
 
 use crate::encode::View;
-use crate::{Interactions, ModelError, Outputs, Ranker, Recommended, RetrievalTask, Scorer};
+use crate::{
+    Interactions, ModelError, Outputs, Ranker, Recommended, RetrievalError, RetrievalTask, Scorer,
+};
 
 /// Rows that are scored at a time, over all ranks.
 const BATCH_ROWS: usize = 1 << 14;
@@ -54,9 +56,14 @@ impl Scorer for Reranked {
         }
     }
 
-    fn top_k(&self, users: &[u32], k: usize, _: &Interactions) -> Recommended {
+    fn top_k(
+        &self,
+        users: &[u32],
+        k: usize,
+        _: &Interactions,
+    ) -> Result<Recommended, RetrievalError> {
         let list = |user: &u32| self.lists[*user as usize].iter().take(k).copied().collect();
-        users.iter().map(list).collect()
+        Ok(users.iter().map(list).collect())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rectool_base::{Column, ColumnKind};
 use rectool_data::{Cells, Split};
-use rectool_model::{ModelError, Retrieval, Scorer, principal_plane};
+use rectool_model::{ModelError, Retrieval, Scorer, VectorScorer, principal_plane};
 use serde::{Deserialize, Serialize};
 
 /// Users that are shown.
@@ -76,13 +76,17 @@ impl Names {
     }
 }
 
-/// Some of the test's users, evenly chosen.
-pub(crate) fn examples(retrieval: &Retrieval, names: &Names) -> Vec<Example> {
+/// Some of the test's users, evenly chosen, with what `scorer` recommends them.
+pub(crate) fn examples(
+    retrieval: &Retrieval,
+    scorer: &VectorScorer<'_>,
+    names: &Names,
+) -> Result<Vec<Example>, ModelError> {
     let task = &retrieval.task;
     let (total, catalogue) = (task.users().len(), retrieval.catalogue().as_slice());
     let shown = total.min(USERS);
     let users: Vec<u32> = (0..shown).map(|at| (at * total / shown) as u32).collect();
-    let lists = retrieval.scorer().top_k(&users, ITEMS, &task.seen);
+    let lists = scorer.top_k(&users, ITEMS, &task.seen)?;
     let name = |item: &u32| names.of(catalogue[*item as usize]);
     let example = |(user, list): (u32, Vec<(u32, f32)>)| {
         let seen = task.seen.items_of(user as usize);
@@ -99,7 +103,7 @@ pub(crate) fn examples(retrieval: &Retrieval, names: &Names) -> Vec<Example> {
                 .collect(),
         }
     };
-    users.into_iter().zip(lists).map(example).collect()
+    Ok(users.into_iter().zip(lists).map(example).collect())
 }
 
 /// The items on a plane, at most so many of them, evenly chosen.

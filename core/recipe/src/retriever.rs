@@ -51,7 +51,8 @@ impl Retriever<'_> {
     /// Every rank.
     pub(crate) fn judge(&self, ranker: &mut Ranker) -> Result<Retrieved, ModelError> {
         let retrieval = self.retrieval(ranker)?;
-        self.judge_retrieval(&retrieval, columns_of(ranker))
+        let scorer = agree(self.comm, retrieval.scorer())?;
+        self.judge_retrieval(&retrieval, &scorer, columns_of(ranker))
     }
 
     /// Encodes both sides.
@@ -68,20 +69,20 @@ impl Retriever<'_> {
         RetrievalOptions { ks: self.request.ks.clone(), seed: self.request.seed }
     }
 
-    /// Judges what the towers retrieve; `columns` hold the ids of users and items.
+    /// Judges what the towers retrieve by `scorer`; `columns` hold the ids of users and items.
     ///
     /// # Collective
     /// Every rank.
     fn judge_retrieval(
         &self,
         retrieval: &Retrieval,
+        scorer: &VectorScorer<'_>,
         columns: [&str; 2],
     ) -> Result<Retrieved, ModelError> {
         let (request, options) = (self.request, self.options());
         let Material { cases, seen, names } =
             agree(self.comm, self.material(&retrieval.task, columns))?;
-        let (full, sampled) =
-            self.figures(&retrieval.task, cases.as_deref(), &retrieval.scorer(), &options)?;
+        let (full, sampled) = self.figures(&retrieval.task, cases.as_deref(), scorer, &options)?;
         let mut outcome = RetrievalOutcome {
             split: request.test.rows.name().to_owned(),
             full,
@@ -91,7 +92,9 @@ impl Retriever<'_> {
         if let Some(seen) = seen {
             outcome.baselines = self.baselines(retrieval, cases.as_deref(), &seen, &options)?;
         }
-        let (examples, map) = (examples(retrieval, &names), map(retrieval, &names)?);
+        let shown = examples(retrieval, scorer, &names);
+        let shown = shown.and_then(|examples| Ok((examples, map(retrieval, &names)?)));
+        let (examples, map) = agree(self.comm, shown)?;
         Ok(Retrieved { outcome, examples, map })
     }
 
@@ -114,11 +117,13 @@ impl Retriever<'_> {
         request: &TwoStageRequest,
     ) -> Result<Retrieved, ModelError> {
         let retrieval = self.retrieval(towers)?;
-        let alone = self.judge_retrieval(&retrieval, columns_of(towers))?;
+        let scorer = agree(self.comm, retrieval.scorer())?;
+        let alone = self.judge_retrieval(&retrieval, &scorer, columns_of(towers))?;
         let [user, item] = columns_of(towers).map(str::to_owned);
         let task = &retrieval.task;
         let users: Vec<u32> = (0..task.users().len() as u32).collect();
-        let lists = retrieval.scorer().top_k(&users, request.candidates, &task.seen);
+        let lists = scorer.top_k(&users, request.candidates, &task.seen);
+        let lists = agree(self.comm, lists)?;
         let reranked = ranker.unwrap_or(towers).rerank(&RerankJob {
             task,
             lists: &lists,
@@ -197,11 +202,13 @@ impl Retriever<'_> {
         let width = als.width;
         let als = Als::fit(&train, als)?;
         let users = als.user_vectors(&task.seen);
+        let als = VectorScorer::new(&users, als.item_vectors(), width, retrieval.compute);
+        let als = agree(self.comm, als)?;
         let popular = MostPopular::new(&task.popularity);
         let methods: [(&str, &dyn Scorer); 3] = [
             ("popularity", &popular),
             ("item kNN", &knn.scorer(&task.seen)),
-            ("implicit ALS", &VectorScorer::new(&users, als.item_vectors(), width)),
+            ("implicit ALS", &als),
         ];
         let judged = methods.into_iter().map(|(name, scorer)| {
             let (full, sampled) = self.figures(task, cases, scorer, options)?;
@@ -216,7 +223,7 @@ mod tests {
     use rectool_base::{Column, ColumnKind, ColumnSchema, Jagged, Schema};
     use rectool_comm::on_ranks;
     use rectool_data::{Dataset, DatasetWriter, WriterOptions};
-    use rectool_model::Vectors;
+    use rectool_model::{Compute, Vectors};
 
     use super::*;
 
@@ -241,7 +248,8 @@ mod tests {
         let (ids, values) =
             (positives.items().clone(), vec![1.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, -1.0]);
         let task = RetrievalTask::new(&Interactions::default(), &positives, &ids);
-        Retrieval { task, queries: values.clone(), candidates: Vectors { ids, values, width: 2 } }
+        let (queries, candidates) = (values.clone(), Vectors { ids, values, width: 2 });
+        Retrieval { task, queries, candidates, compute: Compute::Fused }
     }
 
     #[test]
@@ -268,7 +276,9 @@ mod tests {
             on_ranks(2, |comm| {
                 let request = requests[comm.rank()];
                 let retriever = Retriever { comm: &*comm, request, seen: vec![rows.clone()] };
-                let judged = retriever.judge_retrieval(&retrieval(&rows), ["user", "item"]);
+                let retrieval = retrieval(&rows);
+                let scorer = retrieval.scorer().unwrap();
+                let judged = retriever.judge_retrieval(&retrieval, &scorer, ["user", "item"]);
                 judged.map(|_| ()).map_err(|error| error.to_string())
             })
         };

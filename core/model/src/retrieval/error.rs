@@ -72,6 +72,16 @@ pub enum RetrievalError {
         /// The limit.
         max: usize,
     },
+    /// libtorch refused an operation of a search, such as an allocation.
+    #[error("{doing} on `{device}`: {message}")]
+    Torch {
+        /// What was being done, with the numbers of vectors.
+        doing: String,
+        /// The device.
+        device: String,
+        /// The first line of libtorch's message, which says what memory was asked for and left.
+        message: String,
+    },
     /// A column is missing.
     #[error(transparent)]
     Schema(#[from] SchemaError),
@@ -94,6 +104,9 @@ impl Hint for RetrievalError {
                 "the model has diverged: lower the learning rate, or clip the gradient's norm"
             }
             Self::TooMany { .. } => "evaluate a sample of the users",
+            Self::Torch { .. } => {
+                "free memory of the device, or search in that of the host with `--device cpu`"
+            }
             Self::Option { .. } => return None,
             Self::Schema(error) => return error.hint(),
             Self::Data(error) => return error.hint(),

@@ -111,8 +111,8 @@ pub struct RetrievalEvaluation {
 /// Ranks the catalogue for every test user. Each rank takes a consecutive slice of the users.
 ///
 /// # Errors
-/// If a cut-off is 0 or there is none, no user has a positive, scores are NaN or -∞, or ranks cannot
-/// reach each other.
+/// If a cut-off is 0 or there is none, no user has a positive, scores are NaN or -∞, the scorer's device
+/// refuses, or ranks cannot reach each other.
 ///
 /// # Panics
 /// If the scorer has not the task's items.
@@ -121,7 +121,7 @@ pub struct RetrievalEvaluation {
 /// Every rank must call it, with the same task and options and an equal scorer.
 ///
 /// # Determinism
-/// The same figures for any number of ranks and threads.
+/// The same figures for any number of ranks and threads, where our own kernels score.
 pub fn evaluate_retrieval(
     comm: &dyn Comm,
     task: &RetrievalTask,
@@ -172,7 +172,7 @@ fn judge(
     let items = scorer.items();
     let mut values = Vec::with_capacity(users.len() * ks.len() * NAMES.len());
     for users in users.chunks(BLOCK) {
-        let lists = scorer.top_k(users, k_max, &task.seen);
+        let lists = scorer.top_k(users, k_max, &task.seen)?;
         for (user, list) in users.iter().map(|user| *user as usize).zip(lists) {
             let left = items - task.seen.items_of(user).len();
             if list.len() < k_max.min(left) || list.iter().any(|(_, score)| !score.is_finite()) {

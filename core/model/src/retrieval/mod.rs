@@ -34,6 +34,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod top_k;
+mod top_k_tensor;
 
 pub use baseline::{Als, AlsOptions, ItemKnn, ItemKnnOptions, ItemKnnScorer, MostPopular};
 pub use error::RetrievalError;
@@ -49,3 +50,4 @@ pub use sampled_read::read_cases;
 pub use scorer::{Scorer, VectorScorer};
 pub use task::{Popularity, RetrievalTask};
 pub use top_k::{Candidates, Recommended};
+pub use top_k_tensor::TensorCandidates;

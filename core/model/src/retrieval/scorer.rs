@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::Interactions;
 use super::top_k::{Best, Candidates, Recommended};
+use super::{Interactions, RetrievalError, TensorCandidates};
+use crate::Compute;
 
 /// Users that are scored at a time on one thread.
 const BLOCK: usize = 16;
@@ -22,12 +23,20 @@ pub trait Scorer: Sync {
     /// For each of `users` the k items that score highest among those that it has not in `seen`,
     /// highest first; ties go to the lower number.
     ///
+    /// # Errors
+    /// If the device that searches refuses, such as for want of memory.
+    ///
     /// # Determinism
     /// The same for any number of threads.
-    fn top_k(&self, users: &[u32], k: usize, seen: &Interactions) -> Recommended {
+    fn top_k(
+        &self,
+        users: &[u32],
+        k: usize,
+        seen: &Interactions,
+    ) -> Result<Recommended, RetrievalError> {
         let (items, k) = (self.items(), k.min(self.items()));
         if k == 0 {
-            return vec![Vec::new(); users.len()];
+            return Ok(vec![Vec::new(); users.len()]);
         }
         let blocks = users.par_chunks(BLOCK).map_init(Vec::new, |scores, users| {
             scores.resize(users.len() * items, 0.0f32);
@@ -39,27 +48,47 @@ pub trait Scorer: Sync {
             });
             ranked.collect::<Vec<_>>()
         });
-        blocks.collect::<Vec<_>>().into_iter().flatten().collect()
+        Ok(blocks.collect::<Vec<_>>().into_iter().flatten().collect())
     }
 }
 
-/// Dot products of a model's user and item vectors.
+/// Dot products of a model's user and item vectors. The best are found where the model computes; all of
+/// them are computed in host memory.
 #[derive(Debug)]
 pub struct VectorScorer<'a> {
     users: &'a [f32],
     items: &'a [f32],
     width: usize,
-    candidates: Candidates,
+    candidates: Place,
+}
+
+/// The items, where they are searched.
+#[derive(Debug)]
+enum Place {
+    Fused(Candidates),
+    Tensor(TensorCandidates),
 }
 
 impl<'a> VectorScorer<'a> {
     /// Shapes: `users` [U, E], `items` [V, E], E = `width`.
     ///
+    /// # Errors
+    /// If the device has no memory for the items.
+    ///
     /// # Panics
     /// If `width` is 0 or a slice is no whole number of rows.
-    pub fn new(users: &'a [f32], items: &'a [f32], width: usize) -> Self {
+    pub fn new(
+        users: &'a [f32],
+        items: &'a [f32],
+        width: usize,
+        compute: Compute,
+    ) -> Result<Self, RetrievalError> {
         assert!(width > 0 && users.len().is_multiple_of(width), "user vectors of {width} values");
-        Self { users, items, width, candidates: Candidates::new(items, width) }
+        let candidates = match compute {
+            Compute::Fused => Place::Fused(Candidates::new(items, width)),
+            Compute::Tensor(device) => Place::Tensor(TensorCandidates::new(items, width, device)?),
+        };
+        Ok(Self { users, items, width, candidates })
     }
 
     fn vector(&self, user: u32) -> &[f32] {
@@ -69,7 +98,7 @@ impl<'a> VectorScorer<'a> {
 
 impl Scorer for VectorScorer<'_> {
     fn items(&self) -> usize {
-        self.candidates.len()
+        self.items.len() / self.width
     }
 
     fn score(&self, users: &[u32], scores: &mut [f32]) {
@@ -81,8 +110,17 @@ impl Scorer for VectorScorer<'_> {
         }
     }
 
-    fn top_k(&self, users: &[u32], k: usize, seen: &Interactions) -> Recommended {
+    fn top_k(
+        &self,
+        users: &[u32],
+        k: usize,
+        seen: &Interactions,
+    ) -> Result<Recommended, RetrievalError> {
         let queries: Vec<f32> = users.iter().flat_map(|user| self.vector(*user)).copied().collect();
-        self.candidates.top_k(&queries, k, |query| seen.items_of(users[query] as usize))
+        let seen = |query: usize| seen.items_of(users[query] as usize);
+        match &self.candidates {
+            Place::Fused(candidates) => Ok(candidates.top_k(&queries, k, seen)),
+            Place::Tensor(candidates) => candidates.top_k(&queries, k, seen),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The k candidates with the highest dot products, exactly.
+//! The k candidates with the highest dot products, exactly, by our own kernels.
 
 use rayon::prelude::*;
 
@@ -186,6 +186,6 @@ impl Best {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what sorting takes")]
-fn before(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
+pub(super) fn before(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }

@@ -7,13 +7,14 @@ use rectool_base::{Column, ColumnKind, ColumnSchema, Schema};
 use rectool_comm::{Comm, Solo, on_ranks};
 use rectool_data::{ChainOp, ChainStep, Dataset, DatasetWriter, WriterOptions};
 use rectool_embedding::OptimizerOptions;
+use tch::Device;
 
 use super::native::{call, choices, environment, model, training};
 use crate::{
-    Architecture, Checkpoint, DenseOptimizerOptions, EarlyStop, Evaluation, EvaluationReport,
-    LossSpec, ModelError, ModelSpec, NegativeSpec, Observer, Quiet, Ranker, RetrievalJob,
-    RetrievalObjective, RetrievalOptions, RetrievalSpec, Side, StopMetric, TowerSpec, TrainJob,
-    TrainSpec, TwoTowerSpec, fit,
+    Architecture, Checkpoint, Compute, DenseOptimizerOptions, EarlyStop, Environment, Evaluation,
+    EvaluationReport, LossSpec, ModelError, ModelSpec, NegativeSpec, Observer, Quiet, Ranker,
+    RetrievalJob, RetrievalObjective, RetrievalOptions, RetrievalSpec, Scorer, Side, StopMetric,
+    TowerSpec, TrainJob, TrainSpec, TwoTowerSpec, fit,
 };
 
 const NAMES: [&str; 3] = ["user", "item", "kind"];
@@ -102,6 +103,34 @@ pub(super) fn recall(ranker: &mut Ranker, data: &Dataset) -> f64 {
 
 pub(super) fn long() -> TrainSpec {
     TrainSpec { epochs: 12, report_every: 1, ..training() }
+}
+
+/// Vectors, lists and figures, by our kernels and by libtorch's operations.
+#[test]
+fn a_device_retrieves_what_the_kernels_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = choices(folder.path());
+    let (train, valid) = (data.split("train").unwrap(), data.split("valid").unwrap());
+    let run = |compute| {
+        let environment = Environment { compute, ..environment(Arc::new(Solo)) };
+        let spec = spec(RetrievalObjective::Softmax);
+        let mut ranker = Ranker::new(spec, data.schema(), environment).unwrap();
+        let job =
+            RetrievalJob { test: &valid, seen: &[&valid], items: &[&train], loader_threads: 0 };
+        let retrieval = ranker.retrieval(&job).unwrap();
+        let task = &retrieval.task;
+        let users: Vec<u32> = (0..task.users().len() as u32).collect();
+        let lists = retrieval.scorer().unwrap().top_k(&users, 4, &task.seen).unwrap();
+        (lists, recall(&mut ranker, &data))
+    };
+    let (fused, tensor) = (run(Compute::Fused), run(Compute::Tensor(Device::Cpu)));
+    assert!(fused.0.iter().any(|list| !list.is_empty()));
+    assert_eq!(fused.1, tensor.1);
+    for (a, b) in fused.0.iter().zip(&tensor.0) {
+        let numbers = |list: &[(u32, f32)]| list.iter().map(|(item, _)| *item).collect::<Vec<_>>();
+        assert_eq!(numbers(a), numbers(b));
+        assert!(a.iter().zip(b).all(|((_, a), (_, b))| (a - b).abs() < 1e-5), "{a:?} {b:?}");
+    }
 }
 
 #[test]

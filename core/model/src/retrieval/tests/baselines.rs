@@ -25,7 +25,7 @@ fn neighbours_worked_by_hand() {
 fn popularity_gives_everybody_the_same() {
     let scorer = MostPopular::new(&Popularity::new(vec![3, 9, 3]));
     let seen = Interactions::new(vec![(1, 0), (2, 1), (3, 2)]).unwrap();
-    let lists = scorer.top_k(&[0, 1], 2, &seen);
+    let lists = scorer.top_k(&[0, 1], 2, &seen).unwrap();
     assert_eq!(lists, [vec![(1, 9.0), (2, 3.0)], vec![(0, 3.0), (2, 3.0)]]);
 }
 

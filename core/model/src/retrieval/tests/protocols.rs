@@ -5,11 +5,17 @@ use std::path::Path;
 use rectool_base::{Column, ColumnKind, ColumnSchema, Hint, Jagged, Schema};
 use rectool_comm::{Solo, on_ranks};
 use rectool_data::{Dataset, DatasetWriter, WriterOptions};
+use tch::Device;
 
+use crate::Compute;
 use crate::retrieval::{
     Interactions, RetrievalError, RetrievalOptions, RetrievalTask, SampledCase, VectorScorer,
     draw_cases, evaluate_retrieval, evaluate_sampled, read_cases,
 };
+
+fn fused<'a>(users: &'a [f32], items: &'a [f32], width: usize) -> VectorScorer<'a> {
+    VectorScorer::new(users, items, width, Compute::Fused).unwrap()
+}
 
 fn options(ks: &[usize]) -> RetrievalOptions {
     RetrievalOptions { ks: ks.to_vec(), seed: 1 }
@@ -28,7 +34,7 @@ fn a_task_worked_by_hand() {
     let task = small();
     // One number per vector: every user's order is 10, 11, 12, 13.
     let (users, items) = ([1.0; 3], [4.0, 3.0, 2.0, 1.0]);
-    let scorer = VectorScorer::new(&users, &items, 1);
+    let scorer = fused(&users, &items, 1);
     let found = evaluate_retrieval(&Solo, &task, &scorer, &options(&[1, 9])).unwrap();
     assert_eq!((found.users, found.users_left_out, found.positives_beyond), (3, 0, 1));
     let mean = |name: &str| found.metrics[name].mean;
@@ -45,8 +51,8 @@ fn a_task_worked_by_hand() {
     assert!(found.segments.iter().all(|part| part.metrics["recall@9"].mean > 0.0));
 }
 
-#[test]
-fn ranks_do_not_change_a_bit() {
+/// A random task, and vectors of 8 values for its users and items.
+fn random() -> (RetrievalTask, Vec<f32>, Vec<f32>) {
     let mut stream = rectool_base::Stream::new(5, &[]);
     let mut pairs = |count: usize| -> Vec<(i64, i64)> {
         (0..count).map(|_| (stream.below(40) as i64, stream.below(90) as i64)).collect()
@@ -58,10 +64,41 @@ fn ranks_do_not_change_a_bit() {
     let mut normal =
         |count: usize| -> Vec<f32> { (0..count).map(|_| stream.next_normal()).collect() };
     let (users, items) = (normal(task.users().len() * 8), normal(catalogue.len() * 8));
+    (task, users, items)
+}
+
+#[test]
+fn a_device_finds_the_same_figures() {
+    let (task, users, items) = random();
+    let on = |compute, ranks| {
+        on_ranks(ranks, |comm| {
+            let scorer = VectorScorer::new(&users, &items, 8, compute).unwrap();
+            evaluate_retrieval(&*comm, &task, &scorer, &options(&[5, 20, 99])).unwrap()
+        })
+    };
+    let expected = on(Compute::Fused, 1);
+    for ranks in [1, 2] {
+        let found = on(Compute::Tensor(Device::Cpu), ranks);
+        assert!(found.iter().all(|found| *found == expected[0]), "{ranks} ranks");
+    }
+}
+
+#[test]
+fn a_device_that_refuses_is_named() {
+    // The libtorch in use has no Vulkan.
+    let error = VectorScorer::new(&[1.0], &[1.0], 1, Compute::Tensor(Device::Vulkan)).unwrap_err();
+    let (text, hint) = (error.to_string(), error.hint().unwrap());
+    assert!(text.starts_with("copying 1 vectors of 1 values on `vulkan`: "), "{text}");
+    assert!(text.lines().count() == 1 && hint.contains("`--device cpu`"), "{text} {hint}");
+}
+
+#[test]
+fn ranks_do_not_change_a_bit() {
+    let (task, users, items) = random();
     let (options, cases) = (options(&[5, 20]), draw_cases(&task, 20, 9));
     let on = |ranks| {
         on_ranks(ranks, |comm| {
-            let scorer = VectorScorer::new(&users, &items, 8);
+            let scorer = fused(&users, &items, 8);
             let full = evaluate_retrieval(&*comm, &task, &scorer, &options).unwrap();
             (full, evaluate_sampled(&*comm, &task, &cases, &scorer, &options).unwrap())
         })
@@ -76,7 +113,7 @@ fn ranks_do_not_change_a_bit() {
 fn a_sampled_case_worked_by_hand() {
     let task = small();
     let (users, items) = ([1.0; 3], [4.0, 3.0, 2.0, 2.0]);
-    let scorer = VectorScorer::new(&users, &items, 1);
+    let scorer = fused(&users, &items, 1);
     // Item 12 (number 2) ties with 13, which ranks before it; itself as a negative is dropped.
     let case =
         |negatives: &[u32]| SampledCase { user: 0, positive: 2, negatives: negatives.to_vec() };
@@ -103,7 +140,7 @@ fn drawn_negatives_are_distinct_and_unknown() {
 fn edges_are_errors() {
     let task = small();
     let (users, items) = ([1.0; 3], [1.0; 4]);
-    let scorer = VectorScorer::new(&users, &items, 1);
+    let scorer = fused(&users, &items, 1);
     for ks in [&[][..], &[10, 0]] {
         let error = evaluate_retrieval(&Solo, &task, &scorer, &options(ks)).unwrap_err();
         assert!(matches!(error, RetrievalError::CutOff { .. }) && error.hint().is_some());
@@ -114,7 +151,7 @@ fn edges_are_errors() {
     assert!(matches!(error, RetrievalError::Empty { users: 0 }));
     let error = evaluate_sampled(&Solo, &empty, &[], &scorer, &options(&[1])).unwrap_err();
     assert!(matches!(error, RetrievalError::Empty { .. }));
-    let broken = VectorScorer::new(&[f32::NAN; 3], &items, 1);
+    let broken = fused(&[f32::NAN; 3], &items, 1);
     let error = evaluate_retrieval(&Solo, &task, &broken, &options(&[2])).unwrap_err();
     assert!(matches!(error, RetrievalError::Score { user: 1 }));
     let error = evaluate_sampled(&Solo, &task, &draw_cases(&task, 9, 1), &broken, &options(&[1]))

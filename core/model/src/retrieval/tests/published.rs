@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rectool_comm::Solo;
 
+use crate::Compute;
 use crate::retrieval::{
     Als, AlsOptions, Interactions, ItemKnn, ItemKnnOptions, MostPopular, RetrievalOptions,
     RetrievalTask, SampledCase, Scorer, VectorScorer, evaluate_retrieval, evaluate_sampled,
@@ -76,7 +77,8 @@ fn full_ranking_of_movielens() {
     assert_near("ndcg of popularity", popular[1], 0.1176, 5e-4);
     let als = Als::fit(&train, AlsOptions::default()).unwrap();
     let users = als.user_vectors(&task.seen);
-    let als = judge(&VectorScorer::new(&users, als.item_vectors(), 64));
+    let als = VectorScorer::new(&users, als.item_vectors(), 64, Compute::Fused).unwrap();
+    let als = judge(&als);
     // An untuned ALS of unknown settings reached 0.2655 and 0.2412.
     assert!(als[0] > 0.2655 && als[0] < 0.285 && als[1] > 0.2412 && als[1] < 0.27, "ALS {als:?}");
     println!("recall@20 and ndcg@20 of ALS: {als:?}");
@@ -114,7 +116,8 @@ fn sampled(folder: &Path, prefix: &str) -> [[f64; 2]; 2] {
     let (train, _) = train.renumbered(train.users(), &catalogue);
     let als = Als::fit(&train, AlsOptions::default()).unwrap();
     let users = als.user_vectors(&task.seen);
-    let als = judge(&VectorScorer::new(&users, als.item_vectors(), 64));
+    let als = VectorScorer::new(&users, als.item_vectors(), 64, Compute::Fused).unwrap();
+    let als = judge(&als);
     [judge(&MostPopular::new(&task.popularity)), als]
 }
 
