@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
+use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type, UInt32Type};
@@ -63,7 +64,7 @@ fn towers_find_embed_and_recommend() {
 
     let recommend = ["recommend", "out", "--data", "log", "--users", "test", "--items", "train"];
     let more = ["--seen", "train", "--seen", "valid", "-k", "7", "--out", "best.arrow"];
-    dir.rectool(&[&recommend[..], &more].concat()).expect_success();
+    dir.rectool(&[&recommend[..], &more, &["--device", "auto"]].concat()).expect_success();
     let lists = lists(&dir, "best.arrow");
     assert_eq!(lists.len(), 40);
     for (user, list) in &lists {
@@ -141,6 +142,11 @@ fn mistakes_of_those_who_apply_a_model_are_told() {
     refuse(&[&none[..], &out].concat(), &["none"]);
     let words = ["recommend", "out", "--data", "log", "--users", "test", "--items", "train"];
     dir.rectool(&[&words[..], &["-k", "0"], &out].concat()).expect_code(2);
+    // Where there is no GPU.
+    if !["/dev/nvidiactl", "/dev/dxg"].iter().any(|path| Path::new(path).exists()) {
+        let parts = ["device `cuda`", "hint:", "--device cpu"];
+        refuse(&[&words[..], &["--device", "cuda"], &out].concat(), &parts);
+    }
     assert!(!dir.join("x.arrow").exists());
 }
 

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use rectool_base::NoPlugins;
 use rectool_comm::{Comm, agree};
 use rectool_data::{Dataset, Split};
-use rectool_model::{Checkpoint, DeviceChoice, Environment, ModelError, Ranker};
+use rectool_model::{Checkpoint, Environment, ModelError, Ranker};
 use rectool_plugin::{Host, Plugins, SearchPath};
 
 pub(crate) use embed::{EmbedArgs, run as embed};
 pub(crate) use recommend::{RecommendArgs, run as recommend};
 pub(crate) use score::{ScoreArgs, run as score};
 
+use crate::device::DeviceArgs;
 use crate::failure::Failure;
 
 /// Threads that read rows.
@@ -35,6 +36,9 @@ struct ModelArgs {
     /// The new file: .arrow (Arrow IPC) or .parquet; of `embed` also .npy
     #[arg(long, short, value_name = "FILE")]
     out: PathBuf,
+
+    #[command(flatten)]
+    device: DeviceArgs,
 
     /// Threads of each rank [default: its share of the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -60,12 +64,12 @@ impl ModelArgs {
         // The cheap mistakes first.
         let free = if comm.rank() == 0 { check(&self.out) } else { Ok(()) };
         let opened = free.and_then(|()| {
+            let compute = self.device.choice().resolve(comm.local_rank())?;
             let path = Checkpoint::find(&self.model).unwrap_or_else(|| self.model.clone());
-            Ok((Checkpoint::open(&path)?, Dataset::open(&self.data)?))
+            Ok((compute, Checkpoint::open(&path)?, Dataset::open(&self.data)?))
         });
-        let (checkpoint, data) = agree(&*comm, opened).map_err(Failure::failed)?;
+        let (compute, checkpoint, data) = agree(&*comm, opened).map_err(Failure::failed)?;
         let plugins = plugins_of(&checkpoint)?;
-        let compute = DeviceChoice::Cpu.resolve(comm.local_rank()).map_err(Failure::failed)?;
         let environment = Environment { comm: Arc::clone(&comm), compute, plugins };
         let ranker = agree(&*comm, checkpoint.ranker(environment)).map_err(Failure::failed)?;
         Ok(Applied { comm, ranker, data })

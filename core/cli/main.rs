@@ -5,6 +5,7 @@ mod bug;
 mod check;
 mod ckpt;
 mod data;
+mod device;
 mod doctor;
 mod failure;
 mod index;

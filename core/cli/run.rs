@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::ValueEnum;
 use rectool_base::Hint;
-use rectool_model::DeviceChoice;
 use rectool_recipe::{
     Calibrate, RecipeError, RecipeOptions, Resume, RunOptions, RunOutcome, Silent,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::device::DeviceArgs;
 use crate::failure::{Exit, Failure};
 use crate::output;
 use crate::progress::Shown;
@@ -46,9 +45,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     recipe: RecipeArgs,
 
-    /// Where the dense layers compute
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    device: Device,
+    #[command(flatten)]
+    device: DeviceArgs,
 
     /// Go on from a checkpoint or run folder; `auto`: from where this recipe was left
     #[arg(long, value_name = "PATH|auto")]
@@ -61,17 +59,6 @@ pub(crate) struct RunArgs {
     /// Threads of each rank [default: its share of the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-}
-
-/// A device as the command line names it.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Device {
-    /// The CPU
-    Cpu,
-    /// The GPU of the rank
-    Cuda,
-    /// The GPU where there is one, else the CPU
-    Auto,
 }
 
 impl RecipeArgs {
@@ -97,11 +84,7 @@ impl RunArgs {
             recipe: self.recipe.options(),
             run_dir: self.run_dir.clone(),
             resume,
-            device: match self.device {
-                Device::Cpu => DeviceChoice::Cpu,
-                Device::Cuda => DeviceChoice::Cuda,
-                Device::Auto => DeviceChoice::Auto,
-            },
+            device: self.device.choice(),
             threads: self.threads.map(usize::from),
             interrupted,
         }
