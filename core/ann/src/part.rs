@@ -8,7 +8,9 @@ use crate::code::{COLUMNS_MAX, Codebook, Entries};
 use crate::error::AnnError;
 use crate::file::{Fact, IndexKind, Kind, Leaf, Meta, OperatingPoint, Sections};
 use crate::filter::{AttributeStore, Filter, Selected, Selections};
-use crate::kernel::{BLOCK, GROUP, LANES, Line, PanelFacts, Plane, dot, panel_lines, prefetch};
+use crate::kernel::{
+    BLOCK, Directory, GROUP, LANES, Line, PanelFacts, Plane, dot, panel_lines, prefetch,
+};
 use crate::limits::{DIM_MAX, LEAVES_MAX, PART_ROWS_MAX};
 use crate::metric::Metric;
 use crate::rotation::{Rotation, TURNED_DIM_MAX};
@@ -255,8 +257,7 @@ impl Part {
         Tree {
             centroids: sections.values(Kind::Centroids, 0),
             leaves: sections.values(Kind::Leaves, 0),
-            directory: sections.values(Kind::Directory, 0),
-            directory_facts: sections.values(Kind::DirectoryFacts, 0),
+            directory: self.directory(),
             codebook: Codebook {
                 dim,
                 widths: &meta.widths,
@@ -266,6 +267,15 @@ impl Part {
             codes: sections.values(Kind::Codes, 0),
             lanes: self.lanes(),
             rows: self.stored(),
+        }
+    }
+
+    /// The centroids of a tree or a graph, by which the leaves of a search are chosen.
+    pub(crate) fn directory(&self) -> Directory<'_> {
+        Directory {
+            panels: self.sections.values(Kind::Directory, 0),
+            facts: self.sections.values(Kind::DirectoryFacts, 0),
+            count: self.meta.leaves,
         }
     }
 
@@ -304,10 +314,10 @@ impl Part {
     pub(crate) fn distance_facts(&self) -> &[PanelFacts] {
         let tree = self.tree();
         if self.metric() == Metric::L2 {
-            return tree.directory_facts;
+            return tree.directory.facts;
         }
         self.distance_facts.get_or_init(|| {
-            let mut facts = tree.directory_facts.to_vec();
+            let mut facts = tree.directory.facts.to_vec();
             let biases = facts.iter_mut().flat_map(|facts| &mut facts.biases);
             for (bias, centroid) in biases.zip(tree.centroids.chunks_exact(self.dim())) {
                 *bias = -0.5 * dot(centroid, centroid);
@@ -336,9 +346,7 @@ pub(crate) struct Tree<'a> {
     /// Centroids [L, D].
     pub(crate) centroids: &'a [f32],
     pub(crate) leaves: &'a [Leaf],
-    /// The centroids as bytes: the leaves of a search are chosen by them.
-    pub(crate) directory: &'a [Line],
-    pub(crate) directory_facts: &'a [PanelFacts],
+    pub(crate) directory: Directory<'a>,
     pub(crate) codebook: Codebook<'a>,
     /// Lines of a block.
     pub(crate) lines: usize,

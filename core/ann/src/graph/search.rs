@@ -41,12 +41,7 @@ impl GraphScratch {
         let wide = reach.candidates.saturating_mul(CHANGED_LEAVES_PER_STEP);
         let wide = wide.clamp(*CHANGED_LEAVES.start(), *CHANGED_LEAVES.end());
         let looked_at = if selection.delta.is_some() { wide } else { 0 };
-        self.leaves.choose(
-            &query.values,
-            (graph.directory, graph.directory_facts),
-            graph.leaves.len(),
-            reach.leaves.max(looked_at),
-        );
+        self.leaves.choose(&query.values, graph.directory, reach.leaves.max(looked_at));
         self.visited.reset(graph.rows.facts.len());
         self.beam.reset(reach.candidates);
         self.passing.reset(kept);
@@ -88,12 +83,7 @@ impl GraphScratch {
         (allowed, leaves, k): (&Bits, usize, usize),
         out: &mut Vec<u32>,
     ) {
-        self.leaves.choose(
-            &query.values,
-            (graph.directory, graph.directory_facts),
-            graph.leaves.len(),
-            leaves,
-        );
+        self.leaves.choose(&query.values, graph.directory, leaves);
         self.leaves.rows((|leaf| graph.rows_of(leaf), graph.rows), (allowed, selection), out);
         self.add_changes((query, finalists(k)), selection, leaves, out);
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::error::AnnError;
 use crate::file::{Fact, Kind, Leaf};
-use crate::kernel::{LANES, Line, PanelFacts, panel_lines, prefetch};
+use crate::kernel::{Directory, LANES, Line, PanelFacts, panel_lines, prefetch};
 use crate::limits::{DEGREE_MAX, DEGREE_MIN};
 use crate::part::{Part, StoredRows};
 
@@ -16,8 +16,7 @@ pub(crate) struct Graph<'a> {
     pub(crate) links: &'a [u32],
     pub(crate) entries: &'a [u32],
     pub(crate) leaves: &'a [Leaf],
-    pub(crate) directory: &'a [Line],
-    pub(crate) directory_facts: &'a [PanelFacts],
+    pub(crate) directory: Directory<'a>,
     pub(crate) rows: StoredRows<'a>,
 }
 
@@ -54,8 +53,7 @@ impl Part {
             links: sections.values(Kind::Links, 0),
             entries: sections.values(Kind::Entries, 0),
             leaves: sections.values(Kind::Leaves, 0),
-            directory: sections.values(Kind::Directory, 0),
-            directory_facts: sections.values(Kind::DirectoryFacts, 0),
+            directory: self.directory(),
             rows: self.stored(),
         }
     }

@@ -28,6 +28,14 @@ pub(crate) struct PanelFacts {
     pub(crate) biases: [f32; LANES],
 }
 
+/// Centroids as bytes, and how many there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Directory<'a> {
+    pub(crate) panels: &'a [Line],
+    pub(crate) facts: &'a [PanelFacts],
+    pub(crate) count: usize,
+}
+
 /// Lines of a panel of vectors of width `dim`.
 pub(crate) fn panel_lines(dim: usize) -> usize {
     dim.div_ceil(COLUMNS)

@@ -14,7 +14,9 @@ mod scan_x86;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use directory::{ByteQuery, PanelFacts, floor_of, pack_panels, panel_lines, reaching};
+pub(crate) use directory::{
+    ByteQuery, Directory, PanelFacts, floor_of, pack_panels, panel_lines, reaching,
+};
 pub(crate) use level::{Arithmetic, Kernel, dispatch, prefetch};
 pub(crate) use panels::{LANES, Panels, dot, dot_with, square, square_with};
 pub(crate) use rows::{IntegerQuery, Plane, integer_dots};

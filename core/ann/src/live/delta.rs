@@ -136,7 +136,7 @@ impl Delta {
         let (tree, dim) = (part.tree(), part.dim());
         let Coder { vector, bytes, near, most, residual, codes, .. } = coder;
         bytes.set(vector);
-        bytes.products(tree.directory, part.distance_facts(), near, most);
+        bytes.products(tree.directory.panels, part.distance_facts(), near, most);
         near.truncate(tree.leaves.len());
         let spilling = part.meta.spilling.as_ref();
         let (leaves, square) = assign_one(tree.centroids, (near, most), vector, spilling);

@@ -7,7 +7,7 @@ use super::options::Hit;
 use super::part::Scratch;
 use super::pool::row_of;
 use crate::error::AnnError;
-use crate::kernel::{LANES, Line, PanelFacts, dot, pack_panels};
+use crate::kernel::{Directory, LANES, Line, PanelFacts, dot, pack_panels};
 use crate::part::Part;
 
 /// Places in the space of queries by which those of a batch are put in order.
@@ -43,8 +43,10 @@ impl Landmarks {
 
     /// The queries [Q, D], by the landmark that is nearest to each.
     fn order(&self, queries: &[f32], dim: usize) -> Vec<u32> {
+        let Self { count, panels, facts } = self;
+        let landmarks = Directory { panels, facts, count: *count };
         let nearest = |leaves: &mut LeafChoice, (at, query): (usize, &[f32])| {
-            leaves.choose(query, (&self.panels, &self.facts), self.count, 1);
+            leaves.choose(query, landmarks, 1);
             // None is near a query that is not finite; its search says so.
             (leaves.keys.first().map_or(0, |key| row_of(*key)), at as u32)
         };

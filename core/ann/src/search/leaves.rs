@@ -6,7 +6,7 @@ use super::pool::{key_of, row_of};
 use super::query::ordered;
 use super::selection::Selection;
 use crate::filter::Bits;
-use crate::kernel::{ByteQuery, Line, PanelFacts, floor_of, reaching};
+use crate::kernel::{ByteQuery, Directory, floor_of, reaching};
 use crate::part::{ROWS_AHEAD, StoredRows};
 
 /// The most promising leaves of a query, with the buffers of their choice.
@@ -21,18 +21,12 @@ pub(crate) struct LeafChoice {
 }
 
 impl LeafChoice {
-    /// Leaves the `count` most promising of `leaves` leaves, whose centroids are in `directory`, in
-    /// `self.keys`.
-    pub(crate) fn choose(
-        &mut self,
-        query: &[f32],
-        directory: (&[Line], &[PanelFacts]),
-        leaves: usize,
-        count: usize,
-    ) {
+    /// Leaves the `count` most promising of the leaves whose centroids are in `directory` in `self.keys`.
+    pub(crate) fn choose(&mut self, query: &[f32], directory: Directory<'_>, count: usize) {
         let Self { bytes, near, most, keys } = self;
+        let Directory { panels, facts, count: leaves } = directory;
         bytes.set(query);
-        bytes.products(directory.0, directory.1, near, most);
+        bytes.products(panels, facts, near, most);
         keys.clear();
         let count = count.clamp(1, leaves);
         let floor = floor_of(most, count);

@@ -38,12 +38,7 @@ impl TreeScratch {
         reach: Reach,
         k: usize,
     ) {
-        self.leaves.choose(
-            &self.query.values,
-            (tree.directory, tree.directory_facts),
-            tree.leaves.len(),
-            reach.leaves,
-        );
+        self.leaves.choose(&self.query.values, tree.directory, reach.leaves);
         let Self { query, leaves, scanner, rerank: buffers, found, .. } = self;
         // The other leaves are asked for while the one before is scanned.
         let first = leaves.keys.first().map_or(&[][..], |key| tree.blocks(row_of(*key) as usize).0);
@@ -75,12 +70,7 @@ impl TreeScratch {
         (allowed, leaves): (&Bits, usize),
         k: usize,
     ) {
-        self.leaves.choose(
-            &self.query.values,
-            (tree.directory, tree.directory_facts),
-            tree.leaves.len(),
-            leaves,
-        );
+        self.leaves.choose(&self.query.values, tree.directory, leaves);
         let Self { leaves, rerank: RerankScratch { rows, .. }, .. } = self;
         leaves.rows((|leaf| tree.rows_of(leaf), tree.rows), (allowed, selection), rows);
         let own = rows.len();
