@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rectool_base::WholeFile;
 use rectool_embedding::PageFaults;
 use rectool_model::{Evaluation, EvaluationReport, Observer, PhaseTimes, StepReport};
 use serde::{Deserialize, Serialize};
@@ -192,12 +193,12 @@ impl Writer {
             .filter(|line| (line.training, line.step()) <= (training, step))
             .filter(|line| line.training < training || step > 0)
             .collect();
-        let partial = run_dir.join(".metrics.jsonl.partial");
-        let mut file = File::create(&partial)?;
+        let whole = WholeFile::at(&path);
+        let mut file = File::create(whole.partial())?;
         for line in &kept {
             writeln!(file, "{}", serde_json::to_string(line)?)?;
         }
-        fs::rename(&partial, &path)?;
+        whole.publish()?;
         Ok((Self { path, file }, kept))
     }
 
