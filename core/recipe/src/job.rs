@@ -13,7 +13,7 @@ use crate::dataset::Split;
 use crate::error::{RecipeError, did_you_mean};
 use crate::evaluation::check_group;
 use crate::network::Model;
-use crate::options::Options;
+use crate::options::{Options, one};
 
 /// Training reports of a run, about: enough for a curve, few enough to cost nothing.
 const REPORTS: u64 = 400;
@@ -55,16 +55,12 @@ struct Plain {
     checkpoint_full_every: u64,
     #[serde(default)]
     report_every: u64,
-    #[serde(default = "loader_threads")]
+    #[serde(default = "one")]
     loader_threads: usize,
     #[serde(default)]
     overlap: Overlap,
     #[serde(default)]
     wire: Wire,
-}
-
-fn one() -> u64 {
-    1
 }
 
 fn two() -> usize {
@@ -73,10 +69,6 @@ fn two() -> usize {
 
 fn twenty() -> usize {
     20
-}
-
-fn loader_threads() -> usize {
-    1
 }
 
 /// Order of rows.

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use crate::call::Call;
 use crate::error::{RecipeError, did_you_mean};
 use crate::features::{FeatureSet, check_single};
-use crate::options::{Options, entry};
+use crate::options::{Options, entry, one};
 use crate::plugin::Plugin;
 use crate::values::described;
 
@@ -32,10 +32,6 @@ struct Head {
     weight: f32,
     #[serde(default)]
     layers: Vec<usize>,
-}
-
-fn one() -> f32 {
-    1.0
 }
 
 /// The loss of a model with one label: a plugin, or the name of a native one; an absent option means

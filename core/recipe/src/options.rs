@@ -13,6 +13,11 @@ use crate::values::{described, type_word};
 /// Layers of one MLP.
 const LAYERS_MAX: usize = 64;
 
+/// The default of options such as weights.
+pub(crate) fn one<T: From<u8>>() -> T {
+    T::from(1)
+}
+
 /// The option map of one call. Nouns are taken out first, the plain rest becomes a struct.
 pub(crate) struct Options<'a> {
     call: &'a Call,

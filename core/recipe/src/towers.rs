@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::call::Call;
 use crate::error::{RecipeError, did_you_mean};
 use crate::network::{Assembly, DensePart, Model, init_bound};
-use crate::options::part;
+use crate::options::{one, part};
 use crate::values::described;
 
 /// The plain options of `two_tower`.
@@ -54,10 +54,6 @@ struct Tower {
 
 fn yes() -> bool {
     true
-}
-
-fn one() -> f32 {
-    1.0
 }
 
 /// Temperature of vectors of length 1, whose products lie between -1 and 1.
