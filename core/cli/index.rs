@@ -9,10 +9,10 @@ mod meter;
 mod query;
 mod tune;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use rectool_ann::{AnnError, Index, IndexKind, IndexStats, OperatingPoint};
+use rectool_ann::{AnnError, Index, IndexKind, IndexStats, Maintenance, OperatingPoint};
 use rectool_base::{bytes_text, grouped};
 use rectool_comm::Launched;
 use rectool_data::DataError;
@@ -97,6 +97,13 @@ fn verify(target: &Target) -> Result<Exit, Failure> {
         format!("ok: {parts} of {}, {vectors} vectors, {bytes}\n", target.index.display())
     })?;
     Ok(Exit::Ok)
+}
+
+/// Opens an index that is to be changed.
+fn open_for_changes(path: &Path) -> Result<Index, Failure> {
+    // Opened for reading first: what is no index gets no lock file.
+    Index::open(path).map_err(failure)?;
+    Index::open_for_changes(path, Maintenance::Manual).map_err(failure)
 }
 
 /// What cannot be asked for is a usage error; all else failed while being done.

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, stdin};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use rectool_ann::{Index, Item, Maintenance, Rebuild};
+use rectool_ann::{Index, Item, Rebuild};
 use rectool_base::grouped;
 use rectool_comm::threads_available;
 use rectool_data::DataError;
@@ -13,7 +13,7 @@ use rectool_recipe::index::{VectorInput, read_delete, read_update};
 
 use super::input::ColumnArgs;
 use super::meter::Meter;
-use super::{ThreadArgs, counted, failure};
+use super::{ThreadArgs, counted, failure, open_for_changes};
 use crate::failure::{Exit, Failure};
 use crate::output::print;
 
@@ -178,10 +178,7 @@ struct Changed {
 impl Changed {
     fn open(path: &Path, args: &ChangeArgs) -> Result<Self, Failure> {
         args.threads.apply(threads_available());
-        // Opened for reading first: what is no index gets no lock file.
-        Index::open(path).map_err(failure)?;
-        let index = Index::open_for_changes(path, Maintenance::Manual).map_err(failure)?;
-        Ok(Self { index, acknowledged: 0 })
+        Ok(Self { index: open_for_changes(path)?, acknowledged: 0 })
     }
 
     fn upsert(&mut self, items: &[Item]) -> Result<(), Failure> {

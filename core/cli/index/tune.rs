@@ -4,13 +4,13 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use rectool_ann::{Index, Maintenance, TuneOptions};
+use rectool_ann::{Index, TuneOptions};
 use rectool_comm::threads_available;
 use rectool_recipe::index::VectorInput;
 
 use super::input::query_columns;
 use super::meter::Meter;
-use super::{ThreadArgs, effort_text, failure};
+use super::{ThreadArgs, effort_text, failure, open_for_changes};
 use crate::failure::{Exit, Failure};
 use crate::output::print;
 
@@ -59,9 +59,7 @@ impl TuneArgs {
         let queries = queries.map(|path| VectorInput::open(std::slice::from_ref(path), &columns));
         let queries = queries.transpose().map_err(failure)?;
         let vectors = queries.as_ref().map(VectorInput::vectors).transpose().map_err(failure)?;
-        // Opened for reading first: what is no index gets no lock file.
-        Index::open(&self.index).map_err(failure)?;
-        let index = Index::open_for_changes(&self.index, Maintenance::Manual).map_err(failure)?;
+        let index = open_for_changes(&self.index)?;
         let usual = index.options().tune_options();
         let options = TuneOptions { queries: self.sample, seed: self.seed, ..usual };
         let meter = Meter::new();
