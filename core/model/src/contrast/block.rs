@@ -144,12 +144,15 @@ pub(super) fn contrast(
 /// Ends a row's gradients: scales that of the query, and subtracts what the own item, which is in
 /// `chunk`, pulls.
 fn pull_own(query: &Query<'_>, pull: Pull, chunk: &Chunk, gradient: &mut [f32], sums: &mut Panels) {
-    let (count, sum_rows, own) = (chunk.rows.rows(), sums.rows(), query.own % CHUNK);
-    for (at, gradient) in gradient.iter_mut().enumerate() {
-        let (panel, lane) = (at / PANEL, at % PANEL);
-        let item = chunk.rows.values()[(panel * count + own) * PANEL + lane];
-        *gradient = pull.scale * *gradient - pull.own * item;
-        let sum = &mut sums.values_mut()[(panel * sum_rows + own) * PANEL + lane];
-        *sum -= pull.own * query.vector[at];
+    let own = query.own % CHUNK;
+    for (gradient, item) in gradient.chunks_mut(PANEL).zip(chunk.rows.row(own)) {
+        for (gradient, item) in gradient.iter_mut().zip(item) {
+            *gradient = pull.scale * *gradient - pull.own * item;
+        }
+    }
+    for (sum, vector) in sums.row_mut(own).zip(query.vector.chunks(PANEL)) {
+        for (sum, value) in sum.iter_mut().zip(vector) {
+            *sum -= pull.own * value;
+        }
     }
 }

@@ -121,19 +121,27 @@ impl Panels {
         }
     }
 
+    /// The lines of row `row`, one of each panel.
+    pub(crate) fn row(&self, row: usize) -> impl Iterator<Item = &[f32]> {
+        self.values().chunks_exact(PANEL).skip(row).step_by(self.rows)
+    }
+
+    /// As [`Panels::row`], for writing.
+    pub(crate) fn row_mut(&mut self, row: usize) -> impl Iterator<Item = &mut [f32]> {
+        let rows = self.rows;
+        self.values_mut().chunks_exact_mut(PANEL).skip(row).step_by(rows)
+    }
+
     /// Copies row `row` to `into` \[columns\].
     pub(crate) fn read_row(&self, row: usize, into: &mut [f32]) {
-        let lines = self.values().chunks_exact(PANEL).skip(row).step_by(self.rows);
-        for (line, into) in lines.zip(into[..self.columns].chunks_mut(PANEL)) {
+        for (line, into) in self.row(row).zip(into[..self.columns].chunks_mut(PANEL)) {
             into.copy_from_slice(&line[..into.len()]);
         }
     }
 
     /// Multiplies row `row` by `scale`.
     pub(crate) fn scale_row(&mut self, row: usize, scale: f32) {
-        let rows = self.rows;
-        let lines = self.values_mut().chunks_exact_mut(PANEL).skip(row).step_by(rows);
-        lines.for_each(|line| line.iter_mut().for_each(|value| *value *= scale));
+        self.row_mut(row).for_each(|line| line.iter_mut().for_each(|value| *value *= scale));
     }
 
     /// Column `column`, for reading.
