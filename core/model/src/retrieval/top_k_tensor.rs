@@ -14,8 +14,9 @@ use crate::error::torch_message;
 /// What a block of queries may take on the device, in bytes: products, and what is found among them.
 /// Large enough that a GPU's product and selection take longer than to start them.
 const BLOCK_BYTES: usize = 256 << 20;
-/// The part of a block's rows that the host takes at a time, where it has to decide.
-const SHARE: usize = 8;
+/// Where the host has to decide, it takes the rows of a block in at most this many groups, to need less
+/// memory than the device.
+const GROUPS: usize = 8;
 
 /// Vectors to search, on a device of libtorch's.
 ///
@@ -29,7 +30,7 @@ const SHARE: usize = 8;
 /// ```
 #[derive(Debug)]
 pub struct TensorCandidates {
-    /// [V, E]; threads may hand libtorch's tensors on, but not use one at once.
+    /// [V, E]. Tensors of libtorch's may move between threads, which cannot share them.
     vectors: Mutex<Tensor>,
     device: Device,
     width: usize,
@@ -113,6 +114,7 @@ impl TensorCandidates {
         (self.block_bytes / row).max(1)
     }
 
+    /// The lists of the queries of a block.
     fn block<'a>(
         &self,
         vectors: &Tensor,
@@ -164,7 +166,7 @@ impl TensorCandidates {
     ) -> Result<(), TchError> {
         let missing = (0..lists.len()).filter(|query| lists[*query].is_none());
         let missing: Vec<i64> = missing.map(|query| query as i64).collect();
-        for queries in missing.chunks(lists.len().div_ceil(SHARE)) {
+        for queries in missing.chunks(lists.len().div_ceil(GROUPS)) {
             let places = Tensor::f_from_slice(queries)?.f_to_device(self.device)?;
             let mut scores = on_host::<f32>(&products.f_index_select(0, &places)?)?;
             let found = scores.par_chunks_exact_mut(self.count).map(|scores| {
@@ -183,9 +185,9 @@ impl TensorCandidates {
     }
 }
 
-/// Of the greatest scores, falling, and their numbers the list of a query. `None` if they leave it open:
-/// with a NaN, which comes first in libtorch's order, or if the k-th place is contested, where libtorch
-/// takes any of those that score the same.
+/// The list of a query whose greatest scores, falling, and their numbers these are. `None` if they leave
+/// it open: with a NaN, which comes first in libtorch's order, or if the k-th place is contested, for
+/// which libtorch takes any of those that score the same.
 fn certain(scores: &[f32], numbers: &[i64], k: usize) -> Option<Vec<(u32, f32)>> {
     let last = scores[k - 1];
     let contested = last > f32::NEG_INFINITY && scores.get(k).is_some_and(|next| *next == last);
