@@ -180,11 +180,7 @@ fn decode_batch(
     rows_max: u64,
 ) -> Result<RecordBatch, Broken> {
     let (data, head) = data_of(bytes, block)?;
-    let message = message_of(&data)?;
-    let batch = message.header_as_record_batch();
-    let batch = batch.ok_or_else(|| {
-        Broken::new("message", "a record batch", format!("{:?}", message.header_type()))
-    })?;
+    let batch = header_of(&data, "a record batch", Message::header_as_record_batch)?;
     let fields = columns.schema.fields().iter().enumerate();
     let fields = fields.map(|(at, field)| (&**field, columns.read.contains(&at)));
     check_batch(batch, &data[head..], fields, rows_max)?;
@@ -201,11 +197,7 @@ fn read_dictionary(
     rows_max: u64,
 ) -> Result<(), Broken> {
     let (data, head) = data_of(bytes, block)?;
-    let message = message_of(&data)?;
-    let dictionary = message.header_as_dictionary_batch();
-    let dictionary = dictionary.ok_or_else(|| {
-        Broken::new("message", "a dictionary", format!("{:?}", message.header_type()))
-    })?;
+    let dictionary = header_of(&data, "a dictionary", Message::header_as_dictionary_batch)?;
     let known = columns.dictionaries.iter().find(|(id, _)| *id == dictionary.id());
     let Some((_, values)) = known else { return Ok(()) };
     let batch = dictionary.data();
@@ -230,10 +222,17 @@ fn data_of(bytes: &Buffer, block: &FileBlock) -> Result<(Buffer, usize), Broken>
     Ok((bytes.slice_with_length(offset, length), head))
 }
 
-fn message_of(data: &[u8]) -> Result<Message<'_>, Broken> {
+/// The header of a message, which is to be `expected`.
+fn header_of<'a, T>(
+    data: &'a [u8],
+    expected: &str,
+    header: impl FnOnce(&Message<'a>) -> Option<T>,
+) -> Result<T, Broken> {
     let skip = if data[..4] == [0xff; 4] { 8 } else { 4 };
     let message = arrow_ipc::root_as_message(&data[skip..]);
-    message.map_err(|error| Broken::new("message", "an Arrow message", error))
+    let message = message.map_err(|error| Broken::new("message", "an Arrow message", error))?;
+    let unlike = || Broken::new("message", expected, format!("{:?}", message.header_type()));
+    header(&message).ok_or_else(unlike)
 }
 
 /// What check_batch has passed is not known to make arrow panic; a hole in that would end one rank and hang
