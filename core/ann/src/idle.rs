@@ -20,6 +20,8 @@ pub(crate) fn run_when_idle() {
         // returns tells whether it worked: no is as good as yes.
         let _ = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const plain) };
     }
+    // A thread that has just begun may have taken a search's processor, as any other may.
+    give_way();
 }
 
 /// To be called after every piece of a long work, a millisecond at most: a thread of the idle class gives its
