@@ -34,12 +34,12 @@ pub(crate) fn claim(backing: &Backing, bytes: usize, huge: bool) -> io::Result<M
 
 pub(crate) fn claim_memory(bytes: usize, huge: bool) -> io::Result<MmapMut> {
     let memory = MmapMut::map_anon(bytes)?;
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     if huge {
         // Kernels built without huge pages refuse, and do well enough.
         let _ = memory.advise(memmap2::Advice::HugePage);
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), miri))]
     let _ = huge;
     Ok(memory)
 }
