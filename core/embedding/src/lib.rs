@@ -47,6 +47,7 @@ mod sketch;
 mod slab;
 mod step;
 mod storage;
+mod stream;
 mod sums;
 mod table;
 #[cfg(test)]

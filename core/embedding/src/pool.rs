@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::bags::{Bags, FeatureBags, IDS_AHEAD, SINGLES_AHEAD};
 use crate::parallel::for_each;
 use crate::simd::prefetch;
+use crate::stream::Stores;
 use crate::width::{RowKernel, Width, run_rows};
 use crate::{Layout, Pooling};
 
@@ -29,12 +30,13 @@ pub(crate) fn pool(features: &[FeatureValues<'_>], rows: usize, out: &mut [f32],
     for (feature, offset) in features.iter().zip(&layout.offsets) {
         groups.entry(feature.dim).or_default().push((feature, *offset));
     }
+    let stores = Stores::for_buffer(size_of_val(out));
     let tasks =
         out.chunks_mut(TASK_ROWS * layout.row_stride).zip((0..rows).step_by(TASK_ROWS)).collect();
     for_each(tasks, |(out, first): (&mut [f32], usize)| {
         for (dim, features) in &groups {
             let rows = first..rows.min(first + TASK_ROWS);
-            run_rows(*dim, Block { features, rows, out, stride: layout.row_stride });
+            run_rows(*dim, Block { features, rows, out, stride: layout.row_stride, stores });
         }
     });
 }
@@ -48,6 +50,7 @@ struct Block<'a> {
     /// Begins with the first of `rows`.
     out: &'a mut [f32],
     stride: usize,
+    stores: Stores,
 }
 
 impl RowKernel for Block<'_> {
@@ -55,19 +58,20 @@ impl RowKernel for Block<'_> {
     fn run<W: Width>(self, width: W) {
         for (row, out) in self.rows.zip(self.out.chunks_mut(self.stride)) {
             for (feature, offset) in self.features {
-                feature.write(width, row, &mut out[*offset..]);
+                feature.write(width, row, self.stores, &mut out[*offset..]);
             }
         }
+        self.stores.settle();
     }
 }
 
 impl FeatureValues<'_> {
     /// Writes the feature's vectors of `row` to the start of `out`.
     #[inline(always)]
-    fn write<W: Width>(&self, width: W, row: usize, out: &mut [f32]) {
+    fn write<W: Width>(&self, width: W, row: usize, stores: Stores, out: &mut [f32]) {
         let list = |starts: &[u32]| starts[row] as usize..starts[row + 1] as usize;
         match self.bags.bags {
-            Bags::Single => copy(self, width, row, &mut out[..width.get()]),
+            Bags::Single => copy(self, width, row, stores, &mut out[..width.get()]),
             Bags::Pooled { starts, pooling } => {
                 let (list, out) = (list(starts), &mut out[..width.get()]);
                 sum(self, width, list.clone(), &[], out);
@@ -83,18 +87,24 @@ impl FeatureValues<'_> {
             }
             Bags::Sequence { starts, scales, length } => {
                 let list = starts.map_or(row..row + 1, list);
-                sequence(self, width, list, scales, &mut out[..length * width.get()]);
+                sequence(self, width, list, (scales, stores), &mut out[..length * width.get()]);
             }
         }
     }
 }
 
 #[inline(always)]
-fn copy<W: Width>(feature: &FeatureValues<'_>, width: W, row: usize, out: &mut [f32]) {
+fn copy<W: Width>(
+    feature: &FeatureValues<'_>,
+    width: W,
+    row: usize,
+    stores: Stores,
+    out: &mut [f32],
+) {
     let FeatureValues { bags: FeatureBags { slots, .. }, values, .. } = *feature;
     ask(slots, row + SINGLES_AHEAD, values, width);
     let from = slots[row] as usize * width.get();
-    out.copy_from_slice(&values[from..from + width.get()]);
+    stores.copy(out, &values[from..from + width.get()]);
 }
 
 #[inline(always)]
@@ -135,7 +145,7 @@ fn sequence<W: Width>(
     feature: &FeatureValues<'_>,
     width: W,
     list: Range<usize>,
-    scales: &[f32],
+    (scales, stores): (&[f32], Stores),
     out: &mut [f32],
 ) {
     let FeatureValues { bags: FeatureBags { slots, .. }, values, .. } = *feature;
@@ -146,7 +156,7 @@ fn sequence<W: Width>(
         let from = slots[at] as usize * width.get();
         let value = &values[from..from + width.get()];
         match scales.get(at) {
-            None => out.copy_from_slice(value),
+            None => stores.copy(out, value),
             Some(scale) => {
                 for (out, x) in out.iter_mut().zip(value) {
                     *out = *x * scale;

@@ -12,9 +12,12 @@ fn every_rank_finds_the_same_numbers() {
     let found = &found[0];
     assert_eq!((found.ranks, found.threads), (2, rayon::current_num_threads()));
     let rows = found.rows.iter().flat_map(|time| [time.lookup_ns, time.update_ns]);
-    assert!(rows.clone().all(|ns| ns.is_finite() && ns >= 0.0), "{found:?}");
-    assert!(rows.sum::<f64>() > 0.0, "{found:?}");
-    assert!(found.occurrences.iter().all(|time| time.pool_ns > 0.0 && time.sum_ns > 0.0));
+    let occurrences = found.occurrences.iter().flat_map(|time| [time.pool_ns, time.sum_ns]);
+    // Differences of two times: on a busy machine one or the other is 0, not all.
+    for times in [rows.collect::<Vec<_>>(), occurrences.collect()] {
+        assert!(times.iter().all(|ns| ns.is_finite() && *ns >= 0.0), "{found:?}");
+        assert!(times.iter().sum::<f64>() > 0.0, "{found:?}");
+    }
     // Ranks that are threads count as nodes of their own, or as one node.
     let one_node = found.ranks_per_node == 2;
     let exchange = if one_node { &found.exchange_local } else { &found.exchange_remote };
