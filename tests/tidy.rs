@@ -139,6 +139,7 @@ fn only_named_files_hold_unsafe_code() {
         "core/embedding/src/simd.rs",
         "core/embedding/src/slab.rs",
         "core/embedding/src/step.rs",
+        "core/embedding/src/stream.rs",
         "core/embedding/src/tests/beyond_memory.rs",
         "core/comm/src/mpi/",
         "core/data/src/shard.rs",
