@@ -19,15 +19,15 @@ test:
 setup:
 	@.ci/setup
 
-# Under an interpreter that sees undefined behaviour: the index, distinct keys, slabs, rows and optimizers; then whole tables in
-# lookups, training and checkpoints (two minutes). Needs `rustup toolchain install nightly --component miri,rust-src`.
+# Under an interpreter that sees undefined behaviour and data races: the index, distinct keys, slabs, rows and optimizers; then whole
+# tables in lookups, training and checkpoints on three threads (two minutes). Needs `rustup toolchain install nightly --component miri,rust-src`.
 # Rayon's threads outlive a test, and its queues keep the rules of tree borrows, but not of stacked ones.
 MIRI := PROPTEST_CASES=4 PROPTEST_DISABLE_FAILURE_PERSISTENCE=true cargo +nightly miri test -p rectool-embedding --lib --
 miri:
 	MIRIFLAGS=-Zmiri-disable-isolation $(MIRI) index::buckets index::rows index::tests::more index::tests::plain \
 	a_full_bucket row:: rule:: distinct:: slab::
-	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-ignore-leaks" $(MIRI) tests::single::sgd \
-	tests::single::evaluation tests::single::keys tests::pooling:: tests::checkpoint::headers tests::checkpoint::removed \
+	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-num-cpus=3" $(MIRI) tests::single::sgd \
+	tests::single::evaluation tests::single::keys tests::pooling::e tests::pooling::sequences tests::checkpoint::headers tests::checkpoint::removed \
 	tests::checkpoint::rows_that tests::admission::a_key tests::storage::a_row
 
 clean-demo:

@@ -16,6 +16,7 @@ use crate::plan::Plan;
 use crate::pool::{FeatureValues, pool};
 use crate::prepare::{Phase, Prepared, PreparedFeature, PreparedTable, Preparer};
 use crate::step::{Tick, Update, update};
+use crate::stream::Stores;
 use crate::sums::{FeatureGradients, TableGradients, sum_gradients};
 use crate::table::Table;
 use crate::{EmbeddingError, FeatureOptions, Ids, Layout, Mode, ShardingPlan, TableOptions, Wire};
@@ -200,7 +201,8 @@ impl EmbeddingCollection {
             self.look_up(prepared, mode)?;
             self.exchanger.values(prepared)?;
         }
-        pool(&self.feature_values(prepared), prepared.rows, out, layout);
+        let stores = Stores::for_buffer(size_of_val(out));
+        pool(&self.feature_values(prepared), prepared.rows, (out, stores), layout);
         prepared.phase = match mode {
             Mode::Train => Phase::Trained(self.generation),
             Mode::Evaluate => Phase::Evaluated,

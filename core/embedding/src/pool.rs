@@ -19,10 +19,15 @@ pub(crate) struct FeatureValues<'a> {
 }
 
 /// Rows of a task.
-const TASK_ROWS: usize = 128;
+const TASK_ROWS: usize = if cfg!(miri) { 2 } else { 128 };
 
 /// Writes the embeddings of `rows` rows.
-pub(crate) fn pool(features: &[FeatureValues<'_>], rows: usize, out: &mut [f32], layout: &Layout) {
+pub(crate) fn pool(
+    features: &[FeatureValues<'_>],
+    rows: usize,
+    (out, stores): (&mut [f32], Stores),
+    layout: &Layout,
+) {
     if rows == 0 || layout.row_stride == 0 {
         return;
     }
@@ -30,7 +35,6 @@ pub(crate) fn pool(features: &[FeatureValues<'_>], rows: usize, out: &mut [f32],
     for (feature, offset) in features.iter().zip(&layout.offsets) {
         groups.entry(feature.dim).or_default().push((feature, *offset));
     }
-    let stores = Stores::for_buffer(size_of_val(out));
     let tasks =
         out.chunks_mut(TASK_ROWS * layout.row_stride).zip((0..rows).step_by(TASK_ROWS)).collect();
     for_each(tasks, |(out, first): (&mut [f32], usize)| {
@@ -172,5 +176,38 @@ fn ask<W: Width>(slots: &[u32], at: usize, values: &[f32], width: W) {
     if let Some(slot) = slots.get(at) {
         let start = values.as_ptr().wrapping_add(*slot as usize * width.get());
         prefetch(start, width.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stores_past_the_caches_write_the_same() {
+        // More rows than a task has, one width that leaves the next feature unaligned, and a list that ends short.
+        let (rows, values): (usize, Vec<f32>) = (300, (0..16 * 7).map(|at| at as f32).collect());
+        let slots: Vec<u32> = (0..rows as u32).map(|row| row * row % 7).collect();
+        let starts: Vec<u32> = (0..=rows as u32).collect();
+        let sequence = Bags::Sequence { starts: Some(&starts), scales: &[], length: 2 };
+        let feature = |dim: usize, bags| FeatureValues {
+            dim,
+            bags: FeatureBags { bags, slots: &slots },
+            values: &values[..7 * dim],
+        };
+        let features = [
+            feature(16, Bags::Single),
+            feature(3, Bags::Single),
+            feature(8, sequence),
+            feature(16, sequence),
+        ];
+        let layout = Layout::packed([16, 3, 16, 32]);
+        let [cached, streamed] = [Stores::Cached, Stores::Streamed].map(|stores| {
+            let mut out = vec![f32::NAN; rows * layout.row_stride];
+            pool(&features, rows, (&mut out, stores), &layout);
+            out
+        });
+        assert!(cached == streamed && cached.iter().all(|value| value.is_finite()));
+        assert_eq!(streamed[67 * 2..67 * 2 + 16], values[4 * 16..5 * 16]);
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct TableGradients<'a> {
 }
 
 /// A task sums at least as many floats as this, if there are as many.
-const TASK_FLOATS_MIN: usize = 1 << 16;
+const TASK_FLOATS_MIN: usize = if cfg!(miri) { 8 } else { 1 << 16 };
 
 /// Tables up to this width are summed together, several in a task: then gradients are read along the
 /// batch's rows. Wider ones are long enough alone, and the sums of one table stay in a nearer cache.
