@@ -1,7 +1,7 @@
 //! Stores that pass the caches by, for buffers too large to stay in them.
 //!
 //! An ordinary store first fetches the line that it changes, and drives out others. One that passes by does
-//! neither: the embeddings of a large batch cost a third less so (109 MB of them, with caches of 32 MiB).
+//! neither: the embeddings of a large batch cost up to a quarter less so (109 MB of them, with a last cache of 32 MiB).
 
 use std::sync::OnceLock;
 
