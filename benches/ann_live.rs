@@ -251,11 +251,11 @@ fn steady(index: &Index, queries: &[f32], rate: f64, seconds: f64) -> Result<Val
         }
     }
     let whole = started.elapsed().as_secs_f64();
-    let seconds = times.chunks((times.len() as f64 / whole).ceil() as usize);
-    let mut p99: Vec<f64> = seconds.map(|times| percentile(&mut times.to_vec(), 0.99)).collect();
+    let by_second = times.chunks((times.len() as f64 / whole).ceil() as usize);
+    let mut p99: Vec<f64> = by_second.map(|times| percentile(&mut times.to_vec(), 0.99)).collect();
     let mut figures = latencies(&mut times);
     figures["qps"] = (times.len() as f64 / whole).into();
-    figures["p99_us of the median second"] = (percentile(&mut p99, 0.5) / 1e6).into();
+    figures["p99_us of the median second"] = (percentile(&mut p99, 0.5) * 1e6).into();
     if !during.is_empty() {
         figures["during a rebuild"] = latencies(&mut during);
         figures["rebuilds"] = rebuilds.into();
@@ -265,12 +265,12 @@ fn steady(index: &Index, queries: &[f32], rate: f64, seconds: f64) -> Result<Val
 }
 
 fn latencies(times: &mut [f64]) -> Value {
-    let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|share| percentile(times, share));
+    let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|share| percentile(times, share) * 1e6);
     json!({ "queries": times.len(), "p50_us": p50, "p99_us": p99, "p999_us": p999, "max_us": max })
 }
 
-/// The time that this share of `times`, in seconds, does not exceed, in µs.
+/// The time that this share of `times` does not exceed.
 fn percentile(times: &mut [f64], share: f64) -> f64 {
     let at = ((times.len() - 1) as f64 * share) as usize;
-    *times.select_nth_unstable_by(at, f64::total_cmp).1 * 1e6
+    *times.select_nth_unstable_by(at, f64::total_cmp).1
 }

@@ -1,6 +1,7 @@
-//! The two things that depend on the processor: wide registers and prefetching. A kernel is written
-//! once in safe Rust; here it is compiled a second time with AVX2 and chosen at run time. Rust never
-//! fuses a multiply and an add by itself, so both versions give the same bytes.
+//! Wide registers and prefetching, which depend on the processor, as do the stores of
+//! [`crate::stream`]. A kernel is written once in safe Rust; here it is compiled a second time with AVX2
+//! and chosen at run time. Rust never fuses a multiply and an add by itself, so both versions give the
+//! same bytes.
 
 /// A loop worth compiling for wider registers. `run` must be `#[inline(always)]`.
 pub(crate) trait Kernel {

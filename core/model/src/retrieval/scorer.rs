@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::top_k::{Best, Candidates, Recommended};
+use super::top_k::{Best, Candidates, Recommended, rows_of};
 use super::{Interactions, RetrievalError, TensorCandidates};
 use crate::Compute;
 
@@ -83,7 +83,7 @@ impl<'a> VectorScorer<'a> {
         width: usize,
         compute: Compute,
     ) -> Result<Self, RetrievalError> {
-        assert!(width > 0 && users.len().is_multiple_of(width), "user vectors of {width} values");
+        rows_of(users, width);
         let candidates = match compute {
             Compute::Fused => Place::Fused(Candidates::new(items, width)),
             Compute::Tensor(device) => Place::Tensor(TensorCandidates::new(items, width, device)?),

@@ -38,11 +38,7 @@ impl Candidates {
     /// # Panics
     /// If `width` is 0 or `vectors` are no whole number of rows.
     pub fn new(vectors: &[f32], width: usize) -> Self {
-        assert!(
-            width > 0 && vectors.len().is_multiple_of(width),
-            "{} values in rows of {width}",
-            vectors.len()
-        );
+        let count = rows_of(vectors, width);
         let tile = |rows: &[f32]| {
             let mut tile = Panels::zeros(width, rows.len() / width);
             let panels = tile.values_mut().chunks_exact_mut(width * PANEL);
@@ -50,7 +46,7 @@ impl Candidates {
             tile
         };
         let tiles = vectors.par_chunks(TILE * width).map(tile).collect();
-        Self { tiles, width, count: vectors.len() / width }
+        Self { tiles, width, count }
     }
 
     /// Number of candidates V.
@@ -80,7 +76,7 @@ impl Candidates {
         k: usize,
         excluded: impl Fn(usize) -> &'a [u32] + Sync,
     ) -> Recommended {
-        assert!(queries.len().is_multiple_of(self.width), "queries of {} values", self.width);
+        rows_of(queries, self.width);
         let k = k.min(self.count);
         let blocks = queries.par_chunks(QUERIES * self.width).enumerate();
         let blocks = blocks.map(|(block, queries)| {
@@ -127,6 +123,16 @@ impl Candidates {
         }
         lists.into_iter().map(Best::sorted).collect()
     }
+}
+
+/// The rows of `width` values that `values` are.
+///
+/// # Panics
+/// If `width` is 0 or they are no whole number of rows.
+pub(super) fn rows_of(values: &[f32], width: usize) -> usize {
+    let whole = width > 0 && values.len().is_multiple_of(width);
+    assert!(whole, "{} values in rows of {width}", values.len());
+    values.len() / width
 }
 
 vectorised! {

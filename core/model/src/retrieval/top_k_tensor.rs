@@ -7,7 +7,7 @@ use tch::kind::Element;
 use tch::{Device, TchError, Tensor};
 
 use super::RetrievalError;
-use super::top_k::{Best, Recommended, before};
+use super::top_k::{Best, Recommended, before, rows_of};
 use crate::Compute;
 use crate::error::torch_message;
 
@@ -56,12 +56,7 @@ impl TensorCandidates {
         device: Device,
         block_bytes: usize,
     ) -> Result<Self, RetrievalError> {
-        assert!(
-            width > 0 && vectors.len().is_multiple_of(width),
-            "{} values in rows of {width}",
-            vectors.len()
-        );
-        let count = vectors.len() / width;
+        let count = rows_of(vectors, width);
         let copied = rows(vectors, width, device).map_err(|error| {
             refused(device, format!("copying {count} vectors of {width} values"), &error)
         })?;
@@ -85,8 +80,7 @@ impl TensorCandidates {
         k: usize,
         excluded: impl Fn(usize) -> &'a [u32],
     ) -> Result<Recommended, RetrievalError> {
-        assert!(queries.len().is_multiple_of(self.width), "queries of {} values", self.width);
-        let (k, total) = (k.min(self.count), queries.len() / self.width);
+        let (k, total) = (k.min(self.count), rows_of(queries, self.width));
         if k == 0 {
             return Ok(vec![Vec::new(); total]);
         }
