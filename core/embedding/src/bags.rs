@@ -3,10 +3,11 @@
 use crate::Pooling;
 use crate::prepare::PreparedFeature;
 
-/// Single ids ahead of the one in hand, of each feature, for which memory is asked.
-pub(crate) const SINGLES_AHEAD: usize = 2;
+/// Rows of a feature that are handled together before those of the next feature. Memory for single ids is
+/// asked for as many rows ahead.
+pub(crate) const ROWS_TOGETHER: usize = 4;
 
-/// The same for listed ids.
+/// Listed ids ahead of the one in hand for which memory is asked.
 pub(crate) const IDS_AHEAD: usize = 16;
 
 /// The occurrences of one feature.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::bags::{Bags, FeatureBags, IDS_AHEAD, SINGLES_AHEAD};
+use crate::bags::{Bags, FeatureBags, IDS_AHEAD, ROWS_TOGETHER};
 use crate::parallel::for_each;
 use crate::simd::prefetch;
 use crate::stream::Stores;
@@ -45,8 +45,8 @@ pub(crate) fn pool(
     });
 }
 
-/// Some rows of the features of one width. The output is written in the order in which it lies,
-/// which lets the processor fetch ahead.
+/// Some rows of the features of one width. A few rows of each feature are written in turn: so the output is
+/// written about in the order in which it lies, and the loop over a feature's rows is a tight one.
 struct Block<'a> {
     /// With their offsets in a row of the output.
     features: &'a [(&'a FeatureValues<'a>, usize)],
@@ -60,38 +60,77 @@ struct Block<'a> {
 impl RowKernel for Block<'_> {
     #[inline(always)]
     fn run<W: Width>(self, width: W) {
-        for (row, out) in self.rows.zip(self.out.chunks_mut(self.stride)) {
-            for (feature, offset) in self.features {
-                feature.write(width, row, self.stores, &mut out[*offset..]);
+        let Self { features, rows, out, stride, stores } = self;
+        // A streamed line must be whole soon, and the next feature may write the rest of it.
+        let together = if stores == Stores::Streamed { 1 } else { ROWS_TOGETHER };
+        let firsts = rows.clone().step_by(together);
+        for (first, out) in firsts.zip(out.chunks_mut(together * stride)) {
+            for (feature, offset) in features {
+                let rows = first..rows.end.min(first + together);
+                feature.write(width, rows, stores, &mut Rows { out, stride, offset: *offset });
             }
         }
-        self.stores.settle();
+        stores.settle();
+    }
+}
+
+/// Where the vectors of a feature go in some rows of the output.
+struct Rows<'a> {
+    out: &'a mut [f32],
+    stride: usize,
+    offset: usize,
+}
+
+impl Rows<'_> {
+    /// The first `len` floats of the feature in each row. Ordinary stores fetch what they change: those of
+    /// the next rows are asked for.
+    #[inline(always)]
+    fn each(&mut self, len: usize, stores: Stores) -> impl Iterator<Item = &mut [f32]> {
+        let Self { out, stride, offset } = self;
+        let (offset, next) = (*offset, ROWS_TOGETHER * *stride);
+        out.chunks_mut(*stride).map(move |row| {
+            let out = &mut row[offset..offset + len];
+            if stores == Stores::Cached {
+                prefetch(out.as_ptr().wrapping_add(next), len);
+            }
+            out
+        })
     }
 }
 
 impl FeatureValues<'_> {
-    /// Writes the feature's vectors of `row` to the start of `out`.
+    /// Writes the feature's vectors of `rows`.
     #[inline(always)]
-    fn write<W: Width>(&self, width: W, row: usize, stores: Stores, out: &mut [f32]) {
-        let list = |starts: &[u32]| starts[row] as usize..starts[row + 1] as usize;
+    fn write<W: Width>(&self, width: W, rows: Range<usize>, stores: Stores, out: &mut Rows<'_>) {
+        let list = |starts: &[u32], row: usize| starts[row] as usize..starts[row + 1] as usize;
         match self.bags.bags {
-            Bags::Single => copy(self, width, row, stores, &mut out[..width.get()]),
+            Bags::Single => {
+                for (row, out) in rows.zip(out.each(width.get(), stores)) {
+                    copy(self, width, row, stores, out);
+                }
+            }
             Bags::Pooled { starts, pooling } => {
-                let (list, out) = (list(starts), &mut out[..width.get()]);
-                sum(self, width, list.clone(), &[], out);
-                if pooling != Pooling::Sum && list.len() > 1 {
-                    let divisor = pooling.divisor(list.len());
-                    for sum in out {
-                        *sum /= divisor;
+                for (row, out) in rows.zip(out.each(width.get(), stores)) {
+                    let list = list(starts, row);
+                    sum(self, width, list.clone(), &[], out);
+                    if pooling != Pooling::Sum && list.len() > 1 {
+                        let divisor = pooling.divisor(list.len());
+                        for sum in out {
+                            *sum /= divisor;
+                        }
                     }
                 }
             }
             Bags::Weighted { starts, scales } => {
-                sum(self, width, list(starts), scales, &mut out[..width.get()]);
+                for (row, out) in rows.zip(out.each(width.get(), stores)) {
+                    sum(self, width, list(starts, row), scales, out);
+                }
             }
             Bags::Sequence { starts, scales, length } => {
-                let list = starts.map_or(row..row + 1, list);
-                sequence(self, width, list, (scales, stores), &mut out[..length * width.get()]);
+                for (row, out) in rows.zip(out.each(length * width.get(), stores)) {
+                    let list = starts.map_or(row..row + 1, |starts| list(starts, row));
+                    sequence(self, width, list, (scales, stores), out);
+                }
             }
         }
     }
@@ -106,7 +145,7 @@ fn copy<W: Width>(
     out: &mut [f32],
 ) {
     let FeatureValues { bags: FeatureBags { slots, .. }, values, .. } = *feature;
-    ask(slots, row + SINGLES_AHEAD, values, width);
+    ask(slots, row + ROWS_TOGETHER, values, width);
     let from = slots[row] as usize * width.get();
     stores.copy(out, &values[from..from + width.get()]);
 }

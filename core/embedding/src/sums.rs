@@ -1,10 +1,12 @@
 //! The backward pass: sums the gradients of each key, for the optimizer's step or for their owner.
 //!
-//! Gradients are read in the order in which they lie, row by row, and added to the sums of their keys.
+//! Gradients are read in about the order in which they lie, a few rows at a time, and added to the sums of their keys.
 //! The sums are far fewer than the gradients, and those of the frequent keys stay in the nearest
 //! cache; to collect the gradients of one key after another would read a line here and a line there.
 
-use crate::bags::{Bags, FeatureBags, IDS_AHEAD, SINGLES_AHEAD};
+use std::ops::Range;
+
+use crate::bags::{Bags, FeatureBags, IDS_AHEAD, ROWS_TOGETHER};
 use crate::parallel::for_each;
 use crate::simd::prefetch;
 use crate::width::{RowKernel, Width, run_rows, update_with};
@@ -30,10 +32,6 @@ pub(crate) struct TableGradients<'a> {
 /// A task sums at least as many floats as this, if there are as many.
 const TASK_FLOATS_MIN: usize = if cfg!(miri) { 8 } else { 1 << 16 };
 
-/// Tables up to this width are summed together, several in a task: then gradients are read along the
-/// batch's rows. Wider ones are long enough alone, and the sums of one table stay in a nearer cache.
-const DIM_TOGETHER_MAX: usize = 64;
-
 /// Fills the sums of all `tables`.
 ///
 /// # Determinism
@@ -50,12 +48,7 @@ pub(crate) fn sum_gradients(tables: &mut [TableGradients<'_>]) {
         before += own;
         let pieces = table.cut(own.div_ceil(share));
         match groups.last_mut() {
-            Some((last, group))
-                if *last == at
-                    && group.dim == dim
-                    && dim <= DIM_TOGETHER_MAX
-                    && pieces.len() == 1 =>
-            {
+            Some((last, group)) if *last == at && group.dim == dim && pieces.len() == 1 => {
                 group.pieces.extend(pieces);
             }
             _ => groups
@@ -132,10 +125,11 @@ impl RowKernel for Group<'_> {
             let pieces = self.pieces.iter_mut().filter(|piece| piece.features.len() > pass);
             let mut pieces: Vec<&mut Piece<'_>> = pieces.collect();
             let rows = pieces.iter().map(|piece| piece.features[pass].rows).max().unwrap_or(0);
-            for row in 0..rows {
+            for first in (0..rows).step_by(ROWS_TOGETHER) {
                 for piece in &mut pieces {
                     let feature = &piece.features[pass];
-                    Sums { first: piece.first, values: piece.sums, width }.add_row(feature, row);
+                    let rows = first..feature.rows.min(first + ROWS_TOGETHER);
+                    Sums { first: piece.first, values: piece.sums, width }.add_rows(feature, rows);
                 }
             }
         }
@@ -150,49 +144,55 @@ struct Sums<'a, W> {
 }
 
 /// Rows ahead of the one in hand for whose gradients memory is asked.
-const ROWS_AHEAD: usize = 16;
+const ROWS_AHEAD: usize = 2 * ROWS_TOGETHER;
 
 impl<W: Width> Sums<'_, W> {
-    /// Adds the gradients of a row, if the feature has as many.
+    /// Adds the gradients of `rows`.
     #[inline(always)]
-    fn add_row(&mut self, feature: &FeatureGradients<'_>, row: usize) {
+    fn add_rows(&mut self, feature: &FeatureGradients<'_>, rows: Range<usize>) {
         let FeatureBags { bags, slots } = feature.bags;
-        let list = |starts: &[u32]| match starts.get(row..row + 2) {
-            Some(ends) => ends[0] as usize..ends[1] as usize,
-            None => 0..0,
-        };
-        let begin = row * feature.stride;
-        let ahead = begin + ROWS_AHEAD * feature.stride;
-        prefetch(feature.values.as_ptr().wrapping_add(ahead), self.width.get());
+        let (values, stride, width) = (feature.values, feature.stride, self.width.get());
+        let list = |starts: &[u32], row: usize| starts[row] as usize..starts[row + 1] as usize;
+        let begins = rows.map(|row| {
+            let ahead = (row + ROWS_AHEAD) * stride;
+            prefetch(values.as_ptr().wrapping_add(ahead), width);
+            (row, row * stride)
+        });
         match bags {
             Bags::Single => {
-                self.ask(slots.get(row + SINGLES_AHEAD));
-                if let Some(slot) = slots.get(row) {
-                    self.add(*slot, feature.values, begin);
+                for (row, begin) in begins {
+                    self.ask(slots.get(row + ROWS_TOGETHER));
+                    self.add(slots[row], values, begin);
                 }
             }
             Bags::Pooled { starts, pooling } => {
-                let list = list(starts);
-                let scale = 1.0 / pooling.divisor(list.len());
-                for at in list {
-                    self.ask(slots.get(at + IDS_AHEAD));
-                    self.add_scaled(slots[at], feature.values, begin, scale);
+                for (row, begin) in begins {
+                    let list = list(starts, row);
+                    let scale = 1.0 / pooling.divisor(list.len());
+                    for at in list {
+                        self.ask(slots.get(at + IDS_AHEAD));
+                        self.add_scaled(slots[at], values, begin, scale);
+                    }
                 }
             }
             Bags::Weighted { starts, scales } => {
-                for at in list(starts) {
-                    self.ask(slots.get(at + IDS_AHEAD));
-                    self.add_scaled(slots[at], feature.values, begin, scales[at]);
+                for (row, begin) in begins {
+                    for at in list(starts, row) {
+                        self.ask(slots.get(at + IDS_AHEAD));
+                        self.add_scaled(slots[at], values, begin, scales[at]);
+                    }
                 }
             }
             Bags::Sequence { starts, scales, .. } => {
-                let list = starts.map_or(row..(row + 1).min(slots.len()), list);
-                for (nth, at) in list.enumerate() {
-                    let begin = begin + nth * self.width.get();
-                    self.ask(slots.get(at + IDS_AHEAD));
-                    match scales.get(at) {
-                        None => self.add(slots[at], feature.values, begin),
-                        Some(scale) => self.add_scaled(slots[at], feature.values, begin, *scale),
+                for (row, begin) in begins {
+                    let list = starts.map_or(row..row + 1, |starts| list(starts, row));
+                    for (nth, at) in list.enumerate() {
+                        let begin = begin + nth * width;
+                        self.ask(slots.get(at + IDS_AHEAD));
+                        match scales.get(at) {
+                            None => self.add(slots[at], values, begin),
+                            Some(scale) => self.add_scaled(slots[at], values, begin, *scale),
+                        }
                     }
                 }
             }
