@@ -14,6 +14,8 @@ pub(crate) struct Distinct {
 pub(crate) struct Scratch {
     /// Slot + 1, or 0 where there is none.
     probe: Vec<u32>,
+    /// At least [N + 1], of former batches from some place on.
+    found: Vec<u64>,
     slot_new: Vec<u32>,
     keys: Vec<u64>,
 }
@@ -23,8 +25,8 @@ pub(crate) struct Scratch {
 const PROBE_FIRST: usize = 1 << 15;
 
 impl Distinct {
-    /// Forgets the last batch; `occurrences` are to come. `keys_below`, if all keys are below it and
-    /// it is small, saves the hashing.
+    /// Forgets the last batch; `occurrences` are to come. All keys are to be below `keys_below`, if there is
+    /// a bound; a small one saves the hashing.
     pub(crate) fn begin<'a>(
         &'a mut self,
         scratch: &'a mut Scratch,
@@ -32,17 +34,20 @@ impl Distinct {
         keys_below: Option<u64>,
     ) -> Finder<'a> {
         let direct = keys_below.filter(|below| *below <= 4 * occurrences as u64);
-        let probe = match direct {
+        let size = match direct {
             Some(below) => below as usize,
             None => (2 * occurrences).next_power_of_two().clamp(2, PROBE_FIRST),
         };
-        scratch.probe.clear();
-        scratch.probe.resize(probe, 0);
-        // What is already there is overwritten by the keys to come.
-        self.keys.resize(occurrences + 1, 0);
+        let Scratch { probe, found, .. } = scratch;
+        probe.clear();
+        probe.resize(size, 0);
+        if found.len() <= occurrences {
+            found.resize(occurrences + 1, 0);
+        }
+        // What is already there is overwritten by the slots to come.
         self.slots.resize(occurrences, 0);
-        let (keys, slots) = (&mut self.keys, &mut self.slots);
-        Finder { keys, slots, probe: &mut scratch.probe, direct: direct.is_some(), n: 0, u: 0 }
+        let Self { keys, slots } = self;
+        Finder { keys, slots, found, probe, direct: direct.is_some(), keys_below, n: 0, u: 0 }
     }
 
     /// Number of distinct keys U.
@@ -86,14 +91,25 @@ impl Distinct {
 /// branch prediction, so nothing here branches on it: an empty place of the probe stands for the
 /// next free slot, in which the key in hand always lies already.
 pub(crate) struct Finder<'a> {
-    /// [N + 1], of which `u` are found.
+    /// Where the distinct ones go at the end.
     keys: &'a mut Vec<u64>,
     /// \[N\], of which `n` are found.
     slots: &'a mut Vec<u32>,
+    /// [N + 1] or more, of which `u` are found.
+    found: &'a mut Vec<u64>,
     probe: &'a mut Vec<u32>,
     direct: bool,
+    keys_below: Option<u64>,
     n: usize,
     u: u32,
+}
+
+/// A key that is not below the bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Beyond {
+    /// Which of the N.
+    pub(crate) occurrence: usize,
+    pub(crate) key: u64,
 }
 
 /// 2^64 over the golden ratio: the top bits of a product with it depend on all bits of the key
@@ -101,19 +117,30 @@ pub(crate) struct Finder<'a> {
 const FIBONACCI: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Finder<'_> {
-    /// The next occurrences.
+    /// Takes the next occurrences.
+    ///
+    /// # Errors
+    /// At the first key that is not below the bound.
     ///
     /// # Panics
     /// If there are more than [`Distinct::begin`] was told.
-    pub(crate) fn add(&mut self, keys: impl Iterator<Item = u64>) {
+    pub(crate) fn add(&mut self, keys: impl Iterator<Item = u64>) -> Result<(), Beyond> {
         if self.direct {
             for key in keys {
-                self.keys[self.u as usize] = key;
+                // As long as the bound.
+                if key >= self.probe.len() as u64 {
+                    return Err(Beyond { occurrence: self.n, key });
+                }
+                self.found[self.u as usize] = key;
                 let slot = self.take(key as usize);
                 self.note(slot);
             }
         } else {
+            let key_last = self.keys_below.map_or(u64::MAX, |below| below.saturating_sub(1));
             for key in keys {
+                if key > key_last {
+                    return Err(Beyond { occurrence: self.n, key });
+                }
                 let slot = self.search(key);
                 self.note(slot);
                 if 2 * self.u as usize > self.probe.len() {
@@ -121,11 +148,13 @@ impl Finder<'_> {
                 }
             }
         }
+        Ok(())
     }
 
     /// There are no more.
     pub(crate) fn end(self) {
-        self.keys.truncate(self.u as usize);
+        self.keys.clear();
+        self.keys.extend_from_slice(&self.found[..self.u as usize]);
         self.slots.truncate(self.n);
     }
 
@@ -149,11 +178,11 @@ impl Finder<'_> {
     fn search(&mut self, key: u64) -> u32 {
         let mask = self.probe.len() - 1;
         let mut at = home(key, self.probe.len());
-        self.keys[self.u as usize] = key;
+        self.found[self.u as usize] = key;
         loop {
             let entry = self.probe[at & mask];
             let slot = if entry == 0 { self.u } else { entry - 1 };
-            if self.keys[slot as usize] == key {
+            if self.found[slot as usize] == key {
                 return self.take(at & mask);
             }
             at += 1;
@@ -165,7 +194,7 @@ impl Finder<'_> {
         let size = 2 * self.probe.len();
         self.probe.clear();
         self.probe.resize(size, 0);
-        for (slot, key) in self.keys[..self.u as usize].iter().enumerate() {
+        for (slot, key) in self.found[..self.u as usize].iter().enumerate() {
             let mut at = home(*key, size);
             while self.probe[at & (size - 1)] != 0 {
                 at += 1;
@@ -205,8 +234,8 @@ mod tests {
                 let below = bounded.then_some(500);
                 let mut finder = distinct.begin(&mut scratch, keys.len(), below);
                 let (first, rest) = keys.split_at(keys.len() / 3);
-                finder.add(first.iter().copied());
-                finder.add(rest.iter().copied());
+                finder.add(first.iter().copied()).unwrap();
+                finder.add(rest.iter().copied()).unwrap();
                 finder.end();
                 distinct.group(&mut scratch, &mut groups, ranks, |key| key as usize % ranks);
             }
@@ -226,5 +255,22 @@ mod tests {
             }
             prop_assert_eq!(distinct.slots.len(), keys.len());
         }
+    }
+    #[test]
+    fn a_key_beyond_the_bound_is_refused() {
+        // Few enough keys to be found by position, and more than that.
+        for below in [5, 1_000_000] {
+            let (mut distinct, mut scratch) = (Distinct::default(), Scratch::default());
+            let mut finder = distinct.begin(&mut scratch, 8, Some(below));
+            assert_eq!(finder.add([0, below - 1].into_iter()), Ok(()));
+            for key in [below, u64::MAX] {
+                let mut finder = distinct.begin(&mut scratch, 8, Some(below));
+                let refused = finder.add([1, 0, key, 2].into_iter());
+                assert_eq!(refused, Err(Beyond { occurrence: 2, key }));
+            }
+        }
+        let (mut distinct, mut scratch) = (Distinct::default(), Scratch::default());
+        let mut finder = distinct.begin(&mut scratch, 1, None);
+        assert_eq!(finder.add([u64::MAX].into_iter()), Ok(()));
     }
 }

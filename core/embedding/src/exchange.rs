@@ -119,7 +119,7 @@ impl Exchanger {
             self.plan.with_scratch(|scratch| {
                 let mut finder = table.asked.distinct.begin(scratch, count, None);
                 for part in keys {
-                    finder.add(part.iter().copied());
+                    finder.add(part.iter().copied()).expect("there is no bound");
                 }
                 finder.end();
             });

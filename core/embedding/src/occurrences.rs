@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::distinct::{Finder, Scratch};
+use crate::distinct::{Beyond, Finder, Scratch};
 use crate::placement::bucket;
 use crate::plan::Plan;
 use crate::prepare::{PreparedFeature, PreparedTable};
@@ -53,18 +53,16 @@ impl TableBatch<'_> {
         let index = &self.plan.tables[self.t].index;
         let occurrences = self.lay_out(table)?;
         let features = &self.plan.features_of[self.t];
-        if let IndexKind::Dense { rows } = *index {
-            features.iter().try_for_each(|feature| self.check_ids(*feature, rows))?;
-        }
         let distinct = &mut table.local.distinct;
         let mut finder = distinct.begin(scratch, occurrences, index.keys_below());
-        for feature in features {
-            match *index {
+        for (feature, place) in features.iter().zip(&table.features) {
+            let found = match *index {
                 IndexKind::Modulo { rows } => self.find(*feature, &mut finder, |id| id % rows),
                 IndexKind::Dense { .. } | IndexKind::Hash => {
-                    self.find(*feature, &mut finder, |id| id);
+                    self.find(*feature, &mut finder, |id| id)
                 }
-            }
+            };
+            found.map_err(|beyond| self.id_out_of_range(*feature, place, beyond))?;
         }
         finder.end();
         let placement = &self.plan.placements[self.t];
@@ -77,16 +75,21 @@ impl TableBatch<'_> {
 
     /// Finds the slots of a feature's ids; `key` says which key an id is.
     #[inline(always)]
-    fn find(&self, feature: usize, finder: &mut Finder<'_>, key: impl Fn(u64) -> u64) {
+    fn find(
+        &self,
+        feature: usize,
+        finder: &mut Finder<'_>,
+        key: impl Fn(u64) -> u64,
+    ) -> Result<(), Beyond> {
         if let Ids::Fixed { values, width, at } = self.ids[feature] {
-            finder.add(values.iter().skip(at).step_by(width).map(|id| key(*id as u64)));
+            return finder.add(values.iter().skip(at).step_by(width).map(|id| key(*id as u64)));
         }
-        let Some(lists) = self.lists(feature) else { return };
+        let Some(lists) = self.lists(feature) else { return Ok(()) };
         if let Some(ids) = lists.whole() {
-            finder.add(ids.iter().map(|id| key(*id as u64)));
+            finder.add(ids.iter().map(|id| key(*id as u64)))
         } else {
             let ids = lists.rows().flat_map(|list| &lists.values[list]);
-            finder.add(ids.map(|id| key(*id as u64)));
+            finder.add(ids.map(|id| key(*id as u64)))
         }
     }
 
@@ -167,30 +170,25 @@ impl TableBatch<'_> {
         }
     }
 
-    /// Refuses ids that are not below `table_rows`.
-    fn check_ids(&self, feature: usize, table_rows: u64) -> Result<(), EmbeddingError> {
-        let bad = |id: &i64| *id as u64 >= table_rows;
-        let wrong = match (self.ids[feature], self.lists(feature)) {
-            (Ids::Fixed { values, width, at }, _) => {
-                let mut column = values.iter().skip(at).step_by(width);
-                column.position(bad).map(|row| (row, values[row * width + at]))
-            }
-            (Ids::List { .. }, Some(lists))
-                if lists.whole().is_none_or(|ids| ids.iter().any(bad)) =>
-            {
-                let wrong = |list: Range<usize>| lists.values[list].iter().copied().find(bad);
-                lists.rows().enumerate().find_map(|(row, list)| Some((row, wrong(list)?)))
-            }
-            _ => None,
+    /// Of a feature at `place`.
+    fn id_out_of_range(
+        &self,
+        feature: usize,
+        place: &PreparedFeature,
+        beyond: Beyond,
+    ) -> EmbeddingError {
+        let at = beyond.occurrence - place.first;
+        let row = match place.starts.as_slice() {
+            [] => at,
+            starts => starts.partition_point(|start| *start as usize <= at) - 1,
         };
-        let Some((row, id)) = wrong else { return Ok(()) };
-        let options = &self.plan.features[feature];
-        Err(EmbeddingError::IdOutOfRange {
+        let (options, table) = (&self.plan.features[feature], &self.plan.tables[self.t]);
+        EmbeddingError::IdOutOfRange {
             feature: options.name.clone(),
             table: options.table.clone(),
             row: self.row_first + row,
-            id,
-            rows: table_rows,
-        })
+            id: beyond.key as i64,
+            rows: table.index.keys_below().unwrap_or(u64::MAX),
+        }
     }
 }
