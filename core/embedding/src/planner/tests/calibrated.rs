@@ -11,13 +11,13 @@ fn every_rank_finds_the_same_numbers() {
     assert_eq!(found[0], found[1]);
     let found = &found[0];
     assert_eq!((found.ranks, found.threads), (2, rayon::current_num_threads()));
-    let rows = found.rows.iter().flat_map(|time| [time.lookup_ns, time.update_ns]);
-    let (pool, sum) = found.occurrences.iter().map(|time| (time.pool_ns, time.sum_ns)).unzip();
-    // Differences of two times: on a busy machine that of one width may be 0, not those of all.
-    for times in [rows.collect::<Vec<_>>(), pool, sum] {
-        assert!(times.iter().all(|ns| ns.is_finite() && *ns >= 0.0), "{found:?}");
-        assert!(times.iter().sum::<f64>() > 0.0, "{found:?}");
+    for time in &found.occurrences {
+        assert!(time.pool_ns > 0.0 && time.sum_ns > 0.0, "{found:?}");
     }
+    // What a row costs beyond its ids: on a busy machine that of one size may be 0, not those of all.
+    let rows = found.rows.iter().flat_map(|time| [time.lookup_ns, time.update_ns]);
+    assert!(rows.clone().all(|ns| ns.is_finite() && ns >= 0.0), "{found:?}");
+    assert!(rows.sum::<f64>() > 0.0, "{found:?}");
     // Ranks that are threads count as nodes of their own, or as one node.
     let one_node = found.ranks_per_node == 2;
     let exchange = if one_node { &found.exchange_local } else { &found.exchange_remote };
