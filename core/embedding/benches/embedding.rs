@@ -8,7 +8,8 @@
 //! of the peer take turns; figures are medians over all steps, on the clock and in processor time. On
 //! a machine that others use too, only the latter says much, and only with one thread, since idle
 //! threads of the peer spin. `limit_ms` is the time that the least number of bytes takes at the speed
-//! of a plain copy of memory with as many threads.
+//! of a plain copy of memory with as many threads; `accesses_ms` what reading gradients and ids, writing the output,
+//! and reading and writing as many rows here and there in memory take by themselves.
 
 #![expect(clippy::print_stdout, reason = "the result is lines on stdout")]
 
@@ -30,7 +31,7 @@ use rectool_embedding::{
 };
 
 use ids::CARDINALITIES;
-use memory::Moment;
+use memory::{Accesses, Moment};
 use peer::Peer;
 
 const LEARNING_RATE: f32 = 0.01;
@@ -167,8 +168,9 @@ impl Job {
             }
         }
         let sum: f64 = out.iter().map(|x| f64::from(*x).abs()).sum();
+        drop((tables, out));
         let peer_sum = peer.map(Peer::finish);
-        self.report(&times, &peer_ms, distinct, (sum, peer_sum));
+        self.report((&times, &peer_ms), (&batches, distinct), (sum, peer_sum));
     }
 
     /// Takes a step; returns the number of distinct keys.
@@ -198,13 +200,27 @@ impl Job {
         distinct
     }
 
-    fn report(&self, times: &Times, peer: &[[f64; 2]], distinct: usize, sums: (f64, Option<f64>)) {
+    fn report(
+        &self,
+        (times, peer): (&Times, &[[f64; 2]]),
+        (batches, distinct): (&[Vec<i64>], usize),
+        sums: (f64, Option<f64>),
+    ) {
         let copy_gb_s = memory::copy_gb_s(self.copy_floats);
         let ids = self.batch * CARDINALITIES.len();
         let values = self.dim * self.storage.bytes();
         // Read: ids, rows twice, gradient. Written: output, rows.
         let bytes = ids * (8 + 8 * self.dim) + distinct * (values + 2 * (values + 12));
         let limit_ms = bytes as f64 / copy_gb_s / 1e6;
+        let stride = (values + 12).div_ceil(4);
+        let accesses = Accesses {
+            read: ids * (2 + self.dim),
+            written: ids * self.dim,
+            tables: &CARDINALITIES,
+            stride,
+            batches,
+        };
+        let accesses_ms = accesses.ms();
         let ([step, step_cpu], [peer, peer_cpu]) = (median(&times.step), median(peer));
         let round = |x: f64| (x * 1000.0).round() / 1000.0;
         println!(
@@ -221,6 +237,7 @@ impl Job {
                 "keys_distinct": distinct, "least_mb": bytes / 1_000_000,
                 "copy_gb_s": round(copy_gb_s), "limit_ms": round(limit_ms),
                 "of_limit": round(limit_ms / step),
+                "accesses_ms": round(accesses_ms), "of_accesses": round(accesses_ms / step),
                 "of_limit_by_cpu": round(limit_ms * self.threads as f64 / step_cpu),
                 "output_sum": sums.0, "fbgemm_output_sum": sums.1,
             })
