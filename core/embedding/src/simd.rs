@@ -37,16 +37,22 @@ pub(crate) fn prefetch(start: *const f32, count: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // A row need not start on a line, so its last float may lie on one more.
-        let mut at = 0;
-        while at < count + FLOATS_PER_LINE - 1 {
-            let line = start.wrapping_add(at.min(count - 1)).cast::<i8>();
+        let line = |at: *const f32| {
             #[expect(unsafe_code, reason = "prefetch intrinsic")]
             // SAFETY: SSE is part of x86-64, and prefetching is defined for every address.
             unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(line);
+                _mm_prefetch::<_MM_HINT_T0>(at.cast());
             }
-            at += FLOATS_PER_LINE;
+        };
+        let mut asked = 0;
+        while asked < count {
+            line(start.wrapping_add(asked));
+            asked += FLOATS_PER_LINE;
+        }
+        // A row need not start on a line: its last float may lie on one more.
+        let before = start.addr() / size_of::<f32>() % FLOATS_PER_LINE;
+        if before + count > asked {
+            line(start.wrapping_add(count - 1));
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
