@@ -198,7 +198,7 @@ fn placement(placed: &Placed) -> PlacementReport {
     PlacementReport {
         steps: *steps,
         phases: vec![
-            phase(prepare, cost.prepare_ms, |step| step.prepare_ms),
+            phase(prepare, placement.prepare_ms(), |step| step.prepare_ms),
             phase("lookup", placement.lookup_ms(), |step| step.lookup_ms),
             phase("exchange", cost.exchange_ms, |step| step.exchange_ms),
             phase("embedding update", cost.update_ms, |step| step.embedding_update_ms),

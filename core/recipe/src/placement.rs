@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rectool_base::PluginSource;
 use rectool_comm::{Comm, agree};
 use rectool_embedding::{
-    Calibration, CostedPlan, EmbeddingError, IndexKind, KeyCurve, Resources, RowsFrom, TableLoad,
-    TablePlanner,
+    Calibration, CostedPlan, EmbeddingError, IndexKind, KeyCurve, RankCost, Resources, RowsFrom,
+    TableLoad, TablePlanner,
 };
 use rectool_model::{Overlap, TableSample, sample_tables};
 use serde::{Deserialize, Serialize};
@@ -36,11 +36,26 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// What the lookup of rank 0 takes in a step. Threads that prepare the next batch are those that
-    /// look up this one; a rank with one thread leaves that to a thread of its own.
+    /// What preparing a batch takes on rank 0.
+    pub(crate) fn prepare_ms(&self) -> f64 {
+        self.rank_cost().prepare_ms + self.shared_ms()
+    }
+
+    /// What the lookup of rank 0 takes in a step.
     pub(crate) fn lookup_ms(&self) -> f64 {
-        let cost = self.plan.ranks.first().copied().unwrap_or_default();
-        cost.lookup_ms + if self.ahead && self.threads > 1 { cost.prepare_ms } else { 0.0 }
+        self.rank_cost().lookup_ms + self.shared_ms()
+    }
+
+    /// What preparing a batch and looking up the one before cost each other. The threads that do the one do
+    /// the other too, and work on both until the shorter is done; a rank with one thread leaves preparing to a
+    /// thread of its own.
+    fn shared_ms(&self) -> f64 {
+        let RankCost { prepare_ms, lookup_ms, .. } = self.rank_cost();
+        if self.ahead && self.threads > 1 { prepare_ms.min(lookup_ms) } else { 0.0 }
+    }
+
+    fn rank_cost(&self) -> RankCost {
+        self.plan.ranks.first().copied().unwrap_or_default()
     }
 }
 
@@ -167,5 +182,25 @@ impl Planning {
     ) -> Result<Placement, RecipeError> {
         let calibration = crate::calibrated::calibration(&self.calibrate, &*self.comm, self.ranks)?;
         place_tables(network, job, &calibration, &*self.plugins, &*self.comm)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preparing_and_looking_up_share_threads_until_one_is_done() {
+        let predicted = |prepare_ms, lookup_ms, threads, ahead| {
+            let rank = RankCost { prepare_ms, lookup_ms, ..RankCost::default() };
+            let plan = CostedPlan { ranks: vec![rank], ..CostedPlan::default() };
+            let placement = Placement { plan, threads, ahead, ..Placement::default() };
+            (placement.prepare_ms(), placement.lookup_ms())
+        };
+        assert_eq!(predicted(1.0, 5.0, 2, true), (2.0, 6.0));
+        assert_eq!(predicted(5.0, 2.0, 2, true), (7.0, 4.0));
+        // Nothing is shared with a thread of its own, nor one after another.
+        assert_eq!(predicted(1.0, 5.0, 1, true), (1.0, 5.0));
+        assert_eq!(predicted(1.0, 5.0, 2, false), (1.0, 5.0));
     }
 }
