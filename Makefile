@@ -3,7 +3,7 @@
 RECTOOL := target/release/rectool
 DEMO_ROWS := 500000
 
-.PHONY: demo test setup build clean-demo miri
+.PHONY: demo test setup build clean-demo miri fuzz
 
 demo: build
 	@test -f data/demo/dataset.json || $(RECTOOL) data synth criteo --rows $(DEMO_ROWS) --seed 1 --out data/demo
@@ -29,6 +29,18 @@ miri:
 	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-ignore-leaks -Zmiri-num-cpus=3" $(MIRI) tests::single::sgd \
 	tests::single::evaluation tests::single::keys tests::pooling::e tests::pooling::sequences tests::checkpoint::headers tests::checkpoint::removed \
 	tests::checkpoint::rows_that tests::admission::a_key tests::storage::a_row
+
+# Whatever a fuzzer makes of the files of a checkpoint, read; see `tests/fuzz/checkpoint.rs`. Needs `rustup toolchain install nightly` and
+# `cargo install cargo-fuzz`. Each file of a small checkpoint is a seed; what is found stays in `tests/fuzz/`.
+FUZZ_SECONDS := 300
+fuzz: setup
+	cp Cargo.lock tests/fuzz/
+	mkdir -p tests/fuzz/corpus/checkpoint
+	cd tests/checkpoints/version-1 && number=0 && for file in $$(find . -type f | LC_ALL=C sort); do \
+		seed=../../fuzz/corpus/checkpoint/seed-$$number; \
+		printf "\\$$(printf %03o $$number)" >$$seed && cat $$file >>$$seed && number=$$((number + 1)); done
+	cd tests/fuzz && LD_LIBRARY_PATH=../../.libtorch/lib cargo +nightly fuzz run --fuzz-dir . --sanitizer none checkpoint -- \
+		-max_total_time=$(FUZZ_SECONDS) -max_len=65536
 
 clean-demo:
 	rm -rf data/demo runs

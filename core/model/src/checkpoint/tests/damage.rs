@@ -1,7 +1,7 @@
 //! Damaged checkpoints, thousands of them: never a panic, always an error or what was there.
 //!
-//! This stands in for a fuzz target, which would need a nightly compiler: the same property over
-//! mutations of every kind of file, some with checksums made to fit, from a fixed seed.
+//! Mutations of every kind of file, some with checksums made to fit, from a fixed seed: what runs with every
+//! test of the property that `make fuzz`, which needs a nightly compiler, searches for longer.
 
 use std::fs;
 use std::path::{Path, PathBuf};
