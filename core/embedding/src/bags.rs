@@ -1,5 +1,7 @@
 //! Which occurrences make up the rows of a feature.
 
+use std::ops::Range;
+
 use crate::Pooling;
 use crate::prepare::PreparedFeature;
 
@@ -30,6 +32,12 @@ pub(crate) enum Bags<'a> {
     Weighted { starts: &'a [u32], scales: &'a [f32] },
     /// Lists, or single ids where there are no `starts`, one after another in room for `length`.
     Sequence { starts: Option<&'a [u32]>, scales: &'a [f32], length: usize },
+}
+
+/// Positions in `slots` of a row's list, of which `starts` tell the begins.
+#[inline(always)]
+pub(crate) fn list(starts: &[u32], row: usize) -> Range<usize> {
+    starts[row] as usize..starts[row + 1] as usize
 }
 
 impl<'a> FeatureBags<'a> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::bags::{Bags, FeatureBags, IDS_AHEAD, ROWS_TOGETHER};
+use crate::bags::{Bags, FeatureBags, IDS_AHEAD, ROWS_TOGETHER, list};
 use crate::parallel::for_each;
 use crate::simd::prefetch;
 use crate::stream::Stores;
@@ -102,7 +102,6 @@ impl FeatureValues<'_> {
     /// Writes the feature's vectors of `rows`.
     #[inline(always)]
     fn write<W: Width>(&self, width: W, rows: Range<usize>, stores: Stores, out: &mut Rows<'_>) {
-        let list = |starts: &[u32], row: usize| starts[row] as usize..starts[row + 1] as usize;
         match self.bags.bags {
             Bags::Single => {
                 for (row, out) in rows.zip(out.each(width.get(), stores)) {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::bags::{Bags, FeatureBags, IDS_AHEAD, ROWS_TOGETHER};
+use crate::bags::{Bags, FeatureBags, IDS_AHEAD, ROWS_TOGETHER, list};
 use crate::parallel::for_each;
 use crate::simd::prefetch;
 use crate::width::{RowKernel, Width, run_rows, update_with};
@@ -152,7 +152,6 @@ impl<W: Width> Sums<'_, W> {
     fn add_rows(&mut self, feature: &FeatureGradients<'_>, rows: Range<usize>) {
         let FeatureBags { bags, slots } = feature.bags;
         let (values, stride, width) = (feature.values, feature.stride, self.width.get());
-        let list = |starts: &[u32], row: usize| starts[row] as usize..starts[row + 1] as usize;
         let begins = rows.map(|row| {
             let ahead = (row + ROWS_AHEAD) * stride;
             prefetch(values.as_ptr().wrapping_add(ahead), width);

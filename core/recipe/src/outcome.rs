@@ -182,7 +182,7 @@ fn main_metric(HeadEvaluation { label, evaluation }: &HeadEvaluation) -> (String
 fn placement(placed: &Placed) -> PlacementReport {
     let Placed { placement, steps, measured } = placed;
     let plan = &placement.plan;
-    let cost = plan.ranks.first().copied().unwrap_or_default();
+    let cost = placement.rank_cost();
     let phase = |name: &str, predicted_ms: f64, measured_ms: fn(&PhaseTimes) -> f64| {
         let measured_ms = measured.as_ref().map(measured_ms);
         PredictedPhase { name: name.to_owned(), predicted_ms, measured_ms }

@@ -54,7 +54,8 @@ impl Placement {
         if self.ahead && self.threads > 1 { prepare_ms.min(lookup_ms) } else { 0.0 }
     }
 
-    fn rank_cost(&self) -> RankCost {
+    /// What a step takes on rank 0, each phase by itself.
+    pub(crate) fn rank_cost(&self) -> RankCost {
         self.plan.ranks.first().copied().unwrap_or_default()
     }
 }
