@@ -5,9 +5,18 @@ use std::ops::Range;
 use crate::Pooling;
 use crate::prepare::PreparedFeature;
 
-/// Rows of a feature that are handled together before those of the next feature. Memory for single ids is
-/// asked for as many rows ahead.
-pub(crate) const ROWS_TOGETHER: usize = 4;
+/// Rows of a feature that are handled together before those of the next feature. The more, the tighter the loop
+/// over them; but of wide rows, those of all features together soon leave the nearest cache.
+#[inline(always)]
+pub(crate) fn rows_together(dim: usize) -> usize {
+    if dim <= 16 { 16 } else { 4 }
+}
+
+/// Rows ahead of the one in hand for which memory is asked, those of single ids included.
+#[inline(always)]
+pub(crate) fn batch_rows_ahead(dim: usize) -> usize {
+    (256 / dim.max(1)).clamp(4, 16)
+}
 
 /// Listed ids ahead of the one in hand for which memory is asked.
 pub(crate) const IDS_AHEAD: usize = 16;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::bags::{Bags, FeatureBags, IDS_AHEAD, ROWS_TOGETHER, list};
+use crate::bags::{Bags, FeatureBags, IDS_AHEAD, batch_rows_ahead, list, rows_together};
 use crate::parallel::for_each;
 use crate::simd::prefetch;
 use crate::stream::Stores;
@@ -61,13 +61,15 @@ impl RowKernel for Block<'_> {
     #[inline(always)]
     fn run<W: Width>(self, width: W) {
         let Self { features, rows, out, stride, stores } = self;
+        let ahead = batch_rows_ahead(width.get());
         // A streamed line must be whole soon, and the next feature may write the rest of it.
-        let together = if stores == Stores::Streamed { 1 } else { ROWS_TOGETHER };
-        let firsts = rows.clone().step_by(together);
-        for (first, out) in firsts.zip(out.chunks_mut(together * stride)) {
+        let together = if stores == Stores::Streamed { 1 } else { rows_together(width.get()) };
+        for first in rows.clone().step_by(together) {
+            let out = &mut out[(first - rows.start) * stride..];
             for (feature, offset) in features {
                 let rows = first..rows.end.min(first + together);
-                feature.write(width, rows, stores, &mut Rows { out, stride, offset: *offset });
+                let mut to = Rows { out, stride, offset: *offset, ahead, stores };
+                feature.write(width, rows, &mut to);
             }
         }
         stores.settle();
@@ -79,37 +81,39 @@ struct Rows<'a> {
     out: &'a mut [f32],
     stride: usize,
     offset: usize,
+    /// Rows ahead of the one in hand for which memory is asked.
+    ahead: usize,
+    stores: Stores,
 }
 
 impl Rows<'_> {
-    /// The first `len` floats of the feature in each row. Ordinary stores fetch what they change: those of
-    /// the next rows are asked for.
+    /// The first `len` floats of the feature in the row `nth`. Ordinary stores fetch what they change: that of a
+    /// later row is asked for.
     #[inline(always)]
-    fn each(&mut self, len: usize, stores: Stores) -> impl Iterator<Item = &mut [f32]> {
-        let Self { out, stride, offset } = self;
-        let (offset, next) = (*offset, ROWS_TOGETHER * *stride);
-        out.chunks_mut(*stride).map(move |row| {
-            let out = &mut row[offset..offset + len];
-            if stores == Stores::Cached {
-                prefetch(out.as_ptr().wrapping_add(next), len);
-            }
-            out
-        })
+    fn row(&mut self, nth: usize, len: usize) -> &mut [f32] {
+        let begin = nth * self.stride + self.offset;
+        if self.stores == Stores::Cached {
+            prefetch(self.out.as_ptr().wrapping_add(begin + self.ahead * self.stride), len);
+        }
+        &mut self.out[begin..begin + len]
     }
 }
 
 impl FeatureValues<'_> {
     /// Writes the feature's vectors of `rows`.
     #[inline(always)]
-    fn write<W: Width>(&self, width: W, rows: Range<usize>, stores: Stores, out: &mut Rows<'_>) {
+    fn write<W: Width>(&self, width: W, rows: Range<usize>, out: &mut Rows<'_>) {
+        let (ahead, stores) = (out.ahead, out.stores);
         match self.bags.bags {
             Bags::Single => {
-                for (row, out) in rows.zip(out.each(width.get(), stores)) {
-                    copy(self, width, row, stores, out);
+                for (nth, row) in rows.enumerate() {
+                    let out = out.row(nth, width.get());
+                    copy(self, width, row, (ahead, stores), out);
                 }
             }
             Bags::Pooled { starts, pooling } => {
-                for (row, out) in rows.zip(out.each(width.get(), stores)) {
+                for (nth, row) in rows.enumerate() {
+                    let out = out.row(nth, width.get());
                     let list = list(starts, row);
                     sum(self, width, list.clone(), &[], out);
                     if pooling != Pooling::Sum && list.len() > 1 {
@@ -121,12 +125,14 @@ impl FeatureValues<'_> {
                 }
             }
             Bags::Weighted { starts, scales } => {
-                for (row, out) in rows.zip(out.each(width.get(), stores)) {
+                for (nth, row) in rows.enumerate() {
+                    let out = out.row(nth, width.get());
                     sum(self, width, list(starts, row), scales, out);
                 }
             }
             Bags::Sequence { starts, scales, length } => {
-                for (row, out) in rows.zip(out.each(length * width.get(), stores)) {
+                for (nth, row) in rows.enumerate() {
+                    let out = out.row(nth, length * width.get());
                     let list = starts.map_or(row..row + 1, |starts| list(starts, row));
                     sequence(self, width, list, (scales, stores), out);
                 }
@@ -140,11 +146,11 @@ fn copy<W: Width>(
     feature: &FeatureValues<'_>,
     width: W,
     row: usize,
-    stores: Stores,
+    (ahead, stores): (usize, Stores),
     out: &mut [f32],
 ) {
     let FeatureValues { bags: FeatureBags { slots, .. }, values, .. } = *feature;
-    ask(slots, row + ROWS_TOGETHER, values, width);
+    ask(slots, row + ahead, values, width);
     let from = slots[row] as usize * width.get();
     stores.copy(out, &values[from..from + width.get()]);
 }

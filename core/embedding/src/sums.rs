@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::bags::{Bags, FeatureBags, IDS_AHEAD, ROWS_TOGETHER, list};
+use crate::bags::{Bags, FeatureBags, IDS_AHEAD, batch_rows_ahead, list, rows_together};
 use crate::parallel::for_each;
 use crate::simd::prefetch;
 use crate::width::{RowKernel, Width, run_rows, update_with};
@@ -120,15 +120,16 @@ impl RowKernel for Group<'_> {
             // The only number to which any x can be added and give x, whatever its sign.
             piece.sums.fill(-0.0);
         }
+        let together = rows_together(width.get());
         let passes = self.pieces.iter().map(|piece| piece.features.len()).max().unwrap_or(0);
         for pass in 0..passes {
             let pieces = self.pieces.iter_mut().filter(|piece| piece.features.len() > pass);
             let mut pieces: Vec<&mut Piece<'_>> = pieces.collect();
             let rows = pieces.iter().map(|piece| piece.features[pass].rows).max().unwrap_or(0);
-            for first in (0..rows).step_by(ROWS_TOGETHER) {
+            for first in (0..rows).step_by(together) {
                 for piece in &mut pieces {
                     let feature = &piece.features[pass];
-                    let rows = first..feature.rows.min(first + ROWS_TOGETHER);
+                    let rows = first..feature.rows.min(first + together);
                     Sums { first: piece.first, values: piece.sums, width }.add_rows(feature, rows);
                 }
             }
@@ -143,24 +144,21 @@ struct Sums<'a, W> {
     width: W,
 }
 
-/// Rows ahead of the one in hand for whose gradients memory is asked.
-const ROWS_AHEAD: usize = 2 * ROWS_TOGETHER;
-
 impl<W: Width> Sums<'_, W> {
     /// Adds the gradients of `rows`.
     #[inline(always)]
     fn add_rows(&mut self, feature: &FeatureGradients<'_>, rows: Range<usize>) {
         let FeatureBags { bags, slots } = feature.bags;
         let (values, stride, width) = (feature.values, feature.stride, self.width.get());
+        let ahead = batch_rows_ahead(width);
         let begins = rows.map(|row| {
-            let ahead = (row + ROWS_AHEAD) * stride;
-            prefetch(values.as_ptr().wrapping_add(ahead), width);
+            prefetch(values.as_ptr().wrapping_add((row + ahead) * stride), width);
             (row, row * stride)
         });
         match bags {
             Bags::Single => {
                 for (row, begin) in begins {
-                    self.ask(slots.get(row + ROWS_TOGETHER));
+                    self.ask(slots.get(row + ahead));
                     self.add(slots[row], values, begin);
                 }
             }
