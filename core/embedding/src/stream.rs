@@ -2,8 +2,8 @@
 //!
 //! An ordinary store first fetches the line that it changes, and drives out others. One that passes by does
 //! neither: on AMD's processors with a last cache of 32 MiB the embeddings of a large batch cost up to a quarter less
-//! so (109 MB of them, Zen 5), and 10 to 40 % less than ordinary stores to lines that are asked for in time (109 and
-//! 218 MB, Zen 3). Intel's hold a line until memory has taken it, in one of the few places that reads need too: there
+//! so (109 MB of them, Zen 5), and about a third less than ordinary stores to lines that are asked for in time (218 MB,
+//! Zen 3; a sixth of 109 MB with two threads, nothing of 54 MB). Intel's hold a line until memory has taken it, in one of the few places that reads need too: there
 //! they took up to twice as long (Cascade Lake).
 
 use std::sync::OnceLock;

@@ -120,7 +120,7 @@ impl RowKernel for Group<'_> {
             // The only number to which any x can be added and give x, whatever its sign.
             piece.sums.fill(-0.0);
         }
-        let together = rows_together(width.get());
+        let (together, ahead) = (rows_together(width.get()), batch_rows_ahead(width.get()));
         let passes = self.pieces.iter().map(|piece| piece.features.len()).max().unwrap_or(0);
         for pass in 0..passes {
             let pieces = self.pieces.iter_mut().filter(|piece| piece.features.len() > pass);
@@ -130,7 +130,8 @@ impl RowKernel for Group<'_> {
                 for piece in &mut pieces {
                     let feature = &piece.features[pass];
                     let rows = first..feature.rows.min(first + together);
-                    Sums { first: piece.first, values: piece.sums, width }.add_rows(feature, rows);
+                    let mut sums = Sums { first: piece.first, values: piece.sums, width, ahead };
+                    sums.add_rows(feature, rows);
                 }
             }
         }
@@ -142,6 +143,8 @@ struct Sums<'a, W> {
     first: u32,
     values: &'a mut [f32],
     width: W,
+    /// Rows ahead of the one in hand for which memory is asked.
+    ahead: usize,
 }
 
 impl<W: Width> Sums<'_, W> {
@@ -150,7 +153,7 @@ impl<W: Width> Sums<'_, W> {
     fn add_rows(&mut self, feature: &FeatureGradients<'_>, rows: Range<usize>) {
         let FeatureBags { bags, slots } = feature.bags;
         let (values, stride, width) = (feature.values, feature.stride, self.width.get());
-        let ahead = batch_rows_ahead(width);
+        let ahead = self.ahead;
         let begins = rows.map(|row| {
             prefetch(values.as_ptr().wrapping_add((row + ahead) * stride), width);
             (row, row * stride)
