@@ -171,23 +171,22 @@ impl Exchanger {
         let Buffers { halves, receive: into, .. } = &mut self.buffers;
         let sent = (answers, send.as_slice());
         let mut rest = self.wire.exchange(&*self.comm, sent, &receive_sums, (halves, into))?;
-        let (tables, mut values) = prepared.lay_out_values(placements);
+        // [T]: what each rank sent of a table.
+        let mut came: Vec<Vec<(usize, &[f32])>> = vec![Vec::with_capacity(ranks); placements.len()];
         for (rank, lengths) in receive.iter().enumerate() {
-            for (t, (length, place)) in lengths.iter().zip(placements).enumerate() {
+            for (parts, length) in came.iter_mut().zip(lengths) {
                 let (part, after) = rest.split_at(*length);
                 rest = after;
-                let (dim, columns) = (place.dim(), place.columns(rank));
-                let values = &mut values[t][tables[t].keys_at(rank, place).start * dim..];
-                if columns.len() == dim {
-                    values[..*length].copy_from_slice(part);
-                    continue;
-                }
-                let rows = part.chunks_exact(columns.len().max(1));
-                for (row, part) in values.chunks_mut(dim).zip(rows) {
-                    row[columns.clone()].copy_from_slice(part);
-                }
+                parts.push((rank, part));
             }
         }
+        let (tables, values) = prepared.lay_out_values(placements);
+        let tasks = tables.iter().zip(placements).zip(came).zip(values).collect();
+        for_each(tasks, |(((table, place), parts), values): (_, &mut [f32])| {
+            for (rank, part) in parts {
+                table.lay_in(place, (rank, part), values);
+            }
+        });
         Ok(())
     }
 
@@ -275,6 +274,19 @@ impl PreparedTable {
             return 0;
         }
         self.asked_counts[rank] * place.columns(own).len()
+    }
+
+    /// Copies what `rank` answered to its place in the table's `values`, [U, D].
+    fn lay_in(&self, place: &Placement, (rank, answer): (usize, &[f32]), values: &mut [f32]) {
+        let (dim, columns) = (place.dim(), place.columns(rank));
+        let values = &mut values[self.keys_at(rank, place).start * dim..];
+        if columns.len() == dim {
+            values[..answer.len()].copy_from_slice(answer);
+            return;
+        }
+        for (row, answer) in values.chunks_mut(dim).zip(answer.chunks_exact(columns.len().max(1))) {
+            row[columns.clone()].copy_from_slice(answer);
+        }
     }
 }
 
