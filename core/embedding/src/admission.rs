@@ -1,5 +1,6 @@
 //! Which keys get a row of their own.
 
+use std::collections::TryReserveError;
 use std::ops::Range;
 
 use rectool_base::Stream;
@@ -33,6 +34,16 @@ pub enum Admission {
         /// 0 to 1.
         p: f32,
     },
+}
+
+impl Admission {
+    /// Memory of what it counts in, over all ranks.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Count { cells, .. } => Sketch::bytes_of(*cells),
+            Self::All | Self::Probability { .. } => 0,
+        }
+    }
 }
 
 /// What a key without a row reads. A row always begins with its initial values.
@@ -103,19 +114,21 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    /// # Errors
+    /// If the system has no memory for the sketch.
     pub(crate) fn new(
         admission: &Admission,
         buckets: Range<u32>,
         (seed, table): (u64, u64),
-    ) -> Self {
+    ) -> Result<Self, TryReserveError> {
         let sketch = match *admission {
             Admission::Count { window_steps, cells, .. } => {
-                Some(Sketch::new(buckets.clone(), cells, window_steps))
+                Some(Sketch::new(buckets.clone(), cells, window_steps)?)
             }
             Admission::All | Admission::Probability { .. } => None,
         };
         let (admission, counts) = (admission.clone(), RowCounts::default());
-        Self { admission, seed, table, step: 0, buckets, sketch, counts }
+        Ok(Self { admission, seed, table, step: 0, buckets, sketch, counts })
     }
 
     /// Whether a key gets a row now.

@@ -129,6 +129,14 @@ pub enum EmbeddingError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The system gives no memory for the counts of rare keys.
+    #[error("table `{table}`: no memory for the sketch of its `admission`, {} over all ranks", bytes_text(*bytes))]
+    SketchMemory {
+        /// The table.
+        table: String,
+        /// Memory of the sketch.
+        bytes: u64,
+    },
     /// A file for rows that could not be made or has no place.
     #[error("table `{table}`: no place in a file in `{}` after {rows} rows", folder.display())]
     File {
@@ -248,6 +256,10 @@ impl Hint for EmbeddingError {
             Self::Full { .. } => Some("use more ranks, or split the table".to_owned()),
             Self::Memory { .. } => Some(
                 "use more ranks, split the table, or give it a `backing` in a file on a local disk"
+                    .to_owned(),
+            ),
+            Self::SketchMemory { .. } => Some(
+                "lower `cells`: one for each rare key of half a window is enough; a cell takes 4 bytes"
                     .to_owned(),
             ),
             Self::File { .. } => {

@@ -149,6 +149,9 @@ impl TableOptions {
         if self.expiry.after_steps == Some(0) {
             return refuse("after_steps", &0, "at least 1");
         }
+        if self.expiry.rows_max == Some(0) {
+            return refuse("rows_max", &0, "at least 1");
+        }
         match self.unadmitted {
             Unadmitted::Constant { value } if !value.is_finite() => {
                 refuse("value", &value, "a finite number")
@@ -164,6 +167,10 @@ impl TableOptions {
     pub fn check(&self) -> Result<(), EmbeddingError> {
         if !(1..=EMBEDDING_DIM_MAX).contains(&self.dim) {
             return Err(EmbeddingError::Dim { table: self.name.clone(), found: self.dim });
+        }
+        if !is_plain(&self.name) {
+            let expected = "a name that a folder can have, of 1 to 200 bytes";
+            return Err(self.refuse("name", &self.name, expected));
         }
         if self.index.keys_below() == Some(0) {
             return Err(self.refuse("rows", &0, "at least 1"));
@@ -207,4 +214,12 @@ impl TableOptions {
             expected,
         }
     }
+}
+
+/// Bytes of a table's name: file systems allow 255, and files of a table are called after it.
+const NAME_BYTES_MAX: usize = 200;
+
+/// Whether a folder can have the name: a checkpoint keeps each table in one of its own.
+fn is_plain(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && name.len() <= NAME_BYTES_MAX && !name.contains(['/', '\0'])
 }

@@ -1,5 +1,6 @@
 //! Counts of rare keys in a small space: the sightings of keys that have no row yet.
 
+use std::collections::TryReserveError;
 use std::ops::Range;
 
 use rectool_base::mix64;
@@ -46,12 +47,31 @@ pub struct SketchState {
 }
 
 impl Sketch {
-    pub(crate) fn new(buckets: Range<u32>, cells: u64, window_steps: u32) -> Self {
-        let cells_per_bucket = (cells.div_ceil(u64::from(BUCKETS)) as usize).max(PROBES);
+    /// # Errors
+    /// If the system has no memory for so many cells.
+    pub(crate) fn new(
+        buckets: Range<u32>,
+        cells: u64,
+        window_steps: u32,
+    ) -> Result<Self, TryReserveError> {
+        let cells_per_bucket = Self::cells_per_bucket(cells);
         let half_steps = u64::from(window_steps).div_ceil(2).max(1);
-        let none = || vec![0; cells_per_bucket * buckets.len()];
-        let (current, past) = (none(), none());
-        Self { buckets, cells_per_bucket, half_steps, generation: 0, current, past }
+        let count = cells_per_bucket.saturating_mul(buckets.len());
+        // What is asked for in vain ends the process; a `Vec` says so, and is given back at once.
+        Vec::<[u16; 2]>::new().try_reserve_exact(count)?;
+        let (current, past) = (vec![0; count], vec![0; count]);
+        Ok(Self { buckets, cells_per_bucket, half_steps, generation: 0, current, past })
+    }
+
+    fn cells_per_bucket(cells: u64) -> usize {
+        (cells.div_ceil(u64::from(BUCKETS)) as usize).max(PROBES)
+    }
+
+    /// Memory of the sketch of `cells` over all buckets.
+    pub(crate) fn bytes_of(cells: u64) -> u64 {
+        (Self::cells_per_bucket(cells) as u64)
+            .saturating_mul(u64::from(BUCKETS))
+            .saturating_mul(size_of::<[u16; 2]>() as u64)
     }
 
     /// The first cell in which a key may lie, counted in its bucket, and the upper bits of that cell.
@@ -189,7 +209,7 @@ mod tests {
 
     #[test]
     fn counts_are_those_of_a_map_but_for_rare_mistakes() {
-        let mut sketch = Sketch::new(0..BUCKETS, 200_000, 10);
+        let mut sketch = Sketch::new(0..BUCKETS, 200_000, 10).unwrap();
         let mut exact: [BTreeMap<u64, u32>; 2] = Default::default();
         let mut stream = Stream::new(3, &[]);
         let (mut wrong, mut asked) = (0, 0);
@@ -222,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_full_bucket_says_so() {
-        let mut sketch = Sketch::new(7..8, 1, 100);
+        let mut sketch = Sketch::new(7..8, 1, 100).unwrap();
         (0..100).for_each(|key| sketch.record(7, key));
         assert_eq!(sketch.cells(), (16, 32));
         let full = (0..1_000).filter(|key| sketch.count(7, *key).is_none()).count();

@@ -11,7 +11,7 @@ use crate::row::RowLayout;
 use crate::simd::prefetch;
 
 /// A chunk of 32 MiB holds many huge pages, and a table of a terabyte has few chunks.
-const CHUNK_BYTES_MIN: usize = 32 << 20;
+const CHUNK_BYTES_MIN: usize = if cfg!(test) { 1 << 12 } else { 32 << 20 };
 
 /// The largest slab that is not filled from its start on and still gets huge pages: random rows of a
 /// larger one could claim far more memory than they need.
@@ -94,6 +94,29 @@ impl Slab {
             self.chunks[chunk] = Some(claim(&self.backing, words * size_of::<u32>(), self.huge)?);
         }
         Ok(())
+    }
+
+    /// Copies a row to the place of another one that was opened.
+    pub(crate) fn copy(&mut self, from: u32, to: u32) {
+        let words = self.row(from).to_vec();
+        self.row_mut(to).copy_from_slice(&words);
+    }
+
+    /// Gives back all memory but that of the chunks in which `rows` lie.
+    pub(crate) fn keep(&mut self, rows: impl Iterator<Item = u32>) {
+        let mut used = vec![false; self.chunks.len()];
+        for row in rows {
+            used[self.place(row).0] = true;
+        }
+        for (chunk, used) in self.chunks.iter_mut().zip(used) {
+            *chunk = chunk.take().filter(|_| used);
+        }
+    }
+
+    /// Chunks that hold memory.
+    #[cfg(test)]
+    pub(crate) fn chunks_open(&self) -> usize {
+        self.chunks.iter().flatten().count()
     }
 
     /// A view through which rows are read.

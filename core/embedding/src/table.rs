@@ -46,6 +46,10 @@ impl Table {
         let layout = RowLayout { dim, state, storage: options.storage };
         let name = hash_text(&options.name) as u64;
         let filter = Filter::new(&options.admission, buckets.clone(), (seed, name));
+        let filter = filter.map_err(|_| EmbeddingError::SketchMemory {
+            table: options.name.clone(),
+            bytes: options.admission.bytes(),
+        })?;
         let index = Index::new(&options.index, buckets, seed ^ name).ok_or_else(|| {
             let rows = options.index.keys_below().unwrap_or(0);
             EmbeddingError::Full { table: options.name.clone(), rows }
@@ -192,6 +196,31 @@ impl Table {
             self.removed.insert(key);
         }
         removed
+    }
+
+    /// Gives memory back after removals, once no more than half of the row numbers are in use. Rows move together
+    /// where their numbers are free to choose: whoever found them before must find them again.
+    ///
+    /// # Errors
+    /// If the system has no memory left.
+    pub(crate) fn shrink(&mut self) -> Result<(), EmbeddingError> {
+        let count = self.index.len();
+        if 2 * count > self.index.rows_end() as usize {
+            return Ok(());
+        }
+        if self.index.rows_are_free() {
+            let mut far = self.index.entries();
+            far.retain(|(_, row)| *row as usize >= count);
+            for (key, from) in far {
+                self.index.remove(key);
+                let to = self.index.row_for(key).expect("one was given back");
+                self.index.insert(key, to).map_err(|source| self.memory(source))?;
+                self.slab.copy(from, to);
+            }
+        }
+        let rows = self.index.entries().into_iter().map(|(_, row)| row);
+        self.slab.keep(rows);
+        Ok(())
     }
 
     /// The rows that were ever updated.

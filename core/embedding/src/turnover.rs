@@ -10,7 +10,8 @@ impl EmbeddingCollection {
     /// Batches on their way cannot go on to `backward`.
     ///
     /// # Errors
-    /// If there is no such table, or a key is outside of a dense table; nothing is removed then.
+    /// If there is no such table, or a key is outside of a dense table; nothing is removed then. If the system has no
+    /// memory left to move rows together.
     ///
     /// # Collective
     /// Every rank must call it, also without keys; of a table that all hold, with the same keys.
@@ -28,7 +29,11 @@ impl EmbeddingCollection {
         self.generation += 1;
         let placement = &self.plan.placements[at];
         let own = keys.iter().filter(|key| placement.holds(rank, &index, **key));
-        Ok(own.filter(|key| table.remove(**key)).count())
+        let removed = own.filter(|key| table.remove(**key)).count();
+        if removed > 0 {
+            table.shrink()?;
+        }
+        Ok(removed)
     }
 
     /// The keys of table `table` whose rows this rank removed since it was last asked, without those
@@ -49,7 +54,7 @@ impl EmbeddingCollection {
     /// of this rank's. Batches on their way cannot go on to `backward`.
     ///
     /// # Errors
-    /// If the exchange failed.
+    /// If the exchange failed, or the system has no memory left to move rows together.
     ///
     /// # Collective
     /// Every rank must call it.
@@ -79,7 +84,11 @@ impl EmbeddingCollection {
             table.filter.counts.expired_by_age += expired.by_age.len() as u64;
             table.filter.counts.expired_by_use += expired.by_use.len() as u64;
             let keys = expired.by_age.iter().chain(&expired.by_use);
-            count += keys.filter(|key| table.remove(**key)).count();
+            let removed = keys.filter(|key| table.remove(**key)).count();
+            if removed > 0 {
+                table.shrink()?;
+            }
+            count += removed;
         }
         Ok(count)
     }

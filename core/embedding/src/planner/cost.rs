@@ -163,6 +163,7 @@ impl<'a> Prices<'a> {
         let step_ns = calibration.update_ns(load.row_floats(part.columns) as f64, set);
         let share = &mut shares[owner];
         share.bytes += rows.ceil() * load.options.part_bytes(part.columns) as f64;
+        share.bytes += load.options.admission.bytes() as f64 * part.share;
         share.lookup_ms += distinct * find_ns * MS_PER_NS;
         share.update_ms += distinct * step_ns * MS_PER_NS;
         let made = load.new_per_row * self.resources.batch_rows as f64 * part.share;

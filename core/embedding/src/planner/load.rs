@@ -79,9 +79,10 @@ impl TableOptions {
 }
 
 impl TableLoad {
-    /// Bytes of all rows, with optimizer state and index.
+    /// Bytes of all rows, with optimizer state and index, and of what admission counts in.
     pub fn bytes(&self) -> u64 {
-        self.rows.saturating_mul(self.options.row_bytes())
+        let rows = self.rows.saturating_mul(self.options.row_bytes());
+        rows.saturating_add(self.options.admission.bytes())
     }
 
     /// 32-bit words of values and optimizer state of `columns` columns.

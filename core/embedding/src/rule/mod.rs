@@ -35,11 +35,22 @@ fn decay(weight_decay: f32, values: &[f32], gradient: &mut [f32]) {
 pub(crate) fn clip(norm_max: f32, gradient: &mut [f32]) {
     let squares = sum_of_squares(gradient);
     if squares > norm_max * norm_max {
-        let share = norm_max / squares.sqrt();
+        let share = if squares < f32::INFINITY {
+            norm_max / squares.sqrt()
+        } else {
+            share(norm_max, gradient)
+        };
         for g in gradient {
             *g *= share;
         }
     }
+}
+
+/// What a gradient is multiplied with whose squares are too large for their format.
+#[cold]
+fn share(norm_max: f32, gradient: &[f32]) -> f32 {
+    let squares: f64 = gradient.iter().map(|g| f64::from(*g) * f64::from(*g)).sum();
+    (f64::from(norm_max) / squares.sqrt()) as f32
 }
 
 /// Eight partial sums, joined in a fixed order: the same bytes with or without wide registers.
@@ -121,5 +132,8 @@ mod tests {
         let mut gradient = [0.0; 3];
         clip(1.0, &mut gradient);
         assert_eq!(gradient, [0.0; 3]);
+        let mut gradient = [3e25, 0.0, -4e25];
+        clip(1.0, &mut gradient);
+        assert!((gradient[0] - 0.6).abs() < 1e-6 && (gradient[2] + 0.8).abs() < 1e-6);
     }
 }

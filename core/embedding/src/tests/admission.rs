@@ -10,8 +10,8 @@ use super::case::{
     Case, Content, assert_close, assert_contents_close, content, feature, join, sgd, share, table,
 };
 use crate::{
-    Admission, BUCKETS, EmbeddingCollection, Expiry, FilterState, Ids, Init, Layout, Mode,
-    RowCounts, ShardingPlan, TableOptions, Unadmitted,
+    Admission, BUCKETS, EmbeddingCollection, Expiry, FilterState, Ids, IndexKind, Init, Layout,
+    Mode, RowCounts, ShardingPlan, TableOptions, Unadmitted,
 };
 
 fn counted(sightings: u32, window_steps: u32) -> Admission {
@@ -339,4 +339,43 @@ fn a_sketch_of_another_size_is_refused() {
         "table `t`: cannot load rows: cells of the sketch: found 131072, expected 262144"
     );
     assert!(collection(1 << 17).set_filter_state(1, &state).is_err());
+}
+
+#[test]
+fn removed_rows_give_their_memory_back() {
+    let dense = IndexKind::Dense { rows: 4_000 };
+    for index in [IndexKind::Hash, dense] {
+        let init = Init::Uniform { bound: 0.5 };
+        let mut collection = one_table(TableOptions { index, init, ..table("t", 1, sgd(1.0)) });
+        let keys: Vec<i64> = (0..4_000).collect();
+        step(&mut collection, &keys);
+        let before = content(&collection);
+        let chunks = |collection: &EmbeddingCollection| collection.tables[0].slab.chunks_open();
+        let full = chunks(&collection);
+        assert!(full > 8, "{full} chunks");
+        // The first and the last chunk keep rows.
+        let stays = |key: &u64| *key < 10 || *key > 3_980;
+        let gone: Vec<u64> = (0..4_000).filter(|key| !stays(key)).collect();
+        assert_eq!(collection.remove(0, &gone).unwrap(), gone.len());
+        assert!(chunks(&collection) < full / 2, "{} of {full}", chunks(&collection));
+        let mut rest = before.clone();
+        rest.retain(|(_, key), _| stays(key));
+        assert_eq!(content(&collection), rest);
+        // Whoever comes back begins anew, and nobody else notices.
+        step(&mut collection, &keys);
+        let after = content(&collection);
+        assert_eq!(after.len(), 4_000);
+        assert!(gone.iter().all(|key| after[&(0, *key)] == before[&(0, *key)]));
+        assert!((0..10).all(|key| after[&(0, key)] != before[&(0, key)]));
+    }
+}
+
+#[test]
+fn memory_that_is_not_there_is_an_error() {
+    let admission = Admission::Count { sightings: 2, window_steps: 9, cells: 1 << 40 };
+    let options = TableOptions { admission, ..table("t", 1, sgd(1.0)) };
+    let features = vec![feature("f", "t")];
+    let made = EmbeddingCollection::new(vec![options], features, 5, Arc::new(Solo));
+    let error = made.err().expect("no machine has so much").to_string();
+    assert!(error.starts_with("table `t`: no memory for the sketch"), "{error}");
 }

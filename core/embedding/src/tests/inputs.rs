@@ -7,8 +7,8 @@ use rectool_comm::Solo;
 
 use super::case::{Case, feature, sgd, table};
 use crate::{
-    Admission, EmbeddingCollection, EmbeddingError, FeatureOptions, Ids, IndexKind, Init, Layout,
-    Mode, OptimizerOptions, TableOptions,
+    Admission, EmbeddingCollection, EmbeddingError, Expiry, FeatureOptions, Ids, IndexKind, Init,
+    Layout, Mode, OptimizerOptions, TableOptions,
 };
 
 fn build(
@@ -53,6 +53,15 @@ fn options_out_of_range_are_refused() {
     let clipped = TableOptions { clip_norm: Some(0.0), ..table("t", 1, sgd(0.1)) };
     let text = "table `t`: `clip_norm` is 0, expected a finite number above 0";
     assert_eq!(refused(clipped), text);
+    let expiry = Expiry { rows_max: Some(0), ..Expiry::default() };
+    let empty = TableOptions { expiry, ..table("t", 1, sgd(0.1)) };
+    assert_eq!(refused(empty), "table `t`: `rows_max` is 0, expected at least 1");
+    // Each table is a folder of a checkpoint.
+    for name in ["", ".", "..", "a/b", "/a", "a\0", &"a".repeat(201)] {
+        let text = "expected a name that a folder can have, of 1 to 200 bytes";
+        assert!(refused(table(name, 1, sgd(0.1))).ends_with(text), "{name}");
+    }
+    assert!(build(vec![table("C 1 (é)..", 1, sgd(0.1))], vec![]).is_ok());
 }
 
 #[test]
