@@ -58,11 +58,20 @@ pub(crate) struct Adam {
     beta2: f32,
     epsilon: f32,
     weight_decay: f32,
+    /// Of embedding tables only: a dense layer is never left out of a step.
+    decay: Decay,
 }
 
 impl Default for Adam {
     fn default() -> Self {
-        Self { learning_rate: 0.001, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+        Self {
+            learning_rate: 0.001,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            decay: Decay::Lazy,
+        }
     }
 }
 
@@ -160,10 +169,8 @@ impl Optimizer {
         }
     }
 
-    /// As the fused optimizer of embedding tables. Adam is that of sparse rows: a step leaves the
-    /// moments of rows it does not touch as they are.
+    /// As the fused optimizer of embedding tables.
     pub(crate) fn of_embeddings(self) -> OptimizerOptions {
-        let decay = Decay::Lazy;
         match self {
             Self::Sgd(Sgd { learning_rate, momentum, weight_decay }) => {
                 OptimizerOptions::Sgd { learning_rate, momentum, weight_decay }
@@ -190,10 +197,10 @@ impl Optimizer {
                 initial_accumulator,
                 weight_decay,
             },
-            Self::Adam(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
+            Self::Adam(Adam { learning_rate, beta1, beta2, epsilon, weight_decay, decay }) => {
                 OptimizerOptions::Adam { learning_rate, beta1, beta2, epsilon, weight_decay, decay }
             }
-            Self::AdamW(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
+            Self::AdamW(Adam { learning_rate, beta1, beta2, epsilon, weight_decay, decay }) => {
                 OptimizerOptions::AdamW {
                     learning_rate,
                     beta1,
@@ -203,16 +210,21 @@ impl Optimizer {
                     decay,
                 }
             }
-            Self::RowwiseAdam(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
-                OptimizerOptions::RowWiseAdam {
-                    learning_rate,
-                    beta1,
-                    beta2,
-                    epsilon,
-                    weight_decay,
-                    decay,
-                }
-            }
+            Self::RowwiseAdam(Adam {
+                learning_rate,
+                beta1,
+                beta2,
+                epsilon,
+                weight_decay,
+                decay,
+            }) => OptimizerOptions::RowWiseAdam {
+                learning_rate,
+                beta1,
+                beta2,
+                epsilon,
+                weight_decay,
+                decay,
+            },
             Self::Ftrl(Ftrl { learning_rate, beta, l1, l2 }) => {
                 OptimizerOptions::Ftrl { learning_rate, beta, l1, l2 }
             }
@@ -241,7 +253,13 @@ impl Optimizer {
                     "which is for embedding tables; expected sgd, adagrad, adam or adamw";
                 Err(format!("is {}, {expected}", self.function()))
             }
-            Self::Adam(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
+            Self::Adam(Adam { decay: Decay::Exact, .. })
+            | Self::AdamW(Adam { decay: Decay::Exact, .. }) => Err(format!(
+                "is {} with decay \"exact\", which is for embedding tables: a layer is never left \
+                 out of a step",
+                self.function()
+            )),
+            Self::Adam(Adam { learning_rate, beta1, beta2, epsilon, weight_decay, .. }) => {
                 Ok(DenseOptimizerOptions::Adam {
                     learning_rate,
                     beta1,
@@ -250,7 +268,7 @@ impl Optimizer {
                     weight_decay,
                 })
             }
-            Self::AdamW(Adam { learning_rate, beta1, beta2, epsilon, weight_decay }) => {
+            Self::AdamW(Adam { learning_rate, beta1, beta2, epsilon, weight_decay, .. }) => {
                 Ok(DenseOptimizerOptions::AdamW {
                     learning_rate,
                     beta1,
@@ -286,4 +304,30 @@ pub(crate) fn warmup_decay(call: &Call, map: Map) -> Result<Schedule, RecipeErro
         options.refuse(error.parameter, &message, None)
     })?;
     Ok(schedule)
+}
+
+#[cfg(test)]
+mod tests {
+    use rhai::Engine;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::decode::decode;
+
+    /// What tables get of `adam`'s options in a script.
+    fn of_tables(make: fn(Adam) -> Optimizer, script: &str) -> Value {
+        let options = decode(&Engine::new().eval(script).unwrap()).unwrap();
+        serde_json::to_value(make(options).of_embeddings()).unwrap()
+    }
+
+    #[test]
+    fn moments_fade_as_the_script_says() {
+        for make in [Optimizer::Adam, Optimizer::AdamW, Optimizer::RowwiseAdam] {
+            for (script, decay) in
+                [("#{}", "lazy"), ("#{decay: \"lazy\"}", "lazy"), ("#{decay: \"exact\"}", "exact")]
+            {
+                assert_eq!(of_tables(make, script)["decay"], json!(decay), "{script}");
+            }
+        }
+    }
 }

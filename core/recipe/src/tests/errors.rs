@@ -90,6 +90,11 @@ fn option_values_are_checked() {
             "",
         ),
         (
+            "adam(#{decay: \"exakt\"});",
+            "recipe.rhai:1:8: adam: 'decay' is 'exakt', expected one of `lazy`, `exact`",
+            "did you mean 'exact'?",
+        ),
+        (
             "sgd(#{learning_rate: -0.5});",
             "recipe.rhai:1:7: sgd: 'learning_rate' is -0.5, expected above 0",
             "",
@@ -200,6 +205,12 @@ fn models_and_trainings_are_checked() {
         ("seed: seed,\n    emb", "dropout: 1.0,\n    emb", "'dropout' is 1, expected", ""),
         ("dense_optimizer: adam", "dense_optimizer: rowwise_adagrad", "for embedding tables", ""),
         ("dense_optimizer: adam", "dense_optimizer: ftrl", "is ftrl, which is for embedding", ""),
+        (
+            "adam(#{learning_rate: 0.01}",
+            "adamw(#{decay: \"exact\"}",
+            "dlrm: 'dense_optimizer' is adamw with decay \"exact\", which is for embedding tables",
+            "",
+        ),
         ("adagrad(#{learning_rate", "ftrl(#{rate", "ftrl has no option 'rate'", ""),
         ("valid: data.valid", "wire: \"f8\"", "'wire'", ""),
         (
