@@ -9,6 +9,9 @@ use crate::call::Call;
 use crate::error::RecipeError;
 use crate::options::Options;
 
+/// The weight decay of `adamw`, unless the recipe says otherwise.
+const ADAMW_WEIGHT_DECAY: f64 = 0.01;
+
 /// An optimizer with its options. Names and defaults are those of `torch.optim`, where it has them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Optimizer {
@@ -120,7 +123,11 @@ impl Optimizer {
     }
 
     /// Reads the option map of the function that `call` names.
-    pub(crate) fn read(call: &Call, map: Map) -> Result<Self, RecipeError> {
+    pub(crate) fn read(call: &Call, mut map: Map) -> Result<Self, RecipeError> {
+        if call.function == "adamw" {
+            // The one default in which it differs from `adam`.
+            map.entry("weight_decay".into()).or_insert_with(|| ADAMW_WEIGHT_DECAY.into());
+        }
         let options = Options::new(call, map);
         let read = match call.function.as_str() {
             "sgd" => Self::Sgd(options.rest()?),

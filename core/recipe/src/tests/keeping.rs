@@ -75,6 +75,38 @@ fn every_optimizer_of_tables_learns() {
     }
 }
 
+/// What `optimizer` became for tables and layers, as a checkpoint has it.
+fn kept(optimizer: &str) -> [Value; 2] {
+    let fixture = Fixture::new();
+    let script = SMALL
+        .replace("adagrad(#{learning_rate: 0.1})", optimizer)
+        .replace("adam(#{learning_rate: 0.01})", optimizer);
+    let options = RunOptions {
+        recipe: fixture.recipe(&script, &["epochs=1"]),
+        run_dir: Some(fixture.path("run")),
+        threads: Some(1),
+        ..RunOptions::default()
+    };
+    let solo: Arc<dyn Comm> = Arc::new(Solo);
+    run(&options, &solo, Box::new(Silent)).unwrap();
+    let checkpoint = rectool_model::latest(&fixture.path("run/checkpoints")).unwrap();
+    let text = fs::read_to_string(checkpoint.join("manifest.json")).unwrap();
+    let manifest: Value = serde_json::from_str(&text).unwrap();
+    ["embedding_optimizer", "dense_optimizer"].map(|key| manifest["model"][key].clone())
+}
+
+#[test]
+fn weights_decay_as_in_torch() {
+    for (optimizer, expected) in
+        [("adam(#{})", 0.0), ("adamw(#{})", 0.01), ("adamw(#{weight_decay: 0.0})", 0.0)]
+    {
+        for kept in kept(optimizer) {
+            let decay = kept["weight_decay"].as_f64().unwrap();
+            assert!((decay - expected).abs() < 1e-6, "{optimizer}: {kept}");
+        }
+    }
+}
+
 #[test]
 fn sixteen_bits_on_the_wire_learn_nearly_the_same() {
     let auc = |wire: &str| {
