@@ -129,6 +129,17 @@ impl Decoder {
     fn text(&self) -> Result<String, DecodeError> {
         self.0.clone().into_string().map_err(|_| self.mismatch("a string"))
     }
+
+    fn variant(self) -> Result<Variant, DecodeError> {
+        let Some(mut options) = self.0.clone().try_cast::<Map>() else {
+            return Ok(Variant { word: self.text()?, options: Map::new(), in_map: false });
+        };
+        let Some(kind) = options.remove(KIND) else {
+            return Err(self.mismatch("a string or a map with 'kind'"));
+        };
+        let word = Decoder(kind).text().map_err(|error| error.within(of_kind()))?;
+        Ok(Variant { word, options, in_map: true })
+    }
 }
 
 /// Methods that read one plain value and hand it to the visitor.
@@ -256,7 +267,7 @@ impl<'de> de::Deserializer<'de> for Decoder {
         _variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        visitor.visit_enum(self.text()?.into_deserializer())
+        visitor.visit_enum(self.variant()?)
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -317,6 +328,72 @@ impl<'de> de::MapAccess<'de> for Entries {
     }
 }
 
+/// The key of a map that says which variant of an enum the other keys belong to.
+const KIND: &str = "kind";
+
+fn of_kind() -> Segment {
+    Segment::Key(KIND.to_owned())
+}
+
+/// A variant of an enum: a word, or a map with the word as its `kind` and options beside it.
+struct Variant {
+    word: String,
+    options: Map,
+    in_map: bool,
+}
+
+impl<'de> de::EnumAccess<'de> for Variant {
+    type Error = DecodeError;
+    type Variant = VariantOptions;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, VariantOptions), DecodeError> {
+        let word: de::value::StringDeserializer<DecodeError> = self.word.into_deserializer();
+        let found = seed.deserialize(word);
+        let found =
+            found.map_err(|error| if self.in_map { error.within(of_kind()) } else { error })?;
+        Ok((found, VariantOptions(self.options)))
+    }
+}
+
+/// What stands beside `kind`; nothing beside a word.
+struct VariantOptions(Map);
+
+impl<'de> de::VariantAccess<'de> for VariantOptions {
+    type Error = DecodeError;
+
+    fn unit_variant(self) -> Result<(), DecodeError> {
+        // serde's own reading of tagged enums ignores what stands beside a variant without options.
+        let Some(key) = self.0.into_keys().next() else { return Ok(()) };
+        Err(DecodeError::new(Fault::UnknownKey { key: key.to_string(), known: Vec::new() }))
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, DecodeError> {
+        seed.deserialize(Decoder(self.0.into()))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        _length: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        de::Deserializer::deserialize_seq(Decoder(self.0.into()), visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        de::Deserializer::deserialize_struct(Decoder(self.0.into()), "", fields, visitor)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rhai::Engine;
@@ -359,6 +436,48 @@ mod tests {
         let ids = vec![Inner { column: "a".into(), at: 0 }];
         let outer = Outer { rate: 1.0, kind: Kind::DotCat, widths: vec![5, 6], ids, limit: None };
         assert_eq!(read(script).unwrap(), outer);
+    }
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(rename_all = "snake_case")]
+    enum Rule {
+        All,
+        Share { p: f32 },
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Ruled {
+        rule: Rule,
+    }
+
+    #[test]
+    fn a_kind_is_a_word_or_has_its_options_beside_it() {
+        let read = |script: &str| {
+            let value = Engine::new().eval::<Dynamic>(script).unwrap();
+            decode::<Ruled>(&value).map(|ruled| ruled.rule)
+        };
+        for (script, rule) in [
+            (r#"#{rule: "all"}"#, Rule::All),
+            (r#"#{rule: #{kind: "all"}}"#, Rule::All),
+            (r#"#{rule: #{kind: "share", p: 1}}"#, Rule::Share { p: 1.0 }),
+        ] {
+            assert_eq!(read(script).unwrap(), rule, "{script}");
+        }
+        for (script, path, fault) in [
+            (r#"#{rule: #{kind: "all", p: 1}}"#, "rule", r#"UnknownKey { key: "p", known: [] }"#),
+            (r#"#{rule: #{kind: "share", q: 1}}"#, "rule", r#"UnknownKey { key: "q""#),
+            (r#"#{rule: #{kind: "share", p: "x"}}"#, "rule.p", "a number"),
+            (r#"#{rule: "share"}"#, "rule", "Missing"),
+            (r#"#{rule: "sahre"}"#, "rule", "sahre"),
+            (r#"#{rule: #{kind: "sahre"}}"#, "rule.kind", "sahre"),
+            (r#"#{rule: #{kind: 5}}"#, "rule.kind", "a string"),
+            (r#"#{rule: #{p: 1}}"#, "rule", "a map with 'kind'"),
+            ("#{rule: 1}", "rule", "a string"),
+        ] {
+            let error = read(script).unwrap_err();
+            assert_eq!(path_text(&error.path), path, "{script}");
+            assert!(error.to_string().contains(fault), "{script}: {error}");
+        }
     }
 
     #[test]

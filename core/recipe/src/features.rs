@@ -2,13 +2,12 @@
 //! those that the chain makes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rectool_base::limits::EMBEDDING_DIM_MAX;
 use rectool_base::{ColumnKind, MISSING_ID, PluginSource, quoted_list};
 use rectool_data::{ChainOp, ChainSpec, ChainStep};
-use rectool_embedding::{Admission, Backing, Expiry, IndexKind, Storage, Unadmitted};
+use rectool_embedding::IndexKind;
 use rectool_model::{FeatureSpec, IdFeatureSpec, ModelSpec, NegativeSpec, RowSpec};
 use rhai::Map;
 use serde::Deserialize;
@@ -20,6 +19,7 @@ use crate::error::{RecipeError, did_you_mean};
 use crate::id_features::id_features;
 use crate::options::Options;
 use crate::sampling::negatives;
+use crate::table_options::{IndexWord, TableOptions};
 
 /// Rows of a table whose keys are the rows: beyond this hashing is meant.
 const DENSE_ROWS_MAX: u64 = 1 << 32;
@@ -60,53 +60,6 @@ struct Plain {
 
 /// The label where nobody names one, if there is a column of that name.
 const LABEL_COLUMN: &str = "label";
-
-#[derive(Deserialize)]
-struct TableOptions {
-    #[serde(default)]
-    index: IndexWord,
-    rows: Option<u64>,
-    rows_expected: Option<u64>,
-    dim: Option<usize>,
-    learning_rate: Option<f32>,
-    clip_norm: Option<f32>,
-    #[serde(default)]
-    storage: Storage,
-    /// A folder for the rows, which then need not fit in memory.
-    folder: Option<PathBuf>,
-    #[serde(default)]
-    admission: Admission,
-    #[serde(default)]
-    unadmitted: Unadmitted,
-    #[serde(default)]
-    expiry: Expiry,
-}
-
-impl TableOptions {
-    fn rows_spec(&self) -> RowSpec {
-        RowSpec {
-            learning_rate: self.learning_rate,
-            clip_norm: self.clip_norm,
-            storage: self.storage,
-            backing: match &self.folder {
-                Some(folder) => Backing::File { folder: folder.clone() },
-                None => Backing::Memory,
-            },
-            admission: self.admission.clone(),
-            unadmitted: self.unadmitted,
-            expiry: self.expiry.clone(),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Default, Deserialize, PartialEq)]
-#[serde(rename_all = "snake_case")]
-enum IndexWord {
-    #[default]
-    Hash,
-    Dense,
-    Modulo,
-}
 
 impl Features {
     /// Reads the options and checks every column they name.

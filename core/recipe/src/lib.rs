@@ -44,6 +44,7 @@ mod runner;
 mod sampling;
 mod session;
 mod step_times;
+mod table_options;
 #[cfg(test)]
 mod tests;
 mod towers;

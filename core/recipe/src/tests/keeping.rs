@@ -131,6 +131,16 @@ fn sixteen_bits_on_the_wire_learn_nearly_the_same() {
 }
 
 #[test]
+fn words_do_for_kinds_without_options() {
+    for tables in [
+        "user: #{admission: \"all\", unadmitted: \"zero\"}, item: #{unadmitted: \"initial\"}",
+        "user: #{admission: #{kind: \"all\"}, unadmitted: #{kind: \"constant\", value: 1}}",
+    ] {
+        check(&Fixture::new().recipe(&with(tables), &[]), 1).expect(tables);
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
     for (tables, message) in [
         ("user: #{storage: \"f8\"}", "storage"),
@@ -139,6 +149,15 @@ fn mistakes_are_named() {
         ("user: #{clip_norm: -1.0}", "`clip_norm`"),
         ("user: #{expiry: #{after_steps: 0}}", "`after_steps` is 0, expected at least 1"),
         ("user: #{clip: 1.0}", "clip"),
+        (
+            "user: #{admission: #{kind: \"all\", sightings: 3}}",
+            "'tables.user.admission' has no option 'sightings'",
+        ),
+        (
+            "user: #{unadmitted: #{kind: \"zero\", value: 3.0}}",
+            "'tables.user.unadmitted' has no option 'value'",
+        ),
+        ("user: #{admission: \"count\"}", "'tables.user.admission' needs the option 'sightings'"),
     ] {
         let fixture = Fixture::new();
         let error = check(&fixture.recipe(&with(tables), &[]), 1).expect_err(tables);

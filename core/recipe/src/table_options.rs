@@ -1,0 +1,73 @@
+//! The entries of `tables`: how the rows of each table are found, kept and given up.
+
+use std::path::PathBuf;
+
+use rectool_embedding::{Admission, Backing, Expiry, Storage, Unadmitted};
+use rectool_model::RowSpec;
+use serde::Deserialize;
+
+/// What a recipe says of one table.
+#[derive(Deserialize)]
+pub(crate) struct TableOptions {
+    #[serde(default)]
+    pub(crate) index: IndexWord,
+    pub(crate) rows: Option<u64>,
+    pub(crate) rows_expected: Option<u64>,
+    pub(crate) dim: Option<usize>,
+    learning_rate: Option<f32>,
+    clip_norm: Option<f32>,
+    #[serde(default)]
+    storage: Storage,
+    /// A folder for the rows, which then need not fit in memory.
+    folder: Option<PathBuf>,
+    #[serde(default, deserialize_with = "AdmissionWord::deserialize")]
+    admission: Admission,
+    #[serde(default, deserialize_with = "UnadmittedWord::deserialize")]
+    unadmitted: Unadmitted,
+    #[serde(default)]
+    expiry: Expiry,
+}
+
+#[derive(Clone, Copy, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum IndexWord {
+    #[default]
+    Hash,
+    Dense,
+    Modulo,
+}
+
+/// [`Admission`] as scripts write it: by a word where it has no options.
+#[derive(Deserialize)]
+#[serde(remote = "Admission", rename_all = "snake_case")]
+enum AdmissionWord {
+    All,
+    Count { sightings: u32, window_steps: u32, cells: u64 },
+    Probability { p: f32 },
+}
+
+/// [`Unadmitted`] as scripts write it: by a word where it has no options.
+#[derive(Deserialize)]
+#[serde(remote = "Unadmitted", rename_all = "snake_case")]
+enum UnadmittedWord {
+    Initial,
+    Zero,
+    Constant { value: f32 },
+}
+
+impl TableOptions {
+    pub(crate) fn rows_spec(&self) -> RowSpec {
+        RowSpec {
+            learning_rate: self.learning_rate,
+            clip_norm: self.clip_norm,
+            storage: self.storage,
+            backing: match &self.folder {
+                Some(folder) => Backing::File { folder: folder.clone() },
+                None => Backing::Memory,
+            },
+            admission: self.admission.clone(),
+            unadmitted: self.unadmitted,
+            expiry: self.expiry.clone(),
+        }
+    }
+}
