@@ -119,6 +119,7 @@ impl Features {
             rows_expected,
         };
         set.tables = set.tables_of(&options, &tables)?;
+        tables.iter().try_for_each(|(name, table)| table.check(&set.call, name))?;
         Ok(Self(Arc::new(set)))
     }
 }

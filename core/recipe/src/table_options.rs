@@ -6,6 +6,9 @@ use rectool_embedding::{Admission, Backing, Expiry, Storage, Unadmitted};
 use rectool_model::RowSpec;
 use serde::Deserialize;
 
+use crate::call::Call;
+use crate::error::RecipeError;
+
 /// What a recipe says of one table.
 #[derive(Deserialize)]
 pub(crate) struct TableOptions {
@@ -24,8 +27,7 @@ pub(crate) struct TableOptions {
     admission: Admission,
     #[serde(default, deserialize_with = "UnadmittedWord::deserialize")]
     unadmitted: Unadmitted,
-    #[serde(default)]
-    expiry: Expiry,
+    expiry: Option<Expiry>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize, PartialEq)]
@@ -67,7 +69,32 @@ impl TableOptions {
             },
             admission: self.admission.clone(),
             unadmitted: self.unadmitted,
-            expiry: self.expiry.clone(),
+            expiry: self.expiry.clone().unwrap_or_default(),
         }
     }
+
+    /// Refuses an expiry of table `name` that gives up nothing, or everything.
+    pub(crate) fn check(&self, call: &Call, name: &str) -> Result<(), RecipeError> {
+        let Some(expiry) = &self.expiry else { return Ok(()) };
+        match (expiry.after_steps, expiry.rows_max) {
+            (None, None) => {
+                let hint = "add after_steps: 50000 or rows_max: 1000000, or leave it out";
+                let what = "gives up no rows without 'after_steps' or 'rows_max'";
+                Err(refuse(call, &[name, "expiry"], what, Some(hint)))
+            }
+            (_, Some(0)) => {
+                let hint = "leave it out for any number of rows";
+                let keys = [name, "expiry", "rows_max"];
+                Err(refuse(call, &keys, "is 0, expected at least 1", Some(hint)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An error about what stands at `keys` within `tables`.
+fn refuse(call: &Call, keys: &[&str], what: &str, hint: Option<&str>) -> RecipeError {
+    let keys = [&["tables"], keys].concat();
+    let message = format!("{}: '{}' {what}", call.function, keys.join("."));
+    RecipeError::script(call.place_of_keys(&keys), message, hint.map(str::to_owned))
 }

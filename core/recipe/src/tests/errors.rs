@@ -174,6 +174,16 @@ const COLUMN_MISTAKES: &[(&str, &str, &str)] = &[
         "2:30: features: 'tables' names 'itm', which no feature uses; they use `item`",
         "did you mean 'item'?",
     ),
+    (
+        "features(d, #{ids: [\"item\"], tables: #{item: #{expiry: #{every_steps: 10}}}});",
+        "2:48: features: 'tables.item.expiry' gives up no rows without 'after_steps' or 'rows_max'",
+        "add after_steps",
+    ),
+    (
+        "features(d, #{ids: [\"item\"], tables: #{item: #{expiry: #{rows_max: 0}}}});",
+        "2:58: features: 'tables.item.expiry.rows_max' is 0, expected at least 1",
+        "leave it out",
+    ),
     ("d.trian;", "2:2: dataset `DATA` has no split `trian`; there are", "did you mean `train`?"),
     ("dataset(\"nowhere\");", "2:1: `nowhere`: no dataset here", ""),
 ];
