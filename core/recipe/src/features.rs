@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::call::Call;
 use crate::chained::Chained;
 use crate::dataset::Dataset;
-use crate::error::{RecipeError, did_you_mean};
+use crate::error::{Place, RecipeError, did_you_mean};
 use crate::id_features::id_features;
 use crate::options::Options;
 use crate::sampling::negatives;
@@ -140,6 +140,11 @@ impl FeatureSet {
         }
         let (min, max, missing) = self.dataset.id_range(&feature.column, feature.at)?;
         Some((min, max, missing > 0))
+    }
+
+    /// Where an option of a table stands in the script.
+    pub(crate) fn place_of_table(&self, table: &str, option: &str) -> Place {
+        self.call.place_of_keys(&["tables", table, option])
     }
 
     /// Fails if `model` wants a label and there is none.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rectool_base::limits::EMBEDDING_DIM_MAX;
 use rectool_base::{PluginSource, Prediction};
-use rectool_embedding::Init;
+use rectool_embedding::{EmbeddingError, Init};
 use rectool_model::{
     Architecture, DenseOptimizerOptions, DenseOutline, FeatureSpec, HeadSpec, Interaction,
     LossSpec, ModelError, ModelSpec, RetrievalSpec, TableSpec, dense_outline,
@@ -157,6 +157,10 @@ impl<'a> Assembly<'a> {
                 | ModelError::Choices { .. } => options.place_of("heads"),
                 ModelError::Option { option, .. } => {
                     options.place_of(option.split('.').next().unwrap_or(option))
+                }
+                // What a table's own number means depends on the optimizer, which is known only here.
+                ModelError::Embedding(EmbeddingError::Option { table, option, .. }) => {
+                    features.place_of_table(table, option)
                 }
                 _ => call.place.clone(),
             };

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use rectool_embedding::{Admission, Backing, Expiry, Storage, Unadmitted};
+use rectool_embedding::{
+    Admission, Backing, EmbeddingError, Expiry, OptimizerOptions, Storage,
+    TableOptions as EngineOptions, Unadmitted,
+};
 use rectool_model::RowSpec;
 use serde::Deserialize;
 
@@ -73,8 +76,35 @@ impl TableOptions {
         }
     }
 
-    /// Refuses an expiry of table `name` that gives up nothing, or everything.
+    /// Refuses what no table can work with, at its place under `name`.
     pub(crate) fn check(&self, call: &Call, name: &str) -> Result<(), RecipeError> {
+        self.check_expiry(call, name)?;
+        let RowSpec { learning_rate, clip_norm, storage, backing, admission, unadmitted, expiry } =
+            self.rows_spec();
+        // Width and optimizer come with the model, and are checked there.
+        let table = EngineOptions {
+            clip_norm,
+            storage,
+            backing,
+            admission,
+            unadmitted,
+            expiry,
+            ..EngineOptions::new(name, 1, OptimizerOptions::sgd(learning_rate.unwrap_or_default()))
+        };
+        match table.check() {
+            Err(EmbeddingError::Option { option, found, expected, .. }) => {
+                let what = format!("is {found}, expected {expected}");
+                Err(refuse(call, &keys_of(name, option), &what, hint_of(option)))
+            }
+            Err(error) => {
+                let place = call.place_of_keys(&["tables", name]);
+                Err(RecipeError::refused(&place, error.into()))
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    fn check_expiry(&self, call: &Call, name: &str) -> Result<(), RecipeError> {
         let Some(expiry) = &self.expiry else { return Ok(()) };
         match (expiry.after_steps, expiry.rows_max) {
             (None, None) => {
@@ -83,12 +113,36 @@ impl TableOptions {
                 Err(refuse(call, &[name, "expiry"], what, Some(hint)))
             }
             (_, Some(0)) => {
-                let hint = "leave it out for any number of rows";
-                let keys = [name, "expiry", "rows_max"];
-                Err(refuse(call, &keys, "is 0, expected at least 1", Some(hint)))
+                let keys = keys_of(name, "rows_max");
+                Err(refuse(call, &keys, "is 0, expected at least 1", hint_of("rows_max")))
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Where an option of the engine's table `name` stands within `tables`.
+fn keys_of<'a>(name: &'a str, option: &'a str) -> Vec<&'a str> {
+    match option {
+        "sightings" | "window_steps" | "cells" | "p" => vec![name, "admission", option],
+        "value" => vec![name, "unadmitted", option],
+        "after_steps" | "rows_max" | "every_steps" => vec![name, "expiry", option],
+        _ => vec![name, option],
+    }
+}
+
+/// What helps if a number is out of its range.
+fn hint_of(option: &str) -> Option<&'static str> {
+    match option {
+        "sightings" => Some("batches that must have had an id; of more, no more are counted"),
+        "window_steps" => Some("sightings count for so many steps at most, such as 10000"),
+        "cells" => Some("one for each rare id of half a window, such as 1000000"),
+        "p" => Some("0.1 lets in an id with one in ten of the batches that have it"),
+        "clip_norm" => Some("leave it out to clip nothing"),
+        "after_steps" => Some("leave it out to keep rows of any age"),
+        "rows_max" => Some("leave it out for any number of rows"),
+        "every_steps" => Some("leave it out to look through the rows after every 1000 steps"),
+        _ => None,
     }
 }
 

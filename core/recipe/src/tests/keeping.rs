@@ -145,9 +145,9 @@ fn mistakes_are_named() {
     for (tables, message) in [
         ("user: #{storage: \"f8\"}", "storage"),
         ("user: #{admission: #{kind: \"count\", sightings: 2}}", "window_steps"),
-        ("user: #{admission: #{kind: \"probability\", p: 1.5}}", "`p` is 1.5, expected 0 to 1"),
-        ("user: #{clip_norm: -1.0}", "`clip_norm`"),
-        ("user: #{expiry: #{after_steps: 0}}", "`after_steps` is 0, expected at least 1"),
+        ("user: #{admission: #{kind: \"probability\", p: 1.5}}", "p' is 1.5, expected 0 to 1"),
+        ("user: #{clip_norm: -1.0}", "clip_norm' is -1, expected"),
+        ("user: #{expiry: #{after_steps: 0}}", "after_steps' is 0, expected at least 1"),
         ("user: #{clip: 1.0}", "clip"),
         (
             "user: #{admission: #{kind: \"all\", sightings: 3}}",
@@ -164,4 +164,76 @@ fn mistakes_are_named() {
         assert!(error.to_string().contains(message), "{tables}: {error} {:?}", error.hint());
         assert_eq!(error.exit_code(), 2, "{tables}");
     }
+}
+
+#[test]
+fn numbers_of_tables_are_refused_where_they_stand() {
+    let count = |numbers: &str| format!("admission: #{{kind: \"count\", {numbers}}}");
+    for (option, path, found, hint) in [
+        (
+            count("window_steps: 9, cells: 9, sightings: 16"),
+            "admission.sightings",
+            "16, expected 1 to 15",
+            "no more are counted",
+        ),
+        (
+            count("sightings: 2, cells: 9, window_steps: 0"),
+            "admission.window_steps",
+            "0, expected at least 1",
+            "such as 10000",
+        ),
+        (
+            count("sightings: 2, window_steps: 9, cells: 0"),
+            "admission.cells",
+            "0, expected 1 to 2^40",
+            "rare id",
+        ),
+        (
+            "admission: #{kind: \"probability\", p: 1.5}".to_owned(),
+            "admission.p",
+            "1.5, expected 0 to 1",
+            "one in ten",
+        ),
+        ("clip_norm: 0.0".to_owned(), "clip_norm", "0, expected a finite number above 0", "leave"),
+        (
+            "expiry: #{after_steps: 0}".to_owned(),
+            "expiry.after_steps",
+            "0, expected at least 1",
+            "any age",
+        ),
+        (
+            "expiry: #{rows_max: 9, every_steps: 0}".to_owned(),
+            "expiry.every_steps",
+            "0, expected at least 1",
+            "1000 steps",
+        ),
+        ("learning_rate: -1.0".to_owned(), "learning_rate", "-1, expected a finite number", ""),
+    ] {
+        let fixture = Fixture::new();
+        let script = with(&format!("user: #{{{option}}}"));
+        let key = format!("{}:", path.rsplit('.').next().unwrap());
+        let (line, text) =
+            script.lines().enumerate().find(|(_, line)| line.contains("user:")).unwrap();
+        let from = text.find("user:").unwrap();
+        let column = from + text[from..].find(&key).unwrap();
+        let error = check(&fixture.recipe(&script, &[]), 1).expect_err(&option);
+        let place = format!("recipe.rhai:{}:{}", line + 1, column + 1);
+        let message = format!("{place}: features: 'tables.user.{path}' is {found}");
+        assert!(error.to_string().contains(&message), "{error}, expected {message}");
+        let found = error.hint().unwrap_or_default();
+        assert!(found.contains(hint), "{option}: {found}");
+    }
+}
+
+#[test]
+fn numbers_that_an_optimizer_refuses_are_found_with_their_table() {
+    let fixture = Fixture::new();
+    let script = with("user: #{learning_rate: 0.0}");
+    check(&fixture.recipe(&script, &[]), 1).expect("a table may stand still");
+    let script = script.replace("adagrad(#{learning_rate: 0.1})", "ftrl(#{})");
+    let error = check(&fixture.recipe(&script, &[]), 1).unwrap_err().to_string();
+    let line = script.lines().position(|line| line.contains("user:")).unwrap();
+    let column = script.lines().nth(line).unwrap().find("learning_rate").unwrap();
+    let place = format!("recipe.rhai:{}:{}: table `user`: ", line + 1, column + 1);
+    assert!(error.contains(&place), "{error}, expected {place}");
 }
