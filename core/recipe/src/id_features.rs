@@ -36,6 +36,16 @@ enum PoolingWord {
     Sequence,
 }
 
+/// Longest name of a table in bytes: file systems take 255, and what stands beside it needs some.
+const TABLE_NAME_BYTES_MAX: usize = 200;
+
+/// Whether a folder can have the name, as the one of a table in a checkpoint must.
+fn names_folder(name: &str) -> bool {
+    !matches!(name, "" | "." | "..")
+        && !name.contains(['/', '\0'])
+        && name.len() <= TABLE_NAME_BYTES_MAX
+}
+
 fn is_id(kind: ColumnKind) -> bool {
     matches!(kind, ColumnKind::I64 { .. } | ColumnKind::I64List)
 }
@@ -96,6 +106,25 @@ impl IdOptions {
     }
 }
 
+/// Checks that checkpoints can keep the table of a feature, which reads `column`.
+fn check_table(
+    options: &Options<'_>,
+    at: usize,
+    (column, table): (&str, &str),
+) -> Result<(), RecipeError> {
+    if names_folder(table) {
+        return Ok(());
+    }
+    let plain = table.replace(['/', '\0'], "_");
+    let plain = if names_folder(&plain) { &plain } else { "ids" };
+    let message = format!(
+        "features: 'ids[{at}]' has the table {table:?}, expected a name that a folder can have: 1 to \
+         {TABLE_NAME_BYTES_MAX} bytes, not \".\" or \"..\", without '/'"
+    );
+    let hint = format!("give the table a plain name: #{{column: {column:?}, table: {plain:?}}}");
+    Err(RecipeError::script(options.place_of("ids"), message, Some(hint)))
+}
+
 /// The features of one entry of `ids`: a name stands for a plain or list column, for one packed
 /// member, or for every member of a packed column.
 pub(crate) fn id_features(
@@ -126,16 +155,20 @@ pub(crate) fn id_features(
     if let Some(weights) = &given.weights {
         check_weights(options, chained, (column, weights))?;
     }
-    let features = positions.map(|at| {
-        let name = given.name.clone().unwrap_or_else(|| column.member_name(at));
+    let features = positions.map(|position| {
+        let name = given.name.clone().unwrap_or_else(|| column.member_name(position));
         IdFeatureSpec {
             column: column.name.clone(),
-            at,
+            at: position,
             table: given.table.clone().unwrap_or_else(|| name.clone()),
             pooling,
             weights: given.weights.clone(),
             name,
         }
     });
-    Ok(features.collect())
+    let features: Vec<IdFeatureSpec> = features.collect();
+    for feature in &features {
+        check_table(options, at, (&column.member_name(feature.at), &feature.table))?;
+    }
+    Ok(features)
 }

@@ -184,6 +184,12 @@ const COLUMN_MISTAKES: &[(&str, &str, &str)] = &[
         "2:58: features: 'tables.item.expiry.rows_max' is 0, expected at least 1",
         "leave it out",
     ),
+    (
+        "features(d, #{ids: [\"user\", #{column: \"item\", table: \"a/b\"}]});",
+        "2:15: features: 'ids[1]' has the table \"a/b\", expected a name that a folder can have: \
+         1 to 200 bytes, not \".\" or \"..\", without '/'",
+        "#{column: \"item\", table: \"a_b\"}",
+    ),
     ("d.trian;", "2:2: dataset `DATA` has no split `trian`; there are", "did you mean `train`?"),
     ("dataset(\"nowhere\");", "2:1: `nowhere`: no dataset here", ""),
 ];
@@ -347,4 +353,30 @@ fn modules_come_from_the_search_path_only() {
     }
     let missing = RecipeOptions { recipe: fixture.path("none.rhai"), ..RecipeOptions::default() };
     assert!(matches!(check(&missing, 1), Err(RecipeError::Read { .. })));
+}
+
+#[test]
+fn tables_have_names_that_folders_can_have() {
+    let fixture = Fixture::new();
+    let entry = |rest: &str| {
+        let script = format!(
+            "let d = dataset(\"DATA\");\nfeatures(d, #{{ids: [#{{column: \"item\", {rest}}}]}});"
+        );
+        check(&fixture.recipe(&script, &[]), 1)
+    };
+    for name in ["", ".", "..", "a/b", "/", "a\0b", &"n".repeat(201)] {
+        for rest in [format!("table: \"{name}\""), format!("name: \"{name}\"")] {
+            let error = entry(&rest).expect_err(&rest);
+            let text = error.to_string();
+            assert!(text.contains("recipe.rhai:2:15: features: 'ids[0]' has the table"), "{text}");
+            assert!(
+                error.hint().unwrap().contains("give the table a plain name: #{column: \"item")
+            );
+        }
+    }
+    for name in ["...", "a b", "ä", &"n".repeat(200)] {
+        entry(&format!("table: \"{name}\"")).expect(name);
+    }
+    // Only the table is a folder.
+    entry("name: \"a/b\", table: \"a_b\"").unwrap();
 }
