@@ -13,6 +13,10 @@ use crate::EmbeddingError;
 
 /// Copies that are timed.
 const COPIES: usize = 5;
+/// A time that no machine needs for a row, an id or a call. Sums and squares of such times stay finite.
+const TIME_NS_MAX: f64 = 1e12;
+/// Bytes per millisecond that every machine moves.
+const BYTES_PER_MS_MIN: f64 = 1.0;
 
 /// What a short run on this machine, with these ranks and threads, has shown. Plain data, to be kept
 /// for the next time.
@@ -137,6 +141,92 @@ fn slowest(comm: &dyn Comm, times: Vec<&mut f64>) -> Result<(), EmbeddingError> 
 }
 
 impl Calibration {
+    /// What makes it no measurement of `ranks` ranks of `threads` threads, such as a number that no
+    /// machine shows; `None` if plans can be made with it. To be asked of one that comes from a file.
+    ///
+    /// ```
+    /// # let found = rectool_embedding::Calibration {
+    /// #     ranks: 2, ranks_per_node: 2, threads: 4, rows: vec![], occurrences: vec![],
+    /// #     empty: Default::default(), copy_bytes_per_ms: 1e7, exchange_local: Default::default(),
+    /// #     exchange_remote: Default::default(), all_reduce: Default::default(), seconds: 1.0,
+    /// # };
+    /// assert_eq!(found.flaw(8, 4).unwrap(), "`ranks` is 2, expected 8");
+    /// ```
+    pub fn flaw(&self, ranks: usize, threads: usize) -> Option<String> {
+        let differs = |name: &str, found: usize, expected: usize| {
+            (found != expected).then(|| format!("`{name}` is {found}, expected {expected}"))
+        };
+        let node = self.ranks_per_node;
+        let no_node = || format!("`ranks_per_node` is {node}, expected 1 to {ranks}");
+        differs("ranks", self.ranks, ranks)
+            .or_else(|| differs("threads", self.threads, threads))
+            .or_else(|| (!(1..=ranks).contains(&node)).then(no_node))
+            .or_else(|| self.flaw_of_points())
+            .or_else(|| self.flaw_of_times())
+            .or_else(|| self.flaw_of_rates())
+    }
+
+    /// What interpolation cannot work with: it takes two widths or more, and points in order.
+    fn flaw_of_points(&self) -> Option<String> {
+        let dims: Vec<usize> = self.occurrences.iter().map(|time| time.dim).collect();
+        if dims.len() < 2 || dims[0] == 0 || !dims.is_sorted_by(|a, b| a < b) {
+            return Some(format!("`occurrences` has the widths {dims:?}, expected two, rising"));
+        }
+        let dense = dims.iter().map(|dim| (Lookup::Dense, *dim));
+        dense.chain([(Lookup::Hash, dims[0])]).find_map(|(lookup, dim)| {
+            let same = self.rows.iter().filter(|time| time.lookup == lookup && time.dim == dim);
+            let rows: Vec<u64> = same.map(|time| time.rows).collect();
+            let usable = rows.first().is_some_and(|rows| *rows > 0);
+            (!usable || !rows.is_sorted_by(|a, b| a < b)).then(|| {
+                let place = format!("of {lookup:?} tables of width {dim}");
+                format!("`rows` has the sizes {rows:?} {place}, expected some, rising")
+            })
+        })
+    }
+
+    fn flaw_of_times(&self) -> Option<String> {
+        let rows = self.rows.iter().flat_map(|time| {
+            let RowTime { lookup_ns, update_ns, insert_ns, .. } = *time;
+            [("lookup_ns", lookup_ns), ("update_ns", update_ns), ("insert_ns", insert_ns)]
+        });
+        let occurrences = self.occurrences.iter().flat_map(|time| {
+            let OccurrenceTime { pool_ns, sum_ns, distinct_ns, .. } = *time;
+            [("pool_ns", pool_ns), ("sum_ns", sum_ns), ("distinct_ns", distinct_ns)]
+        });
+        let EmptyStep { prepare_ns, lookup_ns, update_ns } = self.empty;
+        let empty =
+            [("prepare_ns", prepare_ns), ("lookup_ns", lookup_ns), ("update_ns", update_ns)];
+        let wrong = |(_, ns): &(&str, f64)| !(0.0..=TIME_NS_MAX).contains(ns);
+        let (name, ns) = rows.chain(occurrences).chain(empty).find(wrong)?;
+        Some(format!("`{name}` is {ns}, expected 0 to {TIME_NS_MAX:e}"))
+    }
+
+    fn flaw_of_rates(&self) -> Option<String> {
+        let (ranks, node) = (self.ranks, self.ranks_per_node);
+        let links = [
+            ("exchange_local", &self.exchange_local, node > 1),
+            ("exchange_remote", &self.exchange_remote, node < ranks),
+            ("all_reduce", &self.all_reduce, ranks > 1),
+        ];
+        let rates = links.map(|(name, link, _)| (name, link.bytes_per_ms));
+        let slow = |(_, rate): &(&str, f64)| !(rate.is_finite() && *rate >= BYTES_PER_MS_MIN);
+        if let Some((name, rate)) =
+            rates.into_iter().chain([("copy", self.copy_bytes_per_ms)]).find(slow)
+        {
+            let expected = format!("at least {BYTES_PER_MS_MIN} and finite");
+            return Some(format!("`{name}` moves {rate} bytes per ms, expected {expected}"));
+        }
+        links.into_iter().find_map(|(name, link, used)| {
+            let latency_ns = link.latency_ms * 1e6;
+            if !(0.0..=TIME_NS_MAX).contains(&latency_ns) {
+                let found = format!("`latency_ms` of `{name}` is {}", link.latency_ms);
+                return Some(format!("{found}, expected 0 to {:e}", TIME_NS_MAX * 1e-6));
+            }
+            let unknown = used && link.measured.is_empty();
+            unknown.then(|| format!("`{name}` has no measured times, expected some"))
+        })
+    }
+
     /// Nanoseconds to find the row of a distinct key and to copy `dim` values of it, in a table of
     /// `rows` rows, when the tables of the rank take `set_bytes` together.
     pub(super) fn lookup_ns(&self, lookup: Lookup, dim: f64, rows: f64, set_bytes: f64) -> f64 {

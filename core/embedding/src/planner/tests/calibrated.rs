@@ -3,7 +3,7 @@
 use rectool_comm::on_ranks;
 
 use super::fixture::machine;
-use crate::{Calibration, Lookup, calibrate};
+use crate::{Calibration, Link, Lookup, calibrate};
 
 #[test]
 fn every_rank_finds_the_same_numbers() {
@@ -26,6 +26,7 @@ fn every_rank_finds_the_same_numbers() {
         assert!(link.measured.iter().all(|time| time.ms > 0.0), "{link:?}");
         assert!(link.transfer_ms(1e9) > 0.0, "{link:?}");
     }
+    assert_eq!(found.flaw(2, found.threads), None);
     let text = serde_json::to_string(found).unwrap();
     assert_eq!(&serde_json::from_str::<Calibration>(&text).unwrap(), found);
 }
@@ -52,4 +53,45 @@ fn between_measured_points_costs_rise() {
     assert!((found.update_ns(17.0, 1e12) - 30.0).abs() < 1e-9);
     assert!(found.update_ns(33.0, 1e12) > 30.0);
     assert!((found.pool_ns(16.0) - 3.0).abs() < 1e-9 && (found.sum_ns(128.0) - 40.0).abs() < 1e-9);
+}
+
+#[test]
+fn numbers_that_no_machine_shows_are_found() {
+    let sound = machine(4, 2, 1e6);
+    assert_eq!(sound.flaw(4, 2), None);
+    type Damage = fn(&mut Calibration);
+    let damages: [(&str, Damage); 18] = [
+        ("`ranks` is 0", |it| it.ranks = 0),
+        ("`ranks` is 1000000000000", |it| it.ranks = 1_000_000_000_000),
+        ("`threads` is 1, expected 2", |it| it.threads = 1),
+        ("`ranks_per_node` is 0, expected 1 to 4", |it| it.ranks_per_node = 0),
+        ("`ranks_per_node` is 5", |it| it.ranks_per_node = 5),
+        ("`occurrences` has the widths []", |it| it.occurrences.clear()),
+        ("the widths [16]", |it| it.occurrences.truncate(1)),
+        ("the widths [128, 16]", |it| it.occurrences.reverse()),
+        ("the widths [0, 128]", |it| it.occurrences[0].dim = 0),
+        ("`rows` has the sizes [] of Dense tables of width 16", |it| it.rows.clear()),
+        ("`rows` has the sizes [0, ", |it| it.rows[0].rows = 0),
+        ("of Hash tables", |it| it.rows.retain(|time| time.lookup == Lookup::Dense)),
+        ("`lookup_ns` is -1", |it| it.rows[1].lookup_ns = -1.0),
+        ("`sum_ns` is NaN", |it| it.occurrences[1].sum_ns = f64::NAN),
+        ("`update_ns` is 1", |it| it.empty.update_ns = 1e300),
+        ("`copy` moves 0 bytes", |it| it.copy_bytes_per_ms = 0.0),
+        ("`all_reduce` moves inf", |it| it.all_reduce.bytes_per_ms = f64::INFINITY),
+        ("`exchange_remote` has no measured", |it| it.exchange_remote = Link::fit(Vec::new())),
+    ];
+    for (expected, damage) in damages {
+        let mut damaged = sound.clone();
+        damage(&mut damaged);
+        let found = damaged.flaw(4, 2).expect(expected);
+        assert!(found.contains(expected), "{found}, expected {expected}");
+    }
+    // Links that no step uses need no times.
+    let alone = Calibration {
+        exchange_local: Link::fit(Vec::new()),
+        exchange_remote: Link::fit(Vec::new()),
+        all_reduce: Link::fit(Vec::new()),
+        ..machine(1, 1, 1e6)
+    };
+    assert_eq!(alone.flaw(1, 2), None);
 }
