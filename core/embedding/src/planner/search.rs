@@ -17,8 +17,11 @@ const SWAPPED_TABLES_MAX: usize = 256;
 /// How good a plan is: less is better, the first difference decides.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub(super) struct Score {
-    /// Bytes beyond the limit, over all ranks.
+    /// Bytes beyond the limit on the rank that has most of them: what all would have to be allowed.
     pub(super) excess_bytes: f64,
+    /// The same over all ranks, so that a plan in which several overflow alike can be improved rank
+    /// by rank.
+    excess_sum_bytes: f64,
     /// Time of the slowest rank.
     pub(super) slowest_ms: f64,
     /// Spread of the other ranks' times: a plan with room left on them can be improved further.
@@ -28,8 +31,13 @@ pub(super) struct Score {
 impl Score {
     fn better_than(&self, other: &Self) -> bool {
         let least = |score: f64| score * (1.0 - 1e-9) - 1e-12;
-        if self.excess_bytes != other.excess_bytes {
-            return self.excess_bytes < least(other.excess_bytes);
+        for (own, others) in [
+            (self.excess_bytes, other.excess_bytes),
+            (self.excess_sum_bytes, other.excess_sum_bytes),
+        ] {
+            if own != others {
+                return own < least(others);
+            }
         }
         if self.slowest_ms < least(other.slowest_ms) {
             return true;
@@ -221,14 +229,17 @@ fn add(ranks: &mut [RankShare], shares: &[RankShare], sign: f64) {
 
 fn score(prices: &Prices<'_>, ranks: &[RankShare]) -> Score {
     let resources = &prices.resources;
-    let mut score = Score { excess_bytes: 0.0, slowest_ms: 0.0, squares: 0.0 };
+    let mut score =
+        Score { excess_bytes: 0.0, excess_sum_bytes: 0.0, slowest_ms: 0.0, squares: 0.0 };
     for rank in ranks {
         let total_ms = rank.total_ms(prices.calibration);
         score.slowest_ms = score.slowest_ms.max(total_ms);
         score.squares += total_ms * total_ms;
         if let Some(limit) = resources.memory_bytes_max {
             let room = limit.saturating_sub(resources.reserved_bytes) as f64;
-            score.excess_bytes += (rank.bytes - room).max(0.0);
+            let excess_bytes = (rank.bytes - room).max(0.0);
+            score.excess_bytes = score.excess_bytes.max(excess_bytes);
+            score.excess_sum_bytes += excess_bytes;
         }
     }
     score

@@ -79,6 +79,24 @@ fn too_little_memory_says_what_would_do() {
 }
 
 #[test]
+fn the_memory_asked_for_is_about_the_least_that_does() {
+    let mut stream = Stream::new(9, &[]);
+    for case in 0..30 {
+        let calibration = machine(3, 3, 10_f64.powi(4 + case % 4));
+        let loads = random_tables(&mut stream, 1 + case as usize % 5);
+        // No plan fits, nor any rank of one.
+        let resources = Resources { reserved_bytes: 1_000, ..resources(3, Some(1_000)) };
+        let planner = TablePlanner { calibration: &calibration, resources, loads: &loads };
+        let error = planner.plan(&vec![Wish::Any; loads.len()]).unwrap_err();
+        let EmbeddingError::PlanMemory { required, .. } = error else { panic!("{error}") };
+        let total: u64 = loads.iter().map(TableLoad::bytes).sum();
+        let rows: u64 = loads.iter().map(|load| load.bytes() / load.rows).sum();
+        let least = total / 3 + rows + 1_000;
+        assert!(required <= least, "case {case}: {required}, row-wise needs {least}");
+    }
+}
+
+#[test]
 fn wishes_are_fulfilled_or_refused() {
     let calibration = machine(4, 2, 1e6);
     let resources = Resources { ranks_per_node: 2, ..resources(4, None) };
