@@ -51,13 +51,29 @@ impl Dir {
     }
 
     pub(crate) fn mpirun_command(&self, ranks: usize, arguments: &[&str]) -> Option<Command> {
+        let program = [&[env!("CARGO_BIN_EXE_rectool")], arguments].concat();
+        self.mpirun_program(ranks, &program)
+    }
+
+    /// `mpirun -n RANKS sh -c SCRIPT`, where `"$@"` is `rectool ARGUMENTS`.
+    pub(crate) fn mpirun_through(
+        &self,
+        script: &str,
+        ranks: usize,
+        arguments: &[&str],
+    ) -> Option<Ran> {
+        let shell = ["sh", "-c", script, "sh", env!("CARGO_BIN_EXE_rectool")];
+        self.mpirun_program(ranks, &[&shell[..], arguments].concat()).map(Ran::of)
+    }
+
+    fn mpirun_program(&self, ranks: usize, program: &[&str]) -> Option<Command> {
         if Command::new("mpirun").arg("--version").output().is_err() {
             println!("skipped: mpirun is not installed");
             return None;
         }
         let mut command = Command::new("mpirun");
         command.args(["--oversubscribe", "-n", &ranks.to_string()]);
-        command.arg(env!("CARGO_BIN_EXE_rectool")).args(arguments).current_dir(self.path());
+        command.args(program).current_dir(self.path());
         command.env("OMPI_ALLOW_RUN_AS_ROOT", "1").env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
         command.stdin(Stdio::null()).env_remove("RUST_LOG").env_remove("RUST_BACKTRACE");
         Some(command)

@@ -78,3 +78,30 @@ fn one_failing_rank_ends_all_with_one_message() {
     assert_eq!(messages, 1, "{}", ran.stderr);
     assert!(ran.stderr.contains("rank 0/2"), "{}", ran.stderr);
 }
+
+/// While ranks are within a step, threads of theirs exchange the keys of the next batch.
+#[test]
+fn a_rank_that_fails_within_a_step_ends_all() {
+    let dir = Dir::new();
+    dir.synth("log", 20_000);
+    std::fs::create_dir(dir.join("rows")).unwrap();
+    dir.write("filed.rhai", FILED);
+    // One rank may make no file of the size that tables take.
+    let script = "if [ \"$OMPI_COMM_WORLD_RANK\" = 1 ]; then trap '' XFSZ; ulimit -f 60000; fi; \
+                  exec timeout 100 \"$@\"";
+    let Some(ran) = dir.mpirun_through(script, 2, &["run", "filed.rhai"]) else { return };
+    assert!(ran.code.is_some_and(|code| code != 0 && code != 124), "{:?} {}", ran.code, ran.stderr);
+    assert!(ran.stderr.contains("no place in a file in `rows`"), "{}", ran.stderr);
+}
+
+const FILED: &str = r#"
+let data = dataset("log");
+let model = dlrm(#{
+    features: features(data, #{dense: ["dense"], ids: ["ids"], tables: #{C1: #{folder: "rows"}},
+                               chain: [impute("dense", 0.0), log1p("dense")]}),
+    embedding_dim: 8, bottom: [16], top: [16], sharding: "row_wise",
+    embedding_optimizer: rowwise_adagrad(#{learning_rate: 0.02}),
+    dense_optimizer: adam(#{learning_rate: 0.001}),
+});
+train(model, #{train: data.train, epochs: 1, batch_size: 256});
+"#;

@@ -26,7 +26,7 @@ const LOADER_THREADS: usize = 1;
 /// What all of these commands take.
 #[derive(Debug, clap::Args)]
 struct ModelArgs {
-    /// A checkpoint, or a run's folder: then its latest checkpoint
+    /// A checkpoint, or a run's folder: then its latest one, or its best if it stopped early
     model: PathBuf,
 
     /// Dataset with the columns that the model reads
@@ -65,10 +65,12 @@ impl ModelArgs {
         let free = if comm.rank() == 0 { check(&self.out) } else { Ok(()) };
         let opened = free.and_then(|()| {
             let compute = self.device.choice().resolve(comm.local_rank())?;
-            let path = Checkpoint::find(&self.model).unwrap_or_else(|| self.model.clone());
-            Ok((compute, Checkpoint::open(&path)?, Dataset::open(&self.data)?))
+            Ok((compute, Checkpoint::of_run(&self.model)?, Dataset::open(&self.data)?))
         });
         let (compute, checkpoint, data) = agree(&*comm, opened).map_err(Failure::failed)?;
+        if comm.rank() == 0 {
+            tracing::info!("model of {}", checkpoint.path().display());
+        }
         let plugins = plugins_of(&checkpoint)?;
         let environment = Environment { comm: Arc::clone(&comm), compute, plugins };
         let ranker = agree(&*comm, checkpoint.ranker(environment)).map_err(Failure::failed)?;

@@ -45,7 +45,7 @@ pub use bound::BoundSpec;
 pub use checkpoint::{
     Chain, Checkpoint, CheckpointDiff, CheckpointManifest, DeltaEntry, ExportColumns, ExportFormat,
     FileEntry, Link, ManifestDiff, PluginEntry, RecipeEntry, TableDiff, TableEntry, TensorDiff,
-    latest,
+    clean_checkpoints, latest,
 };
 pub use contrast::{RetrievalObjective, RetrievalSpec};
 pub use device::{Compute, DeviceChoice, libtorch_folder, libtorch_version, set_threads};

@@ -170,7 +170,7 @@ pub(super) fn index_of<'a>(
 
 fn parent_of(child: &Checkpoint, delta: &DeltaEntry) -> Result<Checkpoint, ModelError> {
     let link = &delta.parent;
-    let path = child.path().with_file_name(&link.name);
+    let path = child.beside(&link.name);
     if !path.join(super::manifest::MANIFEST_FILE).exists() {
         let expected = format!("the checkpoint {}", path.display());
         return Err(unfit(child.path(), "parent of the delta", "nothing there", expected));

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use rectool_comm::{Comm, CommExt, agree};
 
 use super::manifest::{DeltaEntry, RecipeEntry};
-use super::read::{BEST_PREFIX, STEP_PREFIX, listed};
+use super::read::{BEST_PREFIX, STEP_PREFIX, best_name, listed};
+use super::saved::Saved;
 use super::staging;
 use super::write::{Content, write};
 use crate::{Checkpoint, ModelError, Ranker, TrainingState};
@@ -14,7 +15,7 @@ use crate::{Checkpoint, ModelError, Ranker, TrainingState};
 /// A folder of checkpoints of one training.
 pub(crate) struct CheckpointFolder {
     pub(crate) path: PathBuf,
-    /// Checkpoints kept besides the best one, and those that these build on.
+    /// Checkpoints kept besides the best ones that these name, and those that these build on.
     pub(crate) kept: usize,
     /// Every so many checkpoints one that stands alone; those between are deltas.
     pub(crate) full_every: u64,
@@ -39,7 +40,7 @@ const WRITE_NOTHING: u64 = 3;
 impl CheckpointFolder {
     /// Where the checkpoint of a best evaluation lies.
     pub(crate) fn best_path(&self, step: u64) -> PathBuf {
-        self.path.join(format!("{BEST_PREFIX}{step:08}"))
+        self.path.join(best_name(step))
     }
 
     /// Clears away what a process that was killed left behind.
@@ -49,6 +50,46 @@ impl CheckpointFolder {
     pub(crate) fn clean(&self, comm: &dyn Comm) -> Result<(), ModelError> {
         let cleaned = if comm.rank() == 0 { staging::clean(&self.path) } else { Ok(()) };
         agree(comm, cleaned)
+    }
+
+    /// Has the checkpoint of the best evaluation that `state` names in this folder: it is copied from beside the
+    /// checkpoint that the training goes on from, if it lies there. Those of evaluations after `state`, of a training
+    /// that was not gone on with, are dropped. Whether the named one is there.
+    ///
+    /// # Collective
+    /// Every rank, before the first checkpoint.
+    pub(crate) fn settle_best(
+        &self,
+        ranker: &Ranker,
+        state: &TrainingState,
+    ) -> Result<bool, ModelError> {
+        let comm = &*ranker.comm;
+        let from = ranker.saved.as_ref().map(Saved::path);
+        let settled = if comm.rank() == 0 { self.settle_best_here(from, state) } else { Ok(false) };
+        let there = agree(comm, settled)?;
+        Ok(comm.max_u64(u64::from(there))? == 1)
+    }
+
+    fn settle_best_here(
+        &self,
+        from: Option<&Path>,
+        state: &TrainingState,
+    ) -> Result<bool, ModelError> {
+        let bests = listed(&self.path, BEST_PREFIX);
+        let later = bests.iter().filter(|(step, _)| *step > state.steps);
+        later.map(|(_, path)| path).try_for_each(|path| staging::remove(path))?;
+        let Some(best) = &state.best else { return Ok(false) };
+        let path = self.best_path(best.step);
+        if Checkpoint::open(&path).is_ok() {
+            return Ok(true);
+        }
+        let name = best_name(best.step);
+        let source =
+            from.and_then(|from| Checkpoint::open(from).ok()).map(|from| from.beside(&name));
+        match source.and_then(|source| Checkpoint::open(&source).ok()) {
+            Some(source) => staging::copy(&source, &path).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// Writes a checkpoint and drops the oldest beyond `kept`.
@@ -128,9 +169,14 @@ impl CheckpointFolder {
     /// Drops checkpoints beyond those kept, but none that one of these builds on.
     fn prune_here(&self) -> Result<(), ModelError> {
         let (steps, bests) = (listed(&self.path, STEP_PREFIX), listed(&self.path, BEST_PREFIX));
-        let newest = steps.iter().rev().take(self.kept.max(1)).chain(bests.last());
-        let mut needed: BTreeSet<PathBuf> = BTreeSet::new();
-        for (_, path) in newest {
+        let newest = || steps.iter().rev().take(self.kept.max(1)).map(|(_, path)| path);
+        // What goes on from one of them may go back to the best that it knows. Those stand alone.
+        let named =
+            newest().filter_map(|path| Checkpoint::open(path).ok()?.manifest().state.best.clone());
+        let named = named.map(|best| self.best_path(best.step));
+        let last = bests.last().map(|(_, path)| path.clone());
+        let mut needed: BTreeSet<PathBuf> = named.chain(last).collect();
+        for path in newest() {
             let mut next = Some(path.clone());
             while let Some(path) = next.filter(|path| !needed.contains(path)) {
                 // What cannot be read may build on anything.

@@ -43,6 +43,7 @@ pub use manifest::{
 pub(crate) use read::load_weights;
 pub use read::{Checkpoint, latest};
 pub(crate) use saved::Saved;
+pub use staging::clean as clean_checkpoints;
 
 fn misfit(
     path: &Path,

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rectool_base::limits::MANIFEST_BYTES_MAX;
-use rectool_embedding::TableOptions;
+use rectool_embedding::{Backing, OptimizerOptions, TableOptions};
 use serde_json::Value;
 
 use super::chain::Chain;
 use super::manifest::{CheckpointManifest, DENSE_FILE, Link, MANIFEST_FILE, TableEntry};
 use super::saved::Saved;
 use super::{dense, manifest_check, misfit, plugins};
-use crate::{Environment, ModelError, ModelSpec, Ranker, TrainingState};
+use crate::{Environment, ModelError, ModelSpec, Ranker, RowSpec, TrainingState};
 
 /// Rows that go to the tables in one call.
 const ROWS_AT_ONCE: usize = 1 << 14;
@@ -34,6 +34,11 @@ pub struct Checkpoint {
     path: PathBuf,
     manifest: CheckpointManifest,
     identity: String,
+}
+
+/// Name of the checkpoint of the best evaluation, made after `step` steps.
+pub(super) fn best_name(step: u64) -> String {
+    format!("{BEST_PREFIX}{step:08}")
 }
 
 /// The checkpoint of the most steps in `folder`, if there is any.
@@ -62,6 +67,24 @@ impl Checkpoint {
             return Some(path.to_owned());
         }
         latest(&path.join("checkpoints")).or_else(|| latest(path))
+    }
+
+    /// The checkpoint that `path` means to who uses the model: itself, or of a run's folder the one that the run's
+    /// own figures are of. That is the best one where the latest knows of a better one than itself, as early stopping
+    /// does, and otherwise the latest.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn of_run(path: &Path) -> Result<Self, ModelError> {
+        let Some(found) = Self::find(path) else { return Self::open(path) };
+        let latest = Self::open(&found)?;
+        let state = &latest.manifest.state;
+        let best = state.best.as_ref().filter(|best| best.step != state.steps && found != path);
+        let best = best.map(|best| latest.beside(&best_name(best.step)));
+        match best.filter(|best| best.join(MANIFEST_FILE).exists()) {
+            Some(best) => Self::open(&best),
+            None => Ok(latest),
+        }
     }
 
     /// Reads and checks the manifest, and that every file has the size it names.
@@ -104,6 +127,13 @@ impl Checkpoint {
         &self.path
     }
 
+    /// The folder of this name beside its own.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        // A path such as `.` or a link says nothing about what lies beside it.
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        path.with_file_name(name)
+    }
+
     /// Its folder's name.
     pub fn name(&self) -> &str {
         self.path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
@@ -135,7 +165,7 @@ impl Checkpoint {
         self.chain()?.verify()
     }
 
-    /// Builds the model it holds, with its weights.
+    /// Builds the model it holds, with its weights. Tables in files of a folder that is not there are held in memory.
     ///
     /// # Errors
     /// If a file is damaged or memory runs out.
@@ -143,7 +173,13 @@ impl Checkpoint {
     /// # Collective
     /// Every rank. Their number may differ from that of the ranks that wrote it.
     pub fn ranker(&self, environment: Environment) -> Result<Ranker, ModelError> {
-        let spec = self.manifest.model.clone();
+        let mut spec = self.manifest.model.clone();
+        for table in &mut spec.tables {
+            // The folder is one of the machine that trained.
+            if matches!(&table.rows.backing, Backing::File { folder } if !folder.is_dir()) {
+                table.rows.backing = Backing::Memory;
+            }
+        }
         let mut ranker = Ranker::new(spec, &self.manifest.schema, environment)?;
         self.load(&mut ranker)?;
         Ok(ranker)
@@ -194,9 +230,10 @@ impl Checkpoint {
     }
 
     fn expect_model(&self, wanted: &ModelSpec) -> Result<(), ModelError> {
-        let json = |spec| serde_json::to_value(spec).expect("a spec is plain data");
-        let (found, wanted) = (json(&self.manifest.model), json(wanted));
-        match difference(String::new(), &found, &wanted) {
+        let free = Free {
+            rates_of_tables: !matches!(wanted.embedding_optimizer, OptimizerOptions::Ftrl { .. }),
+        };
+        match free.difference(String::new(), &options(&self.manifest.model), &options(wanted)) {
             None => Ok(()),
             Some((option, found, wanted)) => {
                 Err(misfit(&self.path, &format!("model option `{option}`"), found, wanted))
@@ -210,30 +247,61 @@ pub(crate) fn load_weights(ranker: &mut Ranker, path: &Path) -> Result<(), Model
     Checkpoint::open(path)?.load(ranker).map(drop)
 }
 
-/// Options that may change from one run to the next without making the weights useless.
+/// Options that may change from one run to the next without making the weights useless, most of them for all models:
+/// see [`Free`].
 const FREE_OPTIONS: [&str; 7] =
     ["learning_rate", "weight_decay", "dropout", "negatives", "clip_norm", "backing", "expiry"];
 
-/// The first place where two option trees differ, and both values.
-fn difference(at: String, found: &Value, wanted: &Value) -> Option<(String, String, String)> {
-    let join = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
-    match (found, wanted) {
-        (Value::Object(a), Value::Object(b)) => {
-            let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-            let null = Value::Null;
-            keys.filter(|key| !FREE_OPTIONS.contains(&key.as_str())).find_map(|key| {
-                let side = |object: &'_ serde_json::Map<String, Value>| {
-                    object.get(key).cloned().unwrap_or(null.clone())
-                };
-                difference(join(key), &side(a), &side(b))
-            })
+/// A model's options, those that are left out where they are the defaults included.
+fn options(spec: &ModelSpec) -> Value {
+    let json = |value: Result<Value, serde_json::Error>| value.expect("a spec is plain data");
+    let mut options = json(serde_json::to_value(spec));
+    for table in options["tables"].as_array_mut().into_iter().flatten() {
+        if table["rows"].is_null() {
+            table["rows"] = json(serde_json::to_value(RowSpec::default()));
         }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
-            .iter()
-            .zip(b)
-            .enumerate()
-            .find_map(|(index, (a, b))| difference(join(&index.to_string()), a, b)),
-        _ if found == wanted => None,
-        _ => Some((at, found.to_string(), wanted.to_string())),
+    }
+    options
+}
+
+/// Which options may change.
+struct Free {
+    /// Learning rates of tables, too: not those of FTRL, which keeps sums that belong to one rate.
+    rates_of_tables: bool,
+}
+
+impl Free {
+    fn contains(&self, at: &str, key: &str) -> bool {
+        let of_tables = at.starts_with("tables") || at.starts_with("embedding_optimizer");
+        let fixed = key == "learning_rate" && of_tables && !self.rates_of_tables;
+        FREE_OPTIONS.contains(&key) && !fixed
+    }
+
+    /// The first place where two option trees differ, and both values.
+    fn difference(
+        &self,
+        at: String,
+        found: &Value,
+        wanted: &Value,
+    ) -> Option<(String, String, String)> {
+        let join = |key: &str| if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") };
+        match (found, wanted) {
+            (Value::Object(a), Value::Object(b)) => {
+                let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+                let side = |object: &serde_json::Map<String, Value>, key: &str| {
+                    object.get(key).cloned().unwrap_or(Value::Null)
+                };
+                keys.filter(|key| !self.contains(&at, key))
+                    .find_map(|key| self.difference(join(key), &side(a, key), &side(b, key)))
+            }
+            (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+                a.iter().zip(b).enumerate().find_map(|(index, (a, b))| {
+                    let named = a["name"].as_str().map_or_else(|| index.to_string(), str::to_owned);
+                    self.difference(join(&named), a, b)
+                })
+            }
+            _ if found == wanted => None,
+            _ => Some((at, found.to_string(), wanted.to_string())),
+        }
     }
 }

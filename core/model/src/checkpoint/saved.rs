@@ -37,9 +37,10 @@ impl Saved {
         &self.path
     }
 
-    /// Whether its folder is still what it was.
+    /// Whether its folder and those that it builds on are still what they were.
     pub(super) fn is_there(&self) -> bool {
-        Checkpoint::open(&self.path).is_ok_and(|found| found.identity() == self.own.identity)
+        let found = Checkpoint::open(&self.path);
+        found.is_ok_and(|found| found.identity() == self.own.identity && found.chain().is_ok())
     }
 
     /// Whether it is `path` and holds a training that stands at `state`.

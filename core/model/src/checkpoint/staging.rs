@@ -1,13 +1,13 @@
 //! A checkpoint folder on its way to its final name.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::files::{HashedFile, sync_folder};
 use super::manifest::{CheckpointManifest, FileEntry, MANIFEST_FILE};
-use crate::ModelError;
+use crate::{Checkpoint, ModelError};
 
 /// Name of a folder that is being written, before the final name.
 const WRITING: &str = ".writing-";
@@ -72,6 +72,12 @@ impl Staging {
     pub(super) fn finish(&self, manifest: &CheckpointManifest) -> Result<String, ModelError> {
         let (text, identity) = manifest.sealed();
         self.write(MANIFEST_FILE, text.as_bytes())?;
+        self.publish(manifest)?;
+        Ok(identity)
+    }
+
+    /// Makes the names of what was written durable, then gives the folder its own.
+    fn publish(&self, manifest: &CheckpointManifest) -> Result<(), ModelError> {
         let folders: BTreeSet<&Path> = manifest
             .files
             .iter()
@@ -81,8 +87,20 @@ impl Staging {
             let folder = self.work.join(folder);
             sync_folder(&folder).map_err(ModelError::io("writing", folder))?;
         }
-        self.rename().map_err(ModelError::io("renaming to", &self.path))?;
-        Ok(identity)
+        self.rename().map_err(ModelError::io("renaming to", &self.path))
+    }
+
+    /// Copies the file with this name from another checkpoint.
+    fn copy(&self, from: &Path, name: &str) -> Result<(), ModelError> {
+        let path = self.file(name);
+        let copy = || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            fs::copy(from.join(name), &path)?;
+            File::open(&path)?.sync_all()
+        };
+        copy().map_err(ModelError::io("copying to", &path))
     }
 
     /// An older folder of that name goes only once it is out of the way.
@@ -108,6 +126,15 @@ impl Staging {
     }
 }
 
+/// Copies a checkpoint that stands alone.
+pub(super) fn copy(from: &Checkpoint, path: &Path) -> Result<(), ModelError> {
+    let staging = Staging::new(path);
+    staging.prepare(std::iter::empty())?;
+    let files = from.manifest().files.iter().map(|entry| entry.file.as_str());
+    files.chain([MANIFEST_FILE]).try_for_each(|name| staging.copy(from.path(), name))?;
+    staging.publish(from.manifest())
+}
+
 /// Removes a checkpoint. A crash leaves it whole or without its name.
 pub(super) fn remove(path: &Path) -> Result<(), ModelError> {
     let removing = beside(path, REMOVING);
@@ -119,8 +146,11 @@ pub(super) fn remove(path: &Path) -> Result<(), ModelError> {
 }
 
 /// Clears away what a process that was killed left in a folder of checkpoints; a checkpoint that had
-/// lost its name to one that never came gets it back.
-pub(super) fn clean(folder: &Path) -> Result<(), ModelError> {
+/// lost its name to one that never came gets it back. No other process may write there.
+///
+/// # Errors
+/// If something cannot be renamed or removed.
+pub fn clean(folder: &Path) -> Result<(), ModelError> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for entry in entries {
         let path = entry.map_err(ModelError::io("reading", folder))?.path();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::ScopedJoinHandle;
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rectool_base::{Batch, quoted_list};
@@ -78,7 +78,7 @@ pub struct FitSummary {
 ///
 /// # Determinism
 /// Same seed, ranks and threads: the same checkpoints, byte for byte, also if the training was
-/// interrupted and resumed in between.
+/// interrupted and resumed in between (with [`crate::Overlap::Stale`] only if it was resumed from a checkpoint that was due).
 pub fn fit(
     ranker: &mut Ranker,
     job: &TrainJob<'_>,
@@ -114,16 +114,17 @@ pub fn fit(
     ranker.tables.set_wire(job.spec.wire);
     let (feed, worker) = Feed::open(ranker, loader, job.spec.overlap, steps_left)?;
     let mut run = Run::new(ranker, job, observer);
-    let stop = std::thread::scope(|scope| {
-        let worker = worker.map(|worker| scope.spawn(|| worker.run()));
-        // The feed ends with it, and so does the worker.
-        let stop = run.train(feed);
-        if let Some(Err(panic)) = worker.map(ScopedJoinHandle::join) {
+    let worker = worker.map(|worker| std::thread::spawn(|| worker.run()));
+    // The feed ends with it, and so does the worker.
+    let stop = run.train(feed);
+    // But after an error that only this rank has, its worker may wait for that of a rank which waits for this one:
+    // nobody would ever hear of the error. Whoever does ends the other ranks, and this worker with them.
+    if stop.is_ok() || run.comm.size() == 1 {
+        if let Some(Err(panic)) = worker.map(JoinHandle::join) {
             std::panic::resume_unwind(panic);
         }
-        stop
-    })?;
-    run.finish(stop)
+    }
+    run.finish(stop?)
 }
 
 /// A training under way.
@@ -175,9 +176,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let spec = self.job.spec;
         let steps_per_epoch = spec.steps_per_epoch(self.job.train.rows());
         let steps_total = spec.steps_total(self.job.train.rows());
-        if let Some(folder) = &self.folder {
-            folder.clean(&*self.comm)?;
-        }
+        self.settle_folder()?;
         if self.stopped_early() {
             return Ok(Stop::Early);
         }
@@ -215,6 +214,23 @@ impl<'a, 'b> Run<'a, 'b> {
             }
         }
         Ok(Stop::Finished)
+    }
+
+    /// Clears the folder of what is none of this training's, and looks for the best evaluation's weights.
+    fn settle_folder(&mut self) -> Result<(), ModelError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        folder.clean(&*self.comm)?;
+        if folder.settle_best(self.ranker, &self.state)? {
+            return Ok(());
+        }
+        if let Some(best) = self.state.best.take() {
+            self.state.evaluations_since_best = 0;
+            tracing::warn!(
+                "the best evaluation's weights, of step {}, are lost: it does not count",
+                best.step
+            );
+        }
+        Ok(())
     }
 
     fn advance(&mut self, batch: &Batch) {
@@ -284,15 +300,13 @@ impl<'a, 'b> Run<'a, 'b> {
         if self.ranker.spec().is_contrastive() {
             self.retrieve(valid, &mut evaluation)?;
         }
-        let best = spec.early_stop.as_ref().is_some_and(|stop| {
-            let old = self.state.best.as_ref().map(|best| &best.evaluation);
-            stop.improves(&evaluation, old)
-        });
+        let old = self.state.best.as_ref().map(|best| &best.evaluation);
+        let best = spec.early_stop.as_ref().is_some_and(|stop| stop.improves(&evaluation, old));
         if best {
             let evaluation = evaluation.clone();
             self.state.best = Some(Best { step: self.state.steps, evaluation });
             self.state.evaluations_since_best = 0;
-        } else {
+        } else if spec.early_stop.is_some() {
             self.state.evaluations_since_best += 1;
         }
         self.observer.on_evaluation(&EvaluationReport {

@@ -5,6 +5,7 @@ mod delta;
 mod elastic;
 mod format;
 mod merge;
+mod resume;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
