@@ -91,6 +91,14 @@ impl PageFaults {
         Some(Self { minor, major })
     }
 
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            minor: self.minor.saturating_add(other.minor),
+            major: self.major.saturating_add(other.major),
+        }
+    }
+
     /// Those since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rectool_base::PluginSource;
 use rectool_comm::{Comm, agree};
 use rectool_embedding::{
-    Calibration, CostedPlan, EmbeddingError, IndexKind, KeyCurve, RankCost, Resources, RowsFrom,
-    TableLoad, TablePlanner,
+    Calibration, CostedPlan, EmbeddingError, Expiry, IndexKind, KeyCurve, RankCost, Resources,
+    RowsFrom, TableLoad, TableOptions, TablePlanner,
 };
 use rectool_model::{Overlap, TableSample, sample_tables};
 use serde::{Deserialize, Serialize};
@@ -126,7 +126,7 @@ fn loads(network: &Network, job: &TrainJob, sample: &[TableSample]) -> Vec<Table
     let (options, _) = network.spec.tables();
     let rows_read = job.train.rows.rows();
     let rows_all = rows_read.saturating_mul(rows_of_each(network));
-    let load = |(at, options): (usize, rectool_embedding::TableOptions)| {
+    let load = |(at, options): (usize, TableOptions)| {
         let name = &options.name;
         let users: Vec<_> = set.spec.ids.iter().filter(|user| user.table == *name).collect();
         let bound = match options.index {
@@ -157,9 +157,23 @@ fn loads(network: &Network, job: &TrainJob, sample: &[TableSample]) -> Vec<Table
         // Every row is made once.
         let rows_trained = rows_all.saturating_mul(job.spec.epochs).max(1);
         let new_per_row = keys.distinct(rows_all as f64).min(rows as f64) / rows_trained as f64;
+        let batch_rows = job.spec.batch_size as u64 * rows_of_each(network);
+        let (rows, rows_from) = match kept_rows(&options, &keys, batch_rows) {
+            Some(kept) if kept < rows => (kept, RowsFrom::Recipe),
+            _ => (rows, rows_from),
+        };
         TableLoad { options, rows, rows_from, ids_per_row, new_per_row, keys }
     };
     options.into_iter().enumerate().map(load).collect()
+}
+
+/// Most rows that expiry leaves at any time: its cap, and those that the batches up to the next look through the rows
+/// bring. `None` without a cap, or where the rows are numbered whether they are used or not.
+pub(crate) fn kept_rows(options: &TableOptions, keys: &KeyCurve, batch_rows: u64) -> Option<u64> {
+    let Expiry { rows_max, every_steps, .. } = options.expiry;
+    let rows_max = rows_max.filter(|_| options.index == IndexKind::Hash)?;
+    let between = keys.distinct(batch_rows as f64 * f64::from(every_steps));
+    Some(rows_max.saturating_add(between.ceil() as u64))
 }
 
 /// What plans a training needs besides its model.

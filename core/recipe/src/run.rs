@@ -117,12 +117,14 @@ pub(crate) fn run_with(
     let path = &options.recipe.recipe;
     let prepared = read_recipe(path).and_then(|text| {
         check_free(options.run_dir.as_deref(), options.resume.as_ref())?;
+        // Before a folder is made: a wrong path must leave nothing behind, nor `latest` elsewhere.
+        let resume = options.resume.clone().map(Resume::found).transpose()?;
         let place = Place { file: "--device".to_owned(), ..Place::default() };
         let compute = options.device.resolve(comm.local_rank());
         let compute = compute.map_err(|error| RecipeError::refused(&place, error))?;
-        Ok((text, Parameters::new(&options.recipe.set)?, compute))
+        Ok((text, Parameters::new(&options.recipe.set)?, compute, resume))
     });
-    let (text, parameters, compute) = agree(&**comm, prepared)?;
+    let (text, parameters, compute, resume) = agree(&**comm, prepared)?;
     let threads = start_threads(options, &**comm)?;
     let record = Record { device: compute.name(), threads, ..Record::default() };
     let record = Arc::new(Mutex::new(record));
@@ -140,7 +142,7 @@ pub(crate) fn run_with(
         recipe: path.clone(),
         recipe_text: text.clone(),
         run_dir: options.run_dir.clone(),
-        resume: options.resume.clone(),
+        resume: resume.clone(),
         interrupted: options.interrupted.clone(),
         progress,
         record: record.clone(),
@@ -159,7 +161,7 @@ pub(crate) fn run_with(
     let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
     if record.run_dir.is_none() && result.is_ok() {
         let named = options.run_dir.as_deref();
-        let made = RunDir::create(comm, path, named, options.resume.as_ref())?;
+        let made = RunDir::create(comm, path, named, resume.as_ref())?;
         record.run_dir = Some(made.path().to_owned());
     }
     let (seconds, samples_per_s) = (clock.elapsed().as_secs_f64(), record.samples_per_s);

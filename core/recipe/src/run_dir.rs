@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rectool_base::write_whole;
 use rectool_comm::{Comm, CommExt, agree};
+use rectool_model::Checkpoint;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -25,6 +26,20 @@ pub enum Resume {
     Auto,
     /// From this checkpoint, or the latest one of this run.
     From(PathBuf),
+}
+
+impl Resume {
+    /// With the checkpoint itself in the place of a run's folder, whatever `runs/latest` is made to mean later.
+    ///
+    /// # Errors
+    /// If there is no checkpoint.
+    pub(crate) fn found(self) -> Result<Self, RecipeError> {
+        let Self::From(path) = self else { return Ok(self) };
+        match Checkpoint::find(&path) {
+            Some(found) => Ok(Self::From(fs::canonicalize(&found).unwrap_or(found))),
+            None => Err(RecipeError::NoCheckpoint { path }),
+        }
+    }
 }
 
 /// A run's folder, the same on every rank; rank 0 writes what is not a checkpoint.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rectool_base::PluginSource;
 use rectool_comm::{Comm, Reduce, Values, agree};
-use rectool_embedding::PageFaults;
+use rectool_embedding::{PageFaults, TableInfo};
 use rectool_model::{
     Checkpoint, Compute, Environment, Evaluation, MachineLimits, ModelError, Ranker, RecipeEntry,
     Stop, TrainingState, fit,
@@ -127,16 +127,24 @@ impl Runner {
     ///
     /// # Collective
     /// Every rank.
-    fn checkpoint(&self, folder: &RunDir, at: usize) -> Result<Option<PathBuf>, RecipeError> {
+    fn checkpoint(
+        &self,
+        call: &Call,
+        folder: &RunDir,
+        at: usize,
+    ) -> Result<Option<PathBuf>, RecipeError> {
         let found = match &self.resume {
-            Some(Resume::Auto) => Ok(rectool_model::latest(&folder.checkpoints(at))),
-            Some(Resume::From(path)) if at == 0 => match Checkpoint::find(path) {
-                Some(found) => Ok(Some(found)),
-                None => Err(RecipeError::NoCheckpoint { path: path.clone() }),
-            },
+            _ if self.comm.rank() != 0 => Ok(None),
+            Some(Resume::Auto) => {
+                let folder = folder.checkpoints(at);
+                // One that was being replaced when its process was killed gets its name back.
+                let cleaned = rectool_model::clean_checkpoints(&folder);
+                cleaned.map(|()| rectool_model::latest(&folder))
+            }
+            Some(Resume::From(path)) if at == 0 => Ok(Some(path.clone())),
             _ => Ok(None),
         };
-        let own = if self.comm.rank() == 0 { found } else { Ok(None) };
+        let own = found.map_err(|error| RecipeError::failed(&call.place, error));
         let own = agree(&*self.comm, own)?.map(|path| path.display().to_string());
         let path = from_rank_0(&*self.comm, &own.unwrap_or_default())?;
         Ok((!path.is_empty()).then(|| PathBuf::from(path)))
@@ -160,20 +168,38 @@ impl Runner {
         Ok(state)
     }
 
+    /// The tables' sizes over all ranks. Rows that several ranks hold count once, the memory that they take on each
+    /// of them does.
     fn table_sizes(&self, model: usize, place: &Place) -> Result<Vec<TableSize>, RecipeError> {
         let infos = self.models[model].ranker.tables().tables();
-        let sizes = infos.iter().flat_map(|info| [info.rows as u64, info.bytes as u64]);
+        let sizes = infos.iter().flat_map(|info| {
+            let once = |count: u64| if info.counts { count } else { 0 };
+            let cells = [info.sketch_cells_used, info.sketch_cells].map(once);
+            [once(info.rows as u64), info.bytes as u64, cells[0], cells[1]]
+        });
         let mut sizes: Vec<u64> = sizes.collect();
         self.comm.all_reduce(Values::U64(&mut sizes), Reduce::Sum)?;
         let counts = self.models[model].ranker.row_counts();
         let counts = counts.map_err(|error| RecipeError::failed(place, error))?;
-        let named = infos.into_iter().zip(sizes.chunks_exact(2)).zip(counts);
-        let size = |((info, size), counts): ((rectool_embedding::TableInfo, &[u64]), _)| {
-            let used = (info.sketch_cells > 0)
-                .then(|| info.sketch_cells_used as f64 / info.sketch_cells as f64);
-            TableSize { name: info.name, rows: size[0], bytes: size[1], counts, sketch_used: used }
+        let named = infos.into_iter().zip(sizes.as_chunks::<4>().0).zip(counts);
+        let size = |((info, [rows, bytes, used, cells]), counts): ((TableInfo, &[u64; 4]), _)| {
+            let sketch_used = (*cells > 0).then(|| *used as f64 / *cells as f64);
+            TableSize { name: info.name, rows: *rows, bytes: *bytes, counts, sketch_used }
         };
         Ok(named.map(size).collect())
+    }
+
+    /// Page faults of all ranks since `before`, if the systems tell.
+    ///
+    /// # Collective
+    /// Every rank.
+    fn page_faults(&self, before: Option<PageFaults>) -> Result<Option<PageFaults>, RecipeError> {
+        let own = PageFaults::of_process().zip(before).map(|(now, before)| now.since(before));
+        let PageFaults { minor, major } = own.unwrap_or_default();
+        let mut sums = [minor, major, u64::from(own.is_none())];
+        self.comm.all_reduce(Values::U64(&mut sums), Reduce::Sum)?;
+        let [minor, major, silent] = sums;
+        Ok((silent == 0).then_some(PageFaults { minor, major }))
     }
 
     /// The speed beside the machine's limits, on rank 0 and the CPU.
@@ -259,7 +285,7 @@ impl Executor for Runner {
         let at = self.trainings;
         self.trainings += 1;
         let position = self.position(call, model, Some(job))?;
-        let resume = match self.checkpoint(&folder, at)? {
+        let resume = match self.checkpoint(call, &folder, at)? {
             Some(path) => Some(self.load(call, position, &path)?),
             None => None,
         };
@@ -293,8 +319,10 @@ impl Executor for Runner {
             self.progress.trained();
         }
         let summary = summary.map_err(|error| RecipeError::failed(&call.place, error))?;
+        let faults = self.page_faults(faults)?;
+        // Those of the trainings before count, too.
         record.page_faults =
-            PageFaults::of_process().zip(faults).map(|(now, before)| now.since(before));
+            faults.map(|faults| faults.plus(record.page_faults.unwrap_or_default()));
         record.samples_per_s = summary.samples_per_s;
         record.limit = self.speed_limit(position, summary.samples_per_s);
         record.tables = self.table_sizes(position, &call.place)?;

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use rectool_base::Hint;
 use rectool_comm::{Comm, Solo, on_ranks};
-use rectool_embedding::{RowsFrom, Sharding, ShardingKind};
+use rectool_embedding::{
+    Expiry, KeyCurve, OptimizerOptions, RowsFrom, Sharding, ShardingKind, TableOptions,
+};
 use serde_json::Value;
 
 use super::data::{Fixture, SMALL};
+use crate::placement::kept_rows;
 use crate::{Plan, RecipeError, RunOptions, Silent, check, check_on, run};
 
 /// The small recipe with further options of its model.
@@ -84,6 +87,29 @@ fn expected_rows_are_believed() {
     assert_eq!(user.bytes.iter().sum::<u64>(), 1_000_000 * 56);
 }
 
+#[test]
+fn rows_that_expiry_gives_up_need_no_memory() {
+    let rows = |expiry: &str| {
+        let tables = format!("tables: #{{user: #{{rows_expected: 1_000_000{expiry}}}}}");
+        let script =
+            SMALL.replace("[\"ids\", \"genres\"]", &format!("[\"ids\", \"genres\"], {tables}"));
+        plan(&script, 2).unwrap().trainings[0].placement.plan.tables[0].rows
+    };
+    let capped = rows(", expiry: #{rows_max: 1_000, every_steps: 1}");
+    assert!((1_000..10_000).contains(&capped), "{capped}");
+    assert_eq!(rows(", expiry: #{rows_max: 2_000_000}"), 1_000_000);
+    // More come between two looks.
+    let keys = KeyCurve::zipf(1 << 30, 1.0, 1.0);
+    let kept = |every_steps| {
+        let expiry = Expiry { rows_max: Some(1_000), every_steps, ..Expiry::default() };
+        let options =
+            TableOptions { expiry, ..TableOptions::new("t", 1, OptimizerOptions::sgd(0.1)) };
+        kept_rows(&options, &keys, 100).unwrap()
+    };
+    assert!(kept(1) > 1_050 && kept(1) <= 1_100, "{}", kept(1));
+    assert!(kept(50) > kept(1) + 2_000 && kept(50) <= 6_000, "{}", kept(50));
+}
+
 /// Options, line and column within the recipe, message and hint.
 type Refusal = (&'static str, (usize, usize), &'static str, Option<&'static str>);
 
@@ -133,7 +159,7 @@ const REFUSED: &[Refusal] = &[
     (
         "memory_per_rank: \"20kB\",",
         (8, 5),
-        "20.0 kB are available: 1.9 kB for tables and",
+        "20.0 kB are available: 1.7 kB for tables and",
         Some("allow each rank"),
     ),
 ];
@@ -190,8 +216,17 @@ fn a_run_uses_the_plan_and_compares_it() {
     let auc = |metrics: &serde_json::Map<String, Value>| metrics["test_auc"].as_f64().unwrap();
     let (one, other) = (auc(&alone.metrics), auc(&outcomes[0].metrics));
     assert!((one - other).abs() < 1e-3, "{one} {other}");
-    let text = fs::read_to_string(fixture.path("2/result.json")).unwrap();
-    let result: Value = serde_json::from_str(&text).unwrap();
+    let result = |out: &str| -> Value {
+        let text = fs::read_to_string(fixture.path(out).join("result.json")).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    let (single, result) = (result("1"), result("2"));
+    for (one, two) in
+        single["tables"].as_array().unwrap().iter().zip(result["tables"].as_array().unwrap())
+    {
+        // A row that both ranks hold is one row.
+        assert_eq!(one["rows"], two["rows"], "{two}");
+    }
     let placed = &result["embedding_plan"];
     assert_eq!(placed["steps"], 40);
     assert_eq!(placed["tables"][0]["place"], "table_wise on 1");

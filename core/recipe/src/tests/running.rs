@@ -80,6 +80,26 @@ fn ranks_give_the_same_result() {
 }
 
 #[test]
+fn a_resume_from_nothing_leaves_nothing() {
+    let fixture = Fixture::new();
+    let mut options = options(&fixture, &[], "out");
+    options.resume = Some(Resume::From(fixture.path("nowhere")));
+    let error = run(&options, &solo(), Box::new(Silent)).unwrap_err();
+    assert!(matches!(error, RecipeError::NoCheckpoint { .. }), "{error}");
+    assert!(!fixture.path("out").exists());
+    // What `latest` means is settled before a new run takes the name.
+    options.resume = None;
+    run(&options, &solo(), Box::new(Silent)).unwrap();
+    let link = fixture.path("latest");
+    std::os::unix::fs::symlink(fixture.path("out"), &link).unwrap();
+    let found = Resume::From(link.clone()).found().unwrap();
+    std::fs::remove_file(&link).unwrap();
+    options.resume = Some(found);
+    options.run_dir = Some(fixture.path("more"));
+    run(&options, &solo(), Box::new(Silent)).unwrap();
+}
+
+#[test]
 fn ranks_that_differ_are_told_so() {
     let fixture = Fixture::new();
     let options: Vec<RunOptions> =
