@@ -119,10 +119,9 @@ pub fn fit(
     let stop = run.train(feed);
     // But after an error that only this rank has, its worker may wait for that of a rank which waits for this one:
     // nobody would ever hear of the error. Whoever does ends the other ranks, and this worker with them.
-    if stop.is_ok() || run.comm.size() == 1 {
-        if let Some(Err(panic)) = worker.map(JoinHandle::join) {
-            std::panic::resume_unwind(panic);
-        }
+    let worker = worker.filter(|_| stop.is_ok() || run.comm.size() == 1);
+    if let Some(Err(panic)) = worker.map(JoinHandle::join) {
+        std::panic::resume_unwind(panic);
     }
     run.finish(stop?)
 }
