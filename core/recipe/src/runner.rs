@@ -189,17 +189,22 @@ impl Runner {
         Ok(named.map(size).collect())
     }
 
-    /// Page faults of all ranks since `before`, if the systems tell.
+    /// Page faults of all ranks since `before`, and those of `earlier` trainings, if the systems tell.
     ///
     /// # Collective
     /// Every rank.
-    fn page_faults(&self, before: Option<PageFaults>) -> Result<Option<PageFaults>, RecipeError> {
+    fn page_faults(
+        &self,
+        before: Option<PageFaults>,
+        earlier: Option<PageFaults>,
+    ) -> Result<Option<PageFaults>, RecipeError> {
         let own = PageFaults::of_process().zip(before).map(|(now, before)| now.since(before));
         let PageFaults { minor, major } = own.unwrap_or_default();
         let mut sums = [minor, major, u64::from(own.is_none())];
         self.comm.all_reduce(Values::U64(&mut sums), Reduce::Sum)?;
         let [minor, major, silent] = sums;
-        Ok((silent == 0).then_some(PageFaults { minor, major }))
+        let all = PageFaults { minor, major }.plus(earlier.unwrap_or_default());
+        Ok((silent == 0).then_some(all))
     }
 
     /// The speed beside the machine's limits, on rank 0 and the CPU.
@@ -319,10 +324,7 @@ impl Executor for Runner {
             self.progress.trained();
         }
         let summary = summary.map_err(|error| RecipeError::failed(&call.place, error))?;
-        let faults = self.page_faults(faults)?;
-        // Those of the trainings before count, too.
-        record.page_faults =
-            faults.map(|faults| faults.plus(record.page_faults.unwrap_or_default()));
+        record.page_faults = self.page_faults(faults, record.page_faults)?;
         record.samples_per_s = summary.samples_per_s;
         record.limit = self.speed_limit(position, summary.samples_per_s);
         record.tables = self.table_sizes(position, &call.place)?;
