@@ -470,8 +470,8 @@ mod tests {
             (r#"#{rule: "share"}"#, "rule", "Missing"),
             (r#"#{rule: "sahre"}"#, "rule", "sahre"),
             (r#"#{rule: #{kind: "sahre"}}"#, "rule.kind", "sahre"),
-            (r#"#{rule: #{kind: 5}}"#, "rule.kind", "a string"),
-            (r#"#{rule: #{p: 1}}"#, "rule", "a map with 'kind'"),
+            ("#{rule: #{kind: 5}}", "rule.kind", "a string"),
+            ("#{rule: #{p: 1}}", "rule", "a map with 'kind'"),
             ("#{rule: 1}", "rule", "a string"),
         ] {
             let error = read(script).unwrap_err();
