@@ -55,11 +55,12 @@ fn between_measured_points_costs_rise() {
     assert!((found.pool_ns(16.0) - 3.0).abs() < 1e-9 && (found.sum_ns(128.0) - 40.0).abs() < 1e-9);
 }
 
+type Damage = fn(&mut Calibration);
+
 #[test]
 fn numbers_that_no_machine_shows_are_found() {
     let sound = machine(4, 2, 1e6);
     assert_eq!(sound.flaw(4, 2), None);
-    type Damage = fn(&mut Calibration);
     let damages: [(&str, Damage); 18] = [
         ("`ranks` is 0", |it| it.ranks = 0),
         ("`ranks` is 1000000000000", |it| it.ranks = 1_000_000_000_000),
