@@ -46,13 +46,30 @@ fn a_plan_shows_places_bytes_times_and_reasons() {
 }
 
 #[test]
+fn all_trainings_of_a_recipe_are_planned_by_one_calibration() {
+    let dir = Dir::new();
+    dir.synth("log", 4_000);
+    recipe(&dir, "");
+    let text = std::fs::read_to_string(dir.join("r.rhai")).unwrap();
+    dir.write("r.rhai", &format!("{text}train(model, #{{train: data.valid, batch_size: 256}});\n"));
+    let ran = dir.rectool(&["plan", "r.rhai", "--calibrate"]).expect_success();
+    assert_eq!(ran.stdout.matches("predicted from a calibration").count(), 2, "{}", ran.stdout);
+    assert_eq!(ran.stderr.matches("measuring this machine").count(), 1, "{}", ran.stderr);
+}
+
+#[test]
 fn tables_that_do_not_fit_are_refused_with_numbers() {
     let dir = Dir::new();
     dir.synth("log", 4_000);
     recipe(&dir, "memory_per_rank: \"500kB\",");
     let words = ["plan", "r.rhai", "--ranks", "2"];
     let ran = dir.rectool(&words).expect_code(2);
-    ran.expect_stderr(&["r.rhai:4:", "500.0 kB are available", "largest tables", "hint: allow"]);
+    ran.expect_stderr(&[
+        "r.rhai:4:",
+        "500.0 kB are available",
+        "largest tables",
+        "hint: raise `memory_per_rank`",
+    ]);
     recipe(&dir, "sharding: #{C1: \"row_wise\"},");
     let ran = dir.rectool(&words).expect_code(2);
     ran.expect_stderr(&["r.rhai:4:", "leaves out 25 of 26 tables", "hint: add C2"]);

@@ -213,10 +213,10 @@ pub enum EmbeddingError {
     },
     /// A sharding plan with more on a rank than it may hold.
     #[error(
-        "sharding plan: rank {rank} needs {}, {} are available: {} for tables and {} for the rest; \
+        "sharding plan: rank {rank} needs {} ({} for tables, {} for the rest), {} are available; \
          largest tables: {largest}",
-        bytes_text(*required), bytes_text(*available), bytes_text(required - reserved),
-        bytes_text(*reserved)
+        bytes_text(*required), bytes_text(required - reserved), bytes_text(*reserved),
+        bytes_text(*available)
     )]
     PlanMemory {
         /// The fullest rank.
@@ -255,7 +255,7 @@ impl Hint for EmbeddingError {
             }
             Self::Full { .. } => Some("use more ranks, or split the table".to_owned()),
             Self::Memory { .. } => Some(
-                "use more ranks, split the table, or give it a `backing` in a file on a local disk"
+                "start more ranks, or keep the table in a file on a local disk (`folder`)"
                     .to_owned(),
             ),
             Self::SketchMemory { .. } => Some(

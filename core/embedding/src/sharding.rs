@@ -122,7 +122,7 @@ impl Sharding {
                     let found = "an optimizer that joins the columns of a row".to_owned();
                     let expected = "one that treats each column alone".to_owned();
                     let remedy = "cut the rows instead (`row_wise`), or use another optimizer, such as \
-                                  `adagrad` for `row_wise_adagrad`";
+                                  `adagrad` for `rowwise_adagrad`";
                     return refuse(found, expected, remedy);
                 }
                 Ok(())

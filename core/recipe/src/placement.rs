@@ -1,8 +1,8 @@
 //! Where the tables of a training will live: what it asks of them, and what the planner says.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use rectool_base::PluginSource;
+use rectool_base::{PluginSource, quoted_list};
 use rectool_comm::{Comm, agree};
 use rectool_embedding::{
     Calibration, CostedPlan, EmbeddingError, Expiry, IndexKind, KeyCurve, RankCost, Resources,
@@ -11,6 +11,7 @@ use rectool_embedding::{
 use rectool_model::{Overlap, TableSample, sample_tables};
 use serde::{Deserialize, Serialize};
 
+use crate::calibrated::{Calibrate, calibration};
 use crate::error::RecipeError;
 use crate::job::TrainJob;
 use crate::network::Network;
@@ -85,6 +86,8 @@ pub(crate) fn place_tables(
         }
     };
     let loads = loads(network, job, &sample);
+    let steps_total = job.spec.steps_total(job.train.rows.rows());
+    notes.extend(never_due(&loads, steps_total));
     let ranks = calibration.ranks;
     let batch_rows = job.spec.batch_size * rows_of_each(network) as usize;
     let resources = Resources {
@@ -112,6 +115,21 @@ pub(crate) fn place_tables(
     };
     let ahead = job.spec.overlap != Overlap::Off;
     Ok(Placement { plan, all_reduce_ms, threads: calibration.threads, ahead, notes })
+}
+
+/// That a training ends before its first look for rows to give up.
+fn never_due(loads: &[TableLoad], steps_total: u64) -> Option<String> {
+    let named = loads.iter().filter(|load| {
+        let Expiry { after_steps, rows_max, every_steps } = load.options.expiry;
+        (after_steps.is_some() || rows_max.is_some()) && u64::from(every_steps) > steps_total
+    });
+    let named: Vec<&str> = named.map(|load| load.options.name.as_str()).collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "no rows expire in {}: the training has {steps_total} steps, fewer than their `every_steps`",
+            quoted_list(named)
+        )
+    })
 }
 
 /// Rows of a batch for each row that is read.
@@ -180,9 +198,11 @@ pub(crate) fn kept_rows(options: &TableOptions, keys: &KeyCurve, batch_rows: u64
 #[derive(Clone)]
 pub(crate) struct Planning {
     pub(crate) comm: Arc<dyn Comm>,
-    pub(crate) calibrate: crate::calibrated::Calibrate,
+    pub(crate) calibrate: Calibrate,
     pub(crate) ranks: usize,
     pub(crate) plugins: Arc<dyn PluginSource>,
+    /// For all trainings of a recipe, from the first on.
+    pub(crate) calibration: Arc<OnceLock<Arc<Calibration>>>,
 }
 
 impl Planning {
@@ -195,8 +215,22 @@ impl Planning {
         network: &Network,
         job: &TrainJob,
     ) -> Result<Placement, RecipeError> {
-        let calibration = crate::calibrated::calibration(&self.calibrate, &*self.comm, self.ranks)?;
-        place_tables(network, job, &calibration, &*self.plugins, &*self.comm)
+        let calibration = if let Some(known) = self.calibration.get() {
+            known.clone()
+        } else {
+            let found = calibration(&self.calibrate, &*self.comm, self.ranks)?;
+            self.calibration.get_or_init(|| found).clone()
+        };
+        let mut placement = place_tables(network, job, &calibration, &*self.plugins, &*self.comm)?;
+        let given = matches!(self.calibrate, Calibrate::Given(_));
+        if self.ranks != self.comm.size() && !given {
+            placement.notes.push(format!(
+                "exchanges were measured between threads of this process: between {} processes they take longer; \
+                 `mpirun -n {} rectool plan …` measures those",
+                self.ranks, self.ranks
+            ));
+        }
+        Ok(placement)
     }
 }
 

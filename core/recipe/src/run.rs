@@ -133,6 +133,7 @@ pub(crate) fn run_with(
         calibrate: options.recipe.calibrate.clone(),
         ranks: comm.size(),
         plugins: library.clone(),
+        calibration: Arc::default(),
     };
     let runner = Runner {
         comm: comm.clone(),
@@ -247,6 +248,7 @@ fn plan_on(
         calibrate: options.calibrate.clone(),
         ranks,
         plugins: library.clone(),
+        calibration: Arc::default(),
     };
     let planner = Planner { plan: Arc::default(), planning };
     let given = (parameters, library);

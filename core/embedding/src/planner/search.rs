@@ -74,9 +74,15 @@ impl<'a> Draft<'a> {
 
     /// Moves a table.
     pub(super) fn put(&mut self, table: usize, place: Sharding) {
-        self.shares[table] = self.prices.shares(&self.loads[table], &place);
+        let shares = self.prices.shares(&self.loads[table], &place);
+        add(&mut self.ranks, &self.shares[table], -1.0);
+        add(&mut self.ranks, &shares, 1.0);
+        self.shares[table] = shares;
         self.places[table] = Some(place);
-        // Summed anew, so that rounding does not pile up over many moves.
+    }
+
+    /// Sums up anew, so that rounding does not pile up over many moves.
+    fn sum(&mut self) {
         self.ranks.fill(self.prices.empty());
         for shares in &self.shares {
             add(&mut self.ranks, shares, 1.0);
@@ -85,6 +91,16 @@ impl<'a> Draft<'a> {
 
     pub(super) fn score(&self) -> Score {
         score(self.prices, &self.ranks)
+    }
+
+    /// The score if some tables, each named once, lived elsewhere.
+    fn score_with(&self, moves: &[(usize, Sharding)]) -> Score {
+        let mut ranks = self.ranks.clone();
+        for (table, place) in moves {
+            add(&mut ranks, &self.shares[*table], -1.0);
+            add(&mut ranks, &self.prices.shares(&self.loads[*table], place), 1.0);
+        }
+        score(self.prices, &ranks)
     }
 
     /// The ranks without table `table`.
@@ -113,7 +129,9 @@ impl<'a> Draft<'a> {
     /// Moves single tables, and exchanges pairs of whole ones, as long as that helps.
     fn improve(&mut self, wishes: &[Wish]) {
         for _ in 0..ROUNDS_MAX {
-            if !self.move_tables(wishes) && !self.swap_tables(wishes) {
+            let better = self.move_tables(wishes) || self.swap_tables(wishes);
+            self.sum();
+            if !better {
                 return;
             }
         }
@@ -143,6 +161,7 @@ impl<'a> Draft<'a> {
             _ => None,
         };
         let mut swapped = false;
+        let mut before = self.score();
         for first in 0..self.loads.len() {
             for second in first + 1..self.loads.len() {
                 let (Some(one), Some(other)) = (whole(self, first), whole(self, second)) else {
@@ -151,11 +170,13 @@ impl<'a> Draft<'a> {
                 if one == other {
                     continue;
                 }
-                let mut next = self.clone();
-                next.put(first, Sharding::TableWise { rank: other });
-                next.put(second, Sharding::TableWise { rank: one });
-                if next.score().better_than(&self.score()) {
-                    *self = next;
+                let moves = [(first, other), (second, one)]
+                    .map(|(table, rank)| (table, Sharding::TableWise { rank }));
+                if self.score_with(&moves).better_than(&before) {
+                    for (table, place) in moves {
+                        self.put(table, place);
+                    }
+                    before = self.score();
                     swapped = true;
                 }
             }

@@ -1,5 +1,7 @@
 //! What a user wants of a table's place, and the places that fulfil it.
 
+use std::iter::successors;
+
 use serde::{Deserialize, Serialize};
 
 use super::cost::Resources;
@@ -137,14 +139,15 @@ fn places_of(
             }
         }
         ShardingKind::ColumnWise => {
-            let mut parts = 2.min(ranks);
-            while parts <= ranks
-                && ((wanted && parts <= 2) || load.options.dim / parts >= PART_COLUMNS_MIN)
-            {
+            let doubled = successors(Some(2), |parts| Some(parts * 2));
+            let counts = doubled.take_while(|parts| *parts < ranks).chain([ranks]);
+            let wide = |parts: &usize| {
+                (wanted && *parts <= 2) || load.options.dim / parts >= PART_COLUMNS_MIN
+            };
+            for parts in counts.filter(wide) {
                 for order in orders {
                     places.push(Sharding::ColumnWise { ranks: order[..parts].to_vec() });
                 }
-                parts *= 2;
             }
         }
     }

@@ -24,7 +24,8 @@ pub(super) fn section(page: &mut String, data: &ReportData) {
         page,
         format_args!(
             "<p class=\"note\">milliseconds of a step; measured: median of the reports on {steps} steps on rank 0, \
-             waiting for other ranks included; at most {held} of tables on a rank, {limit}</p>"
+             waiting for other ranks included, but not exchanges ahead of the step; at most {held} of tables on a rank, \
+             {limit}</p>"
         ),
     );
     for note in &placement.notes {

@@ -98,6 +98,15 @@ fn rows_that_expiry_gives_up_need_no_memory() {
     let capped = rows(", expiry: #{rows_max: 1_000, every_steps: 1}");
     assert!((1_000..10_000).contains(&capped), "{capped}");
     assert_eq!(rows(", expiry: #{rows_max: 2_000_000}"), 1_000_000);
+    let plan_of = |expiry: &str| {
+        let tables = format!("tables: #{{user: #{{expiry: #{{rows_max: 9{expiry}}}}}}}");
+        let script =
+            SMALL.replace("[\"ids\", \"genres\"]", &format!("[\"ids\", \"genres\"], {tables}"));
+        plan(&script, 2).unwrap().trainings[0].placement.notes.clone()
+    };
+    let late = &plan_of("")[0];
+    assert!(late.contains("no rows expire in `user`: the training has"), "{late}");
+    assert_eq!(plan_of(", every_steps: 10"), Vec::<String>::new());
     // More come between two looks.
     let keys = KeyCurve::zipf(1 << 30, 1.0, 1.0);
     let kept = |every_steps| {
@@ -159,8 +168,8 @@ const REFUSED: &[Refusal] = &[
     (
         "memory_per_rank: \"20kB\",",
         (8, 5),
-        "20.0 kB are available: 1.7 kB for tables and",
-        Some("allow each rank"),
+        "for the rest), 20.0 kB are available",
+        Some("raise `memory_per_rank` to"),
     ),
 ];
 

@@ -24,8 +24,16 @@ fn places(load: &TableLoad, resources: &Resources) -> Vec<Sharding> {
             places.push(Sharding::ColumnWise { ranks: vec![one, other] });
         }
     }
+    if ranks > 2 {
+        // Parts differ by one column at most: turned round, every rank gets each width.
+        let turned = |first| (first..ranks).chain(0..first).collect();
+        places.extend((0..ranks).map(|first| Sharding::ColumnWise { ranks: turned(first) }));
+    }
     places.retain(|place| place.check(&load.options, ranks).is_ok());
-    places.retain(|place| !matches!(place, Sharding::ColumnWise { .. }) || load.options.dim >= 32);
+    places.retain(|place| match place {
+        Sharding::ColumnWise { ranks: parts } => load.options.dim >= 16 * parts.len(),
+        _ => true,
+    });
     places
 }
 
