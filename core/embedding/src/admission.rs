@@ -193,7 +193,7 @@ impl Filter {
         self.sketch.as_ref().map_or(0, Sketch::bytes)
     }
 
-    /// Cells of the sketch in use, and all of them.
+    /// Cells of the sketch in use in the fuller generation, and all of one; none if nothing is counted.
     pub(crate) fn cells(&self) -> (u64, u64) {
         self.sketch.as_ref().map_or((0, 0), Sketch::cells)
     }

@@ -72,25 +72,18 @@ pub struct TableInfo {
     pub state_width: usize,
     /// Rows in use on this rank.
     pub rows: usize,
-    /// Whether they count: of ranks that hold the same rows, or columns of the same, one does.
-    pub counts: bool,
     /// Rows that this rank could come to use, if that is known.
     pub rows_max: Option<usize>,
     /// Memory of the rows in use, of the index and of the sketch, on this rank.
     pub bytes: usize,
-    /// Cells of the admission sketch that are in use on this rank, in the fuller of its two halves of the window:
-    /// where all are, new keys cannot be counted.
-    pub sketch_cells_used: u64,
-    /// All of them, in one half.
-    pub sketch_cells: u64,
 }
 
 impl EmbeddingCollection {
     /// Makes the tables, each row-wise over all ranks; every row has its initial values.
     ///
     /// # Errors
-    /// If an option is out of range, names repeat, a feature's table is missing, or a dense table
-    /// has more rows per rank than can be numbered.
+    /// If an option is out of range, names repeat or cannot be a folder's, a feature's table is missing, a dense table
+    /// has more rows per rank than can be numbered, or the system has no memory for a sketch.
     pub fn new(
         tables: Vec<TableOptions>,
         features: Vec<FeatureOptions>,
@@ -297,22 +290,16 @@ impl EmbeddingCollection {
 
     /// What this rank holds of each table.
     pub fn tables(&self) -> Vec<TableInfo> {
-        let info = |(table, placement): (&Table, &Placement)| {
-            let (sketch_cells_used, sketch_cells) = table.filter.cells();
-            TableInfo {
-                name: table.options.name.clone(),
-                dim: table.options.dim,
-                columns: table.columns.clone(),
-                state_width: table.layout.state,
-                rows: table.index.len(),
-                counts: placement.counts(self.plan.rank),
-                rows_max: table.index.rows_max(),
-                bytes: table.bytes(),
-                sketch_cells_used,
-                sketch_cells,
-            }
+        let info = |table: &Table| TableInfo {
+            name: table.options.name.clone(),
+            dim: table.options.dim,
+            columns: table.columns.clone(),
+            state_width: table.layout.state,
+            rows: table.index.len(),
+            rows_max: table.index.rows_max(),
+            bytes: table.bytes(),
         };
-        self.tables.iter().zip(&self.plan.placements).map(info).collect()
+        self.tables.iter().map(info).collect()
     }
 
     /// The tables' options, in order.

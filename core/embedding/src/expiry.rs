@@ -9,8 +9,8 @@ use crate::EmbeddingError;
 /// When rows of a table are given up. The key of such a row reads what [`crate::Unadmitted`] says; if
 /// it comes back, it starts anew, admission included.
 ///
-/// Once no more than half of the row numbers in use at most are in use still, rows move together, and chunks of memory
-/// (32 MiB or more) without rows go back to the system; rows of a dense index stay where they are.
+/// Once half of a table's memory has room for its rows, they move together, and chunks of memory (32 MiB or more)
+/// without rows go back to the system; rows of a dense index stay where they are.
 ///
 /// Rows are looked through after every `every_steps` steps, so that there can be more of them, and
 /// older ones, in between. A row that was made but not updated yet stays.

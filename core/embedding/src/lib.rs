@@ -78,4 +78,5 @@ pub use prepare::{Prepared, Preparer};
 pub use sharding::{Sharding, ShardingPlan};
 pub use sketch::SketchState;
 pub use storage::Storage;
+pub use turnover::TableTotals;
 pub use wire::Wire;

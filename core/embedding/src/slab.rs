@@ -10,7 +10,8 @@ use crate::backing::claim;
 use crate::row::RowLayout;
 use crate::simd::prefetch;
 
-/// A chunk of 32 MiB holds many huge pages, and a table of a terabyte has few chunks.
+/// A chunk of 32 MiB holds many huge pages, and a table of a terabyte has few chunks. Tables of unit tests are small, and
+/// are to have several too.
 const CHUNK_BYTES_MIN: usize = if cfg!(test) { 1 << 12 } else { 32 << 20 };
 
 /// The largest slab that is not filled from its start on and still gets huge pages: random rows of a
@@ -113,8 +114,12 @@ impl Slab {
         }
     }
 
+    /// Whether half of the chunks that hold memory have room for `rows` rows.
+    pub(crate) fn is_half_empty(&self, rows: usize) -> bool {
+        2 * rows.div_ceil(1 << self.shift) <= self.chunks_open()
+    }
+
     /// Chunks that hold memory.
-    #[cfg(test)]
     pub(crate) fn chunks_open(&self) -> usize {
         self.chunks.iter().flatten().count()
     }

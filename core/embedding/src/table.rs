@@ -27,8 +27,8 @@ pub(crate) struct Table {
     pub(crate) layout: RowLayout,
     pub(crate) index: Index,
     pub(crate) slab: Slab,
-    /// Keys whose rows were removed, until someone asks.
-    removed: BTreeSet<u64>,
+    /// Keys whose rows were removed since someone asked; `None` until someone does.
+    removed: Option<BTreeSet<u64>>,
     pub(crate) filter: Filter,
     initial: Initial,
 }
@@ -56,8 +56,7 @@ impl Table {
         })?;
         let slab = Slab::new(layout, index.rows_max(), options.backing.clone());
         let initial = Initial::new(&options, columns.start, seed);
-        let removed = BTreeSet::new();
-        Ok(Self { options, columns, layout, index, slab, removed, filter, initial })
+        Ok(Self { options, columns, layout, index, slab, removed: None, filter, initial })
     }
 
     /// Gives rows with initial values to the admitted ones of the keys whose row is [`ABSENT`], in
@@ -185,27 +184,29 @@ impl Table {
         })?;
         self.slab.open(row).map_err(|source| self.memory(source))?;
         self.index.insert(key, row).map_err(|source| self.memory(source))?;
-        self.removed.remove(&key);
+        if let Some(removed) = &mut self.removed {
+            removed.remove(&key);
+        }
         Ok(row)
     }
 
     /// Takes a row away, if there is one: its key has its initial values again.
     pub(crate) fn remove(&mut self, key: u64) -> bool {
-        let removed = self.index.remove(key).is_some();
-        if removed {
-            self.removed.insert(key);
+        let had_row = self.index.remove(key).is_some();
+        if had_row && let Some(removed) = &mut self.removed {
+            removed.insert(key);
         }
-        removed
+        had_row
     }
 
-    /// Gives memory back after removals, once no more than half of the row numbers are in use. Rows move together
-    /// where their numbers are free to choose: whoever found them before must find them again.
+    /// Gives memory back after removals, once half of the slab's chunks hold all rows. Rows move together where their
+    /// numbers are free to choose: whoever found them before must find them again.
     ///
     /// # Errors
     /// If the system has no memory left.
     pub(crate) fn shrink(&mut self) -> Result<(), EmbeddingError> {
         let count = self.index.len();
-        if 2 * count > self.index.rows_end() as usize {
+        if !self.slab.is_half_empty(count) {
             return Ok(());
         }
         if self.index.rows_are_free() {
@@ -233,9 +234,9 @@ impl Table {
         entries.iter().map(usage).filter(|usage| usage.count > 0).collect()
     }
 
-    /// The keys that were removed since the last call and did not come back, in order.
+    /// The keys that were removed since the last call and did not come back, in order; the first call gives none.
     pub(crate) fn take_removed(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.removed).into_iter().collect()
+        self.removed.replace(BTreeSet::new()).unwrap_or_default().into_iter().collect()
     }
 
     fn memory(&self, source: std::io::Error) -> EmbeddingError {
@@ -267,7 +268,9 @@ impl Table {
 
     pub(crate) fn clear(&mut self) {
         self.index.clear();
-        self.removed.clear();
+        if let Some(removed) = &mut self.removed {
+            removed.clear();
+        }
         self.filter.clear();
         self.slab.clear();
     }

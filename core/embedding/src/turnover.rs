@@ -1,8 +1,38 @@
 //! Rows that come and go.
 
-use rectool_comm::CommExt;
+use rectool_comm::{Reduce, Values};
+use serde::{Deserialize, Serialize};
 
-use crate::{EmbeddingCollection, EmbeddingError, Expiry, FilterState, RowCounts};
+use crate::{EmbeddingCollection, EmbeddingError, Expiry, FilterState, RowCounts, TableOptions};
+
+/// Numbers of a table that ranks add up.
+const SUMS: usize = 9;
+
+/// A table over all ranks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TableTotals {
+    /// Its name.
+    pub name: String,
+    /// Rows in use; those that several ranks hold count once.
+    pub rows: u64,
+    /// Memory of the rows in use with their optimizer state, of the index and of the sketch, in bytes; what several
+    /// ranks hold counts for each of them.
+    pub bytes: u64,
+    /// What became of its keys.
+    pub counts: RowCounts,
+    /// Share of the cells of the admission sketch that are in use, in the fuller half of each rank's, if sightings are
+    /// counted: where all are, new keys cannot be counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch_used: Option<f64>,
+}
+
+impl TableTotals {
+    /// Whether keys were turned away or rows given up.
+    pub fn has_turnover(&self) -> bool {
+        let RowCounts { rejected, saturated, expired_by_age, expired_by_use, .. } = self.counts;
+        rejected + saturated + expired_by_age + expired_by_use > 0
+    }
+}
 
 impl EmbeddingCollection {
     /// Takes the rows of `keys` in table `table` away: they have their initial values again. Keys
@@ -37,7 +67,9 @@ impl EmbeddingCollection {
     }
 
     /// The keys of table `table` whose rows this rank removed since it was last asked, without those
-    /// that have a row again, in order: what a delta checkpoint must say is gone.
+    /// that have a row again, in order: what a delta checkpoint must say is gone. They are remembered from the first
+    /// call on, which gives none: before it there is nothing that a delta could build on, and memory for keys that
+    /// nobody asks for would grow without end.
     ///
     /// # Errors
     /// If there is no such table.
@@ -93,28 +125,41 @@ impl EmbeddingCollection {
         Ok(count)
     }
 
-    /// What became of the keys of each table, over all ranks.
+    /// What each table holds and what became of its keys, over all ranks.
     ///
     /// # Errors
     /// If the exchange failed.
     ///
     /// # Collective
     /// Every rank must call it.
-    pub fn row_counts(&self) -> Result<Vec<RowCounts>, EmbeddingError> {
-        let mut totals = Vec::with_capacity(self.tables.len());
+    pub fn totals(&self) -> Result<Vec<TableTotals>, EmbeddingError> {
+        let mut sums: Vec<u64> = Vec::with_capacity(self.tables.len() * SUMS);
         for (table, placement) in self.tables.iter().zip(&self.plan.placements) {
-            let counts = placement.counts(self.plan.rank);
-            let own = if counts { table.filter.counts } else { RowCounts::default() };
-            let total = |count| self.comm.sum_u64(count);
-            totals.push(RowCounts {
-                admitted: total(own.admitted)?,
-                rejected: total(own.rejected)?,
-                saturated: total(own.saturated)?,
-                expired_by_age: total(own.expired_by_age)?,
-                expired_by_use: total(own.expired_by_use)?,
-            });
+            let (used, cells) = table.filter.cells();
+            let RowCounts { admitted, rejected, saturated, expired_by_age, expired_by_use } =
+                table.filter.counts;
+            let rows = table.index.len() as u64;
+            let once = [
+                [rows, used, cells, admitted],
+                [rejected, saturated, expired_by_age, expired_by_use],
+            ];
+            let speaks = u64::from(placement.counts(self.plan.rank));
+            sums.extend(once.as_flattened().iter().map(|sum| sum * speaks));
+            sums.push(table.bytes() as u64);
         }
-        Ok(totals)
+        self.comm.all_reduce(Values::U64(&mut sums), Reduce::Sum)?;
+        let total = |(options, sums): (&TableOptions, &[u64; SUMS])| {
+            let [rows, used, cells, admitted, rejected, saturated, by_age, by_use, bytes] = *sums;
+            let (expired_by_age, expired_by_use) = (by_age, by_use);
+            TableTotals {
+                name: options.name.clone(),
+                rows,
+                bytes,
+                counts: RowCounts { admitted, rejected, saturated, expired_by_age, expired_by_use },
+                sketch_used: (cells > 0).then(|| used as f64 / cells as f64),
+            }
+        };
+        Ok(self.plan.tables.iter().zip(sums.as_chunks::<SUMS>().0).map(total).collect())
     }
 
     /// What admission to table `table` knows of the keys of this rank; nothing, if another rank that

@@ -64,7 +64,9 @@ pub use metric::{
 pub use negatives::NegativeSpec;
 pub use network::{DenseOutline, dense_outline, dlrm_widths};
 pub use npy::{check_vectors_output, ids_beside, write_vectors};
-pub use observer::{EvaluationReport, HeadLoss, Observer, PhaseTimes, Quiet, StepReport};
+pub use observer::{
+    EvaluationReport, HeadLoss, Observer, PhaseTimes, Quiet, StepReport, TablesReport,
+};
 pub use optim::{
     DenseOptimizer, DenseOptimizerOptions, ParameterError, StateError, clip_by_global_norm,
     norm_squared,

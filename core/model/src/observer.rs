@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rectool_embedding::TableTotals;
 use serde::{Deserialize, Serialize};
 
 use crate::Evaluation;
@@ -128,6 +129,15 @@ pub struct EvaluationReport {
     pub seconds: f64,
 }
 
+/// The tables when an evaluation is due, whether or not there is a split for it, and at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TablesReport {
+    /// Steps done.
+    pub step: u64,
+    /// \[T\]: each table over all ranks.
+    pub tables: Vec<TableTotals>,
+}
+
 /// Watches a training. Called on every rank, between steps.
 pub trait Observer {
     /// Some steps were done.
@@ -135,6 +145,14 @@ pub trait Observer {
 
     /// The validation split was evaluated.
     fn on_evaluation(&mut self, report: &EvaluationReport);
+
+    /// An evaluation is due: what the tables hold.
+    fn on_tables(&mut self, _report: &TablesReport) {}
+
+    /// Something that the user should know.
+    fn on_warning(&mut self, text: &str) {
+        tracing::warn!("{text}");
+    }
 
     /// A checkpoint is complete on disk.
     fn on_checkpoint(&mut self, path: &Path, step: u64);

@@ -7,8 +7,7 @@ use rectool_base::{Batch, PluginSource, Prediction, Schema};
 use rectool_comm::{Clocked, Comm, Reduce, Values, agree};
 use rectool_data::{DataError, FeatureChain, Split};
 use rectool_embedding::{
-    EmbeddingCollection, FeatureOptions, Mode, Prepared, Preparer, RowCounts, ShardingPlan,
-    TableOptions,
+    EmbeddingCollection, FeatureOptions, Mode, Prepared, Preparer, ShardingPlan, TableOptions,
 };
 
 use crate::checkpoint::Saved;
@@ -175,17 +174,6 @@ impl Ranker {
     /// Its tables.
     pub fn tables(&self) -> &EmbeddingCollection {
         &self.tables
-    }
-
-    /// What became of the keys of each table, over all ranks.
-    ///
-    /// # Errors
-    /// If a peer failed.
-    ///
-    /// # Collective
-    /// Every rank must call it.
-    pub fn row_counts(&self) -> Result<Vec<RowCounts>, ModelError> {
-        Ok(self.tables.row_counts()?)
     }
 
     /// Outputs O of a row: 1 for a logit, 2 E for the vectors of two towers, and those of all heads.

@@ -61,7 +61,7 @@ pub use plan::{IndexPlan, Plan, PluginPlan, TablePlan, TrainingPlan};
 pub use record::{Progress, Silent};
 pub use report::{
     CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, PlacedTableRow, PlacementReport,
-    PredictedPhase, ReportData, RunStatus, SpeedLimit, TableSize, render as render_report,
+    PredictedPhase, ReportData, RunStatus, SpeedLimit, render as render_report,
 };
 pub use retrieval::{BaselineOutcome, RetrievalOutcome};
 pub use run::{RecipeOptions, RunOptions, RunOutcome, check, check_on, run};

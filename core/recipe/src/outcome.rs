@@ -127,6 +127,7 @@ fn report_data(session: &Session, record: &Record, ending: &Ending<'_>) -> Repor
                 heads: report.evaluation.heads.iter().map(main_metric).collect(),
                 best: report.best,
             }),
+            Event::Tables(_) => {}
         }
     }
     let curve = record.evaluated.as_ref().map(|evaluation| evaluation.curve.as_slice());

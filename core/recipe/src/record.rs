@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rectool_base::WholeFile;
-use rectool_embedding::PageFaults;
-use rectool_model::{Evaluation, EvaluationReport, Observer, PhaseTimes, StepReport};
+use rectool_embedding::{PageFaults, TableTotals};
+use rectool_model::{Evaluation, EvaluationReport, Observer, PhaseTimes, StepReport, TablesReport};
 use serde::{Deserialize, Serialize};
 
 use crate::placement::Placement;
-use crate::report::{SpeedLimit, TableSize};
+use crate::report::SpeedLimit;
 use crate::retriever::Retrieved;
 use crate::step_times::typical_step;
 
@@ -60,6 +60,7 @@ pub(crate) struct Line {
 pub(crate) enum Event {
     Step(StepReport),
     Evaluation(EvaluationReport),
+    Tables(TablesReport),
 }
 
 impl Line {
@@ -67,6 +68,7 @@ impl Line {
         match &self.event {
             Event::Step(report) => report.step,
             Event::Evaluation(report) => report.step,
+            Event::Tables(report) => report.step,
         }
     }
 }
@@ -83,8 +85,8 @@ pub(crate) struct Record {
     pub(crate) retrieved: Vec<Retrieved>,
     pub(crate) samples_per_s: f64,
     pub(crate) limit: Option<SpeedLimit>,
-    pub(crate) tables: Vec<TableSize>,
-    /// Of this rank during the last training, if the system tells.
+    pub(crate) tables: Vec<TableTotals>,
+    /// Of all ranks in this process's trainings, if the systems tell.
     pub(crate) page_faults: Option<PageFaults>,
     /// Of the last training.
     pub(crate) placed: Option<Placed>,
@@ -154,6 +156,18 @@ impl Observer for Recorder<'_> {
         self.record.evaluated = Some(report.evaluation.clone());
         if let Some(progress) = &mut self.progress {
             progress.on_evaluation(report);
+        }
+    }
+
+    fn on_tables(&mut self, report: &TablesReport) {
+        self.keep(Event::Tables(report.clone()));
+    }
+
+    fn on_warning(&mut self, text: &str) {
+        // Once, and not by every rank.
+        if self.progress.is_some() {
+            tracing::warn!("{text}");
+            self.record.warnings.push(text.to_owned());
         }
     }
 

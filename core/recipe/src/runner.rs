@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rectool_base::PluginSource;
 use rectool_comm::{Comm, Reduce, Values, agree};
-use rectool_embedding::{PageFaults, TableInfo};
+use rectool_embedding::{PageFaults, TableTotals};
 use rectool_model::{
     Checkpoint, Compute, Environment, Evaluation, MachineLimits, ModelError, Ranker, RecipeEntry,
     Stop, TrainingState, fit,
@@ -25,7 +25,7 @@ use crate::job::TrainJob;
 use crate::network::{Model, Network};
 use crate::placement::{Placement, Planning};
 use crate::record::{Event, Placed, Progress, Record, Recorder, Writer};
-use crate::report::{SpeedLimit, TableSize};
+use crate::report::SpeedLimit;
 use crate::retrieval::{RetrievalRequest, TwoStageRequest};
 use crate::retriever::{Retrieved, Retriever};
 use crate::run_dir::{Resume, RunDir, from_rank_0};
@@ -168,25 +168,13 @@ impl Runner {
         Ok(state)
     }
 
-    /// The tables' sizes over all ranks. Rows that several ranks hold count once, the memory that they take on each
-    /// of them does.
-    fn table_sizes(&self, model: usize, place: &Place) -> Result<Vec<TableSize>, RecipeError> {
-        let infos = self.models[model].ranker.tables().tables();
-        let sizes = infos.iter().flat_map(|info| {
-            let once = |count: u64| if info.counts { count } else { 0 };
-            let cells = [info.sketch_cells_used, info.sketch_cells].map(once);
-            [once(info.rows as u64), info.bytes as u64, cells[0], cells[1]]
-        });
-        let mut sizes: Vec<u64> = sizes.collect();
-        self.comm.all_reduce(Values::U64(&mut sizes), Reduce::Sum)?;
-        let counts = self.models[model].ranker.row_counts();
-        let counts = counts.map_err(|error| RecipeError::failed(place, error))?;
-        let named = infos.into_iter().zip(sizes.as_chunks::<4>().0).zip(counts);
-        let size = |((info, [rows, bytes, used, cells]), counts): ((TableInfo, &[u64; 4]), _)| {
-            let sketch_used = (*cells > 0).then(|| *used as f64 / *cells as f64);
-            TableSize { name: info.name, rows: *rows, bytes: *bytes, counts, sketch_used }
-        };
-        Ok(named.map(size).collect())
+    /// The model's tables over all ranks.
+    ///
+    /// # Collective
+    /// Every rank.
+    fn totals(&self, call: &Call, model: usize) -> Result<Vec<TableTotals>, RecipeError> {
+        let totals = self.models[model].ranker.tables().totals();
+        totals.map_err(|error| RecipeError::failed(&call.place, error.into()))
     }
 
     /// Page faults of all ranks since `before`, and those of `earlier` trainings, if the systems tell.
@@ -327,7 +315,7 @@ impl Executor for Runner {
         record.page_faults = self.page_faults(faults, record.page_faults)?;
         record.samples_per_s = summary.samples_per_s;
         record.limit = self.speed_limit(position, summary.samples_per_s);
-        record.tables = self.table_sizes(position, &call.place)?;
+        record.tables = self.totals(call, position)?;
         record.placed = self.models[position].placement.clone().map(|placement| Placed {
             placement,
             steps: summary.state.steps - step,

@@ -200,11 +200,6 @@ impl CuckooIndex {
         self.rows.next()
     }
 
-    /// No key has a row of this number or above.
-    pub(super) fn rows_end(&self) -> u32 {
-        self.rows.end()
-    }
-
     /// Asks the memory for what an insertion or a removal of `key` will read.
     #[inline]
     pub fn prefetch(&self, key: u64) {

@@ -93,14 +93,6 @@ impl Index {
         }
     }
 
-    /// No key has a row of this number or above.
-    pub(crate) fn rows_end(&self) -> u32 {
-        match self {
-            Self::Dense(dense) => dense.rows_max() as u32,
-            Self::Cuckoo(cuckoo) => cuckoo.rows_end(),
-        }
-    }
-
     /// Whether a key may have any row; otherwise it follows from the key.
     pub(crate) fn rows_are_free(&self) -> bool {
         matches!(self, Self::Cuckoo(_))

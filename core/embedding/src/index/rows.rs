@@ -34,11 +34,6 @@ impl RowNumbers {
         }
     }
 
-    /// All numbers in use are below this one.
-    pub(super) fn end(&self) -> u32 {
-        self.end
-    }
-
     /// Frees a number in use.
     pub(super) fn give_back(&mut self, row: u32) {
         let word = row as usize / 64;

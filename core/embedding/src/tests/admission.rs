@@ -9,9 +9,10 @@ use rectool_comm::{Solo, on_ranks};
 use super::case::{
     Case, Content, assert_close, assert_contents_close, content, feature, join, sgd, share, table,
 };
+use crate::table::Table;
 use crate::{
     Admission, BUCKETS, EmbeddingCollection, Expiry, FilterState, Ids, IndexKind, Init, Layout,
-    Mode, RowCounts, ShardingPlan, TableOptions, Unadmitted,
+    Mode, RowCounts, ShardingPlan, TableOptions, TableTotals, Unadmitted,
 };
 
 fn counted(sightings: u32, window_steps: u32) -> Admission {
@@ -51,8 +52,15 @@ fn a_key_gets_a_row_when_enough_batches_had_it() {
     assert_eq!(collection.rows_total().unwrap(), 0);
     assert_eq!(step(&mut collection, &[7, 8]), [start, 9.0]);
     assert_eq!(step(&mut collection, &[7]), [start - 1.0]);
-    let counts = RowCounts { admitted: 1, rejected: 4, ..RowCounts::default() };
-    assert_eq!(collection.row_counts().unwrap(), [counts]);
+    let expected = TableTotals {
+        name: "t".to_owned(),
+        rows: 1,
+        bytes: collection.bytes() as u64,
+        counts: RowCounts { admitted: 1, rejected: 4, ..RowCounts::default() },
+        // Key 8; key 7 gave its cell back.
+        sketch_used: Some(1.0 / 65_536.0),
+    };
+    assert_eq!(collection.totals().unwrap(), [expected]);
     // A row that is removed must be earned again.
     assert_eq!(collection.remove(0, &[7]).unwrap(), 1);
     assert_eq!(step(&mut collection, &[7]), [9.0]);
@@ -76,7 +84,7 @@ fn a_batch_looked_up_ahead_of_an_expiry_is_seen_once() {
         assert_eq!(collection.rows_total().unwrap(), u64::from(sighting >= 3), "{sighting}");
     }
     let counts = RowCounts { admitted: 1, rejected: 2, ..RowCounts::default() };
-    assert_eq!(collection.row_counts().unwrap(), [counts]);
+    assert_eq!(collection.totals().unwrap()[0].counts, counts);
 }
 
 #[test]
@@ -100,11 +108,10 @@ fn a_full_sketch_admits_and_says_so() {
     let keys: Vec<i64> = (0..200_000).collect();
     step(&mut collection, &keys);
     assert_eq!(collection.rows_total().unwrap(), 0);
-    let info = &collection.tables()[0];
-    assert_eq!(info.sketch_cells, 16 * u64::from(BUCKETS));
-    assert!(info.sketch_cells_used * 21 > info.sketch_cells * 20, "{}", info.sketch_cells_used);
+    let used = collection.totals().unwrap()[0].sketch_used.unwrap();
+    assert!(used > 20.0 / 21.0 && used <= 1.0, "{used}");
     step(&mut collection, &(200_000..201_000).collect::<Vec<_>>());
-    let counts = collection.row_counts().unwrap()[0];
+    let counts = collection.totals().unwrap()[0].counts;
     assert!(counts.saturated > 900 && counts.admitted >= counts.saturated, "{counts:?}");
     assert_eq!(collection.rows_total().unwrap(), counts.admitted);
 }
@@ -132,6 +139,7 @@ fn rows_go_when_they_are_old_or_too_many() {
     };
     step(&mut collection, &[1, 2, 3, 4, 5]);
     assert_eq!(keys(&collection), [1, 2, 3, 4, 5]);
+    assert_eq!(collection.take_removed(0).unwrap(), Vec::<u64>::new());
     step(&mut collection, &[1, 2]);
     // Of three with a count of one, the lowest keys go.
     assert_eq!(keys(&collection), [1, 2, 5]);
@@ -147,7 +155,7 @@ fn rows_go_when_they_are_old_or_too_many() {
     assert_eq!(collection.expire().unwrap(), 0);
     let counts =
         RowCounts { admitted: 7, expired_by_age: 2, expired_by_use: 3, ..RowCounts::default() };
-    assert_eq!(collection.row_counts().unwrap(), [counts]);
+    assert_eq!(collection.totals().unwrap()[0].counts, counts);
     // A batch that is on its way would update rows that are another key's by now.
     let layout = Layout::packed([1]);
     let mut batch =
@@ -211,8 +219,8 @@ fn ranks_admit_what_one_rank_admits() {
             let outputs: Vec<_> = (0..3)
                 .flat_map(|_| case.train(&mut collection, |rows| share(rank, ranks, rows)))
                 .collect();
-            let counts = collection.row_counts().unwrap();
-            (outputs, content(&collection), states(&collection), counts)
+            let totals = collection.totals().unwrap();
+            (outputs, content(&collection), states(&collection), totals)
         });
         for (n, expected) in expected.iter().enumerate() {
             let found: Vec<f32> =
@@ -228,9 +236,13 @@ fn ranks_admit_what_one_rank_admits() {
                 "case {seed}, table {t}"
             );
         }
-        let counts = single.row_counts().unwrap();
-        assert!(counts.iter().any(|counts| counts.rejected > 0), "case {seed}");
-        assert!(parts.iter().all(|(.., found)| *found == counts));
+        let totals = single.totals().unwrap();
+        assert!(totals.iter().any(|total| total.counts.rejected > 0), "case {seed}");
+        let shared = |total: &TableTotals| (total.rows, total.counts, total.sketch_used.is_some());
+        let expected: Vec<_> = totals.iter().map(shared).collect();
+        for (.., found) in &parts {
+            assert_eq!(found.iter().map(shared).collect::<Vec<_>>(), expected, "case {seed}");
+        }
         let found: Content = parts.into_iter().flat_map(|(_, content, ..)| content).collect();
         assert_contents_close(&found, &content(&single), 1e-4);
     }
@@ -249,7 +261,8 @@ proptest! {
                 let outputs: Vec<_> = (0..3)
                     .flat_map(|_| case.train(&mut collection, |rows| share(rank, ranks, rows)))
                     .collect();
-                let counts = collection.row_counts().unwrap();
+                let counts: Vec<_> =
+                    collection.totals().unwrap().iter().map(|t| (t.rows, t.counts)).collect();
                 (format!("{outputs:?} {counts:?}"), content(&collection), states(&collection))
             });
             let filters = |t: usize| -> Vec<FilterState> {
@@ -344,7 +357,13 @@ fn a_sketch_of_another_size_is_refused() {
 #[test]
 fn removed_rows_give_their_memory_back() {
     let dense = IndexKind::Dense { rows: 4_000 };
-    for index in [IndexKind::Hash, dense] {
+    // Rows stay in the first chunk, or in the first and the last one.
+    let first = |key: &u64| *key < 30;
+    let apart = |key: &u64| *key < 10 || *key > 3_980;
+    let stays: [fn(&u64) -> bool; 2] = [first, apart];
+    for (index, stays) in
+        [IndexKind::Hash, dense].into_iter().flat_map(|i| stays.map(|s| (i.clone(), s)))
+    {
         let init = Init::Uniform { bound: 0.5 };
         let mut collection = one_table(TableOptions { index, init, ..table("t", 1, sgd(1.0)) });
         let keys: Vec<i64> = (0..4_000).collect();
@@ -353,8 +372,6 @@ fn removed_rows_give_their_memory_back() {
         let chunks = |collection: &EmbeddingCollection| collection.tables[0].slab.chunks_open();
         let full = chunks(&collection);
         assert!(full > 8, "{full} chunks");
-        // The first and the last chunk keep rows.
-        let stays = |key: &u64| *key < 10 || *key > 3_980;
         let gone: Vec<u64> = (0..4_000).filter(|key| !stays(key)).collect();
         assert_eq!(collection.remove(0, &gone).unwrap(), gone.len());
         assert!(chunks(&collection) < full / 2, "{} of {full}", chunks(&collection));
@@ -372,10 +389,9 @@ fn removed_rows_give_their_memory_back() {
 
 #[test]
 fn memory_that_is_not_there_is_an_error() {
-    let admission = Admission::Count { sightings: 2, window_steps: 9, cells: 1 << 40 };
+    // More bytes than there are addresses, which options do not allow.
+    let admission = Admission::Count { sightings: 2, window_steps: 9, cells: u64::MAX };
     let options = TableOptions { admission, ..table("t", 1, sgd(1.0)) };
-    let features = vec![feature("f", "t")];
-    let made = EmbeddingCollection::new(vec![options], features, 5, Arc::new(Solo));
-    let error = made.err().expect("no machine has so much").to_string();
+    let error = Table::new(options, 0..1, 0..BUCKETS, 5).err().unwrap().to_string();
     assert!(error.starts_with("table `t`: no memory for the sketch"), "{error}");
 }

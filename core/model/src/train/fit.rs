@@ -20,7 +20,7 @@ use crate::learning::Tally;
 use crate::ranker::StepRule;
 use crate::{
     Evaluation, EvaluationReport, HeadLoss, ModelError, Observer, PhaseTimes, Ranker, RetrievalJob,
-    RetrievalOptions, Running, StepReport, TrainSpec,
+    RetrievalOptions, Running, StepReport, TablesReport, TrainSpec,
 };
 
 /// One training: options, data, and where its checkpoints go.
@@ -288,8 +288,10 @@ impl<'a, 'b> Run<'a, 'b> {
         ModelError::option("label", found, "above 0 in rows that are choices")
     }
 
-    /// Evaluates on the validation split; true if early stopping says stop.
+    /// Evaluates on the validation split, if there is one, and tells of the tables; true if early stopping says stop.
     fn evaluate(&mut self) -> Result<bool, ModelError> {
+        let tables = self.ranker.tables.totals()?;
+        self.observer.on_tables(&TablesReport { step: self.state.steps, tables });
         let Some(valid) = self.job.valid else { return Ok(false) };
         let spec = self.job.spec;
         let started = Instant::now();

@@ -1,6 +1,6 @@
 //! What a report shows.
 
-use rectool_embedding::{PageFaults, RowCounts};
+use rectool_embedding::{PageFaults, TableTotals};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -78,8 +78,8 @@ pub struct ReportData {
     /// How near the training came to what the machine can do; `None` on other devices than the CPU.
     pub limit: Option<SpeedLimit>,
     /// Embedding tables.
-    pub tables: Vec<TableSize>,
-    /// Of rank 0 during the last training, if the system tells.
+    pub tables: Vec<TableTotals>,
+    /// Of all ranks in this process's trainings, if the systems tell.
     pub page_faults: Option<PageFaults>,
     /// Where the tables lived, and how long that was expected to take and took.
     pub placement: Option<PlacementReport>,
@@ -153,31 +153,6 @@ pub struct SpeedLimit {
     pub sample_kb: f64,
     /// Shortest time of a sample over its time in the training.
     pub share: f64,
-}
-
-/// Size of one embedding table at the end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct TableSize {
-    /// Table name.
-    pub name: String,
-    /// Rows over all ranks.
-    pub rows: u64,
-    /// Bytes over all ranks, optimizer state included.
-    pub bytes: u64,
-    /// What became of its keys.
-    #[serde(default)]
-    pub counts: RowCounts,
-    /// Share of the cells of rank 0's admission sketch in use, if it counts sightings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sketch_used: Option<f64>,
-}
-
-impl TableSize {
-    /// Whether keys were turned away or rows given up.
-    pub(super) fn has_turnover(&self) -> bool {
-        let RowCounts { rejected, saturated, expired_by_age, expired_by_use, .. } = self.counts;
-        rejected + saturated + expired_by_age + expired_by_use > 0
-    }
 }
 
 /// Where the tables of the last training lived, and its steps as predicted and as measured.

@@ -10,6 +10,6 @@ mod text;
 
 pub use data::{
     CalibrationBin, EvaluationPoint, LossPoint, PhaseTime, PlacedTableRow, PlacementReport,
-    PredictedPhase, ReportData, RunStatus, SpeedLimit, TableSize,
+    PredictedPhase, ReportData, RunStatus, SpeedLimit,
 };
 pub use page::render;

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use rectool_embedding::TableTotals;
 use serde_json::Value;
 
 use super::chart::{self, Labels, Point};
-use super::data::{EvaluationPoint, ReportData, RunStatus, TableSize};
+use super::data::{EvaluationPoint, ReportData, RunStatus};
 use super::text::{duration, escaped, short};
 use super::{placed, retrieved};
 use crate::plan::{bytes_text, grouped};
@@ -238,7 +239,7 @@ fn time_split(page: &mut String, data: &ReportData) {
         push(
             page,
             format_args!(
-                "<p class=\"note\">page faults on rank 0: {} that read a disk, {} others</p>",
+                "<p class=\"note\">page faults of all ranks in training: {} that read a disk, {} others</p>",
                 grouped(faults.major),
                 grouped(faults.minor)
             ),
@@ -311,7 +312,7 @@ fn tables(page: &mut String, data: &ReportData) {
 
 /// Keys that were turned away and rows that were given up, where there were any.
 fn turnover(page: &mut String, data: &ReportData) {
-    if !data.tables.iter().any(TableSize::has_turnover) {
+    if !data.tables.iter().any(TableTotals::has_turnover) {
         return;
     }
     page.push_str(
@@ -383,8 +384,8 @@ mod tests {
     use super::*;
     use crate::params::Parameter;
 
-    fn table_size(at: u64) -> TableSize {
-        TableSize {
+    fn table_totals(at: u64) -> TableTotals {
+        TableTotals {
             name: format!("C{at}"),
             rows: at * 81_234,
             bytes: at * 11_005_952,
@@ -450,7 +451,7 @@ mod tests {
             evaluations: (0..12).map(evaluation).collect(),
             calibration: (0..12).map(bin).collect(),
             phases: phases.into_iter().map(phase).collect(),
-            tables: (1..6).map(table_size).collect(),
+            tables: (1..6).map(table_totals).collect(),
             versions: vec![
                 ("rectool".into(), "0.1.0".into()),
                 ("libtorch".into(), "2.11.0".into()),
@@ -523,7 +524,7 @@ mod tests {
         data.warnings = vec![evil.into()];
         data.metrics.push((evil.into(), evil.into()));
         data.versions.push((evil.into(), evil.into()));
-        data.tables.push(TableSize { name: evil.into(), ..TableSize::default() });
+        data.tables.push(TableTotals { name: evil.into(), ..TableTotals::default() });
         data.phases.push(PhaseTime { name: evil.into(), ms: 1.0 });
         let value: Value = vec![evil].into();
         let (name, help) = (evil.into(), evil.into());

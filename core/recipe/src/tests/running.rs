@@ -48,8 +48,14 @@ fn a_run_learns_and_leaves_its_files() {
     #[cfg(target_os = "linux")]
     assert!(result["page_faults"]["minor"].is_u64(), "{result}");
     assert!(result["versions"]["libtorch"].as_str().is_some_and(|text| text.starts_with("2.")));
-    let lines = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
-    assert!(lines.lines().any(|line| line.contains("\"evaluation\"")), "{lines}");
+    let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!((of("evaluation").len(), of("tables").len()), (4, 4), "{text}");
+    let last = of("tables")[3];
+    assert_eq!((&last["training"], &last["step"]), (&1.into(), &160.into()), "{last}");
+    assert_eq!(last["tables"], result["tables"], "{last}");
+    assert!(last["tables"][0]["counts"]["admitted"].as_u64() > Some(0), "{last}");
     assert_eq!(
         fs::read_to_string(folder.join("recipe.rhai")).unwrap().len(),
         SMALL.replace("DATA", &fixture.data()).len()
