@@ -67,7 +67,7 @@ pub use feature::{FeatureOptions, Keep, Pooling};
 pub use ids::{Ids, Layout, Mode};
 pub use index::{ABSENT, CuckooIndex};
 pub use optimizer::{Decay, OptimizerOptions};
-pub use options::{IndexKind, Init, TableOptions};
+pub use options::{IndexKind, Init, TABLE_NAME_BYTES_MAX, TableOptions};
 pub use placement::{BUCKETS, bucket};
 pub use planner::{
     Alternative, Calibration, CostedPlan, EmptyStep, KeyCurve, Link, Lookup, MessageTime,

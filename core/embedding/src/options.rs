@@ -160,7 +160,7 @@ impl TableOptions {
         }
     }
 
-    /// Refuses numbers that no table can work with.
+    /// Refuses what no table can work with.
     ///
     /// # Errors
     /// [`EmbeddingError::Dim`] or [`EmbeddingError::Option`], for the first of them.
@@ -168,7 +168,7 @@ impl TableOptions {
         if !(1..=EMBEDDING_DIM_MAX).contains(&self.dim) {
             return Err(EmbeddingError::Dim { table: self.name.clone(), found: self.dim });
         }
-        if !is_plain(&self.name) {
+        if !Self::can_be_called(&self.name) {
             let expected = "a name that a folder can have, of 1 to 200 bytes";
             return Err(self.refuse("name", &self.name, expected));
         }
@@ -176,6 +176,9 @@ impl TableOptions {
             return Err(self.refuse("rows", &0, "at least 1"));
         }
         self.check_turnover()?;
+        if matches!(&self.backing, Backing::File { folder } if folder.as_os_str().is_empty()) {
+            return Err(self.refuse("folder", &"\"\"", "the path of a folder"));
+        }
         let init = match self.init {
             Init::Zero => None,
             Init::Uniform { bound } => Some(("bound", bound, Allowed::NotNegative)),
@@ -201,6 +204,13 @@ impl TableOptions {
         }
     }
 
+    /// Whether a table can have the name, which a folder must be able to have: a checkpoint keeps each table in one of
+    /// its own.
+    pub fn can_be_called(name: &str) -> bool {
+        let plain = !matches!(name, "" | "." | "..") && !name.contains(['/', '\0']);
+        plain && name.len() <= TABLE_NAME_BYTES_MAX
+    }
+
     fn refuse(
         &self,
         option: &'static str,
@@ -216,10 +226,5 @@ impl TableOptions {
     }
 }
 
-/// Bytes of a table's name: file systems allow 255, and files of a table are called after it.
-const NAME_BYTES_MAX: usize = 200;
-
-/// Whether a folder can have the name: a checkpoint keeps each table in one of its own.
-fn is_plain(name: &str) -> bool {
-    !matches!(name, "" | "." | "..") && name.len() <= NAME_BYTES_MAX && !name.contains(['/', '\0'])
-}
+/// Longest name of a table, in bytes: file systems take 255, and files of a table are called after it.
+pub const TABLE_NAME_BYTES_MAX: usize = 200;

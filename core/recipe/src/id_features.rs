@@ -2,7 +2,7 @@
 
 use rectool_base::limits::SEQUENCE_LENGTH_MAX;
 use rectool_base::{ColumnKind, ColumnSchema};
-use rectool_embedding::{Keep, Pooling};
+use rectool_embedding::{Keep, Pooling, TABLE_NAME_BYTES_MAX, TableOptions};
 use rectool_model::IdFeatureSpec;
 use rhai::Dynamic;
 use serde::Deserialize;
@@ -34,16 +34,6 @@ enum PoolingWord {
     #[serde(rename = "sqrtn")]
     SqrtN,
     Sequence,
-}
-
-/// Longest name of a table in bytes: file systems take 255, and what stands beside it needs some.
-const TABLE_NAME_BYTES_MAX: usize = 200;
-
-/// Whether a folder can have the name, as the one of a table in a checkpoint must.
-fn names_folder(name: &str) -> bool {
-    !matches!(name, "" | "." | "..")
-        && !name.contains(['/', '\0'])
-        && name.len() <= TABLE_NAME_BYTES_MAX
 }
 
 fn is_id(kind: ColumnKind) -> bool {
@@ -112,11 +102,11 @@ fn check_table(
     at: usize,
     (column, table): (&str, &str),
 ) -> Result<(), RecipeError> {
-    if names_folder(table) {
+    if TableOptions::can_be_called(table) {
         return Ok(());
     }
     let plain = table.replace(['/', '\0'], "_");
-    let plain = if names_folder(&plain) { &plain } else { "ids" };
+    let plain = if TableOptions::can_be_called(&plain) { &plain } else { "ids" };
     let message = format!(
         "features: 'ids[{at}]' has the table {table:?}, expected a name that a folder can have: 1 to \
          {TABLE_NAME_BYTES_MAX} bytes, not \".\" or \"..\", without '/'"

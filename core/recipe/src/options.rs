@@ -195,8 +195,11 @@ fn explain(
             known.extend(nouns.iter().filter(|_| top));
             known.sort_unstable();
             let hint = did_you_mean(key, known.iter().copied());
-            let listed = if known.is_empty() { "none".to_owned() } else { quoted_list(known) };
-            let hint = hint.or_else(|| Some(format!("it has {listed}")));
+            let listed = match known.as_slice() {
+                [] => "it takes no options here".to_owned(),
+                known => format!("it has {}", quoted_list(known.iter().copied())),
+            };
+            let hint = hint.or(Some(listed));
             keys.push(key);
             let message = format!("{subject} has no option '{key}'");
             RecipeError::script(call.place_of_keys(&keys), message, hint)

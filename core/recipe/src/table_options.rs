@@ -105,16 +105,11 @@ impl TableOptions {
     }
 
     fn check_expiry(&self, call: &Call, name: &str) -> Result<(), RecipeError> {
-        let Some(expiry) = &self.expiry else { return Ok(()) };
-        match (expiry.after_steps, expiry.rows_max) {
-            (None, None) => {
+        match &self.expiry {
+            Some(Expiry { after_steps: None, rows_max: None, .. }) => {
                 let hint = "add after_steps: 50000 or rows_max: 1000000, or leave it out";
                 let what = "gives up no rows without 'after_steps' or 'rows_max'";
                 Err(refuse(call, &[name, "expiry"], what, Some(hint)))
-            }
-            (_, Some(0)) => {
-                let keys = keys_of(name, "rows_max");
-                Err(refuse(call, &keys, "is 0, expected at least 1", hint_of("rows_max")))
             }
             _ => Ok(()),
         }
@@ -138,6 +133,7 @@ fn hint_of(option: &str) -> Option<&'static str> {
         "window_steps" => Some("sightings count for so many steps at most, such as 10000"),
         "cells" => Some("one for each rare id of half a window, such as 1000000"),
         "p" => Some("0.1 lets in an id with one in ten of the batches that have it"),
+        "folder" => Some("leave it out to keep the rows in memory"),
         "clip_norm" => Some("leave it out to clip nothing"),
         "after_steps" => Some("leave it out to keep rows of any age"),
         "rows_max" => Some("leave it out for any number of rows"),
