@@ -96,3 +96,31 @@ fn damaged_checkpoint_is_named() {
     }
     dir.rectool(&["ckpt", "verify", "out"]).expect_success();
 }
+
+#[test]
+fn an_earlier_checkpoint_is_named_where_the_latest_is_damaged() {
+    let dir = Dir::new();
+    dir.synth("log", 2_000);
+    let script = Dir::script("dlrm.rhai");
+    let first = ["run", &script, "--set", "data=log", "--run-dir", "out"];
+    let run = [&first[..], &SMALL, &["--set", "checkpoint_every=5", "--resume"]].concat();
+    dir.rectool(&[&run[..], &["auto"]].concat()).expect_success();
+    let latest = rectool::model::Checkpoint::find(&dir.join("out")).unwrap();
+    let steps: u64 =
+        latest.file_name().unwrap().to_str().unwrap()["step-".len()..].parse().unwrap();
+    let earlier = format!("out/checkpoints/step-{:08}", (steps - 1) / 5 * 5);
+    // Where all are of another model, none helps.
+    let wider = ["--set", "embedding_dim=8", "--set", "batch_size=100", "--resume", "auto"];
+    let ran = dir.rectool(&[&first[..], &wider].concat());
+    assert!(ran.code == Some(2) && !ran.stderr.contains("--resume"), "{}", ran.stderr);
+    std::fs::write(latest.join("dense.safetensors"), "no").unwrap();
+    let ran = dir.rectool(&[&run[..], &["auto"]].concat()).expect_code(2);
+    let hint = format!("is whole: go on with `--resume {earlier}` and another --run-dir");
+    ran.expect_stderr(&["dense.safetensors", "size", &hint]);
+    let ran = dir.rectool(&["ckpt", "verify", "out", "--json"]).expect_code(1);
+    let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(told["ok"], false);
+    assert!(told["error"].as_str().unwrap().contains("dense.safetensors"), "{told}");
+    let elsewhere = ["run", &script, "--set", "data=log", "--run-dir", "new", "--resume", &earlier];
+    dir.rectool(&[&elsewhere[..], &SMALL].concat()).expect_success();
+}

@@ -48,8 +48,10 @@ fn a_resharded_checkpoint_is_equal_and_another_one_is_not() {
     assert_eq!(diff["tables"].as_array().unwrap().len(), 26);
     assert!(diff["tables"][0]["rows_only_b"].as_u64().is_some());
     assert!(diff["tables"][0]["values_difference_max"].as_f64().unwrap() > 0.0);
-    let none = ["ckpt", "reshard", DELTA, "--ranks", "0", "--out", "zero"];
-    dir.rectool(&none).expect_code(1).expect_stderr(&["ranks", "1 to 4096"]);
+    for ranks in ["0", "4097"] {
+        let reshard = ["ckpt", "reshard", DELTA, "--ranks", ranks, "--out", "zero"];
+        dir.rectool(&reshard).expect_code(2).expect_stderr(&["--ranks", "is not in 1..=4096"]);
+    }
     assert!(!dir.join("zero").exists());
 }
 

@@ -5,11 +5,15 @@ mod inspect;
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 use rectool_model::{Chain, Checkpoint, ExportColumns, ExportFormat};
 
 use crate::failure::{Exit, Failure};
 use crate::output::print;
+
+/// Ranks that a table can be spread over: each of its logical buckets has one.
+const RANKS_MAX: u64 = rectool_embedding::BUCKETS as u64;
 
 /// Look at checkpoints.
 #[derive(Args, Debug)]
@@ -57,7 +61,7 @@ struct ReshardArgs {
     /// A checkpoint, or a run's folder
     path: PathBuf,
     /// Parts of each table
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=RANKS_MAX))]
     ranks: usize,
     /// The new checkpoint's folder
     #[arg(long, value_name = "DIR")]
@@ -100,9 +104,16 @@ pub(crate) fn run(args: &CkptArgs) -> Result<Exit, Failure> {
             print(&inspect::text(&open(&target.path)?, target.json))?;
         }
         Action::Verify(target) => {
-            let chain = chain(&target.path)?;
-            chain.verify_rows().map_err(Failure::failed)?;
-            print(&verified(&chain, target.json))?;
+            let checked = chain(&target.path).and_then(|chain| {
+                chain.verify_rows().map_err(Failure::failed)?;
+                Ok(verified(&chain, target.json))
+            });
+            if let (Err(failure), true) = (&checked, target.json) {
+                let Failure { message, hint, .. } = failure;
+                let value = serde_json::json!({ "ok": false, "error": message, "hint": hint });
+                print(&format!("{value}\n"))?;
+            }
+            print(&checked?)?;
         }
         Action::Diff(args) => {
             let diff = chain(&args.a)?.diff(&chain(&args.b)?).map_err(Failure::failed)?;

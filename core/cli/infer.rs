@@ -26,7 +26,7 @@ const LOADER_THREADS: usize = 1;
 /// What all of these commands take.
 #[derive(Debug, clap::Args)]
 struct ModelArgs {
-    /// A checkpoint, or a run's folder: then its latest one, or its best if it stopped early
+    /// A checkpoint, or a run's folder: then its best one if it has early stopping, or else its latest
     model: PathBuf,
 
     /// Dataset with the columns that the model reads
@@ -69,7 +69,7 @@ impl ModelArgs {
         });
         let (compute, checkpoint, data) = agree(&*comm, opened).map_err(Failure::failed)?;
         if comm.rank() == 0 {
-            tracing::info!("model of {}", checkpoint.path().display());
+            tracing::info!("using the checkpoint {}", checkpoint.path().display());
         }
         let plugins = plugins_of(&checkpoint)?;
         let environment = Environment { comm: Arc::clone(&comm), compute, plugins };

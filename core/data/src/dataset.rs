@@ -170,7 +170,13 @@ impl Dataset {
         })?;
         let shards = split.shards.iter().map(|shard| (self.open_shard(shard), shard.rows));
         let schema = self.manifest.schema.clone();
-        Ok(Split::new(name.to_owned(), schema, shards, self.view.clone()))
+        let tables = self.view.iter().flat_map(|view| view.tables());
+        let tables: Vec<u64> = tables.map(|table| table.dataset().fingerprint()).collect();
+        let content = serde_json::to_vec(&(split, &self.manifest.schema, tables));
+        let content =
+            content.map_err(|source| DataError::Json { path: self.path.clone(), source })?;
+        let fingerprint = xxh3_64(&content);
+        Ok(Split::new((name.to_owned(), fingerprint), schema, shards, self.view.clone()))
     }
 
     /// Reads every shard of every split with all checks, on `threads` threads (at least one), and

@@ -17,7 +17,9 @@ use rectool_base::{Column, ColumnKind, ColumnSchema, Hint, Jagged, MISSING_ID, S
 use crate::decode::{Block, decode_shard};
 use crate::fixture::{ALL, expected, folder, record_batch, schema, shard_bytes, single, write};
 use crate::values::Values;
-use crate::{DataError, Dataset, DatasetWriter, MANIFEST_FILE, Split, Verify, WriterOptions};
+use crate::{
+    DataError, Dataset, DatasetWriter, MANIFEST_FILE, Split, SplitManifest, Verify, WriterOptions,
+};
 
 fn all_rows(split: &Split) -> Result<Vec<Column>, DataError> {
     let rows: Vec<u64> = (0..split.rows()).collect();
@@ -371,6 +373,20 @@ fn fingerprint_follows_the_content() {
     let print = |folder: &tempfile::TempDir| Dataset::open(folder.path()).unwrap().fingerprint();
     assert_eq!(print(&one), print(&one));
     assert_ne!(print(&one), print(&other));
+    let split = |folder: &tempfile::TempDir, name: &str| {
+        Dataset::open(folder.path()).unwrap().split(name).unwrap().fingerprint()
+    };
+    assert_eq!(split(&one, "train"), split(&one, "train"));
+    assert_ne!(split(&one, "train"), split(&other, "train"));
+    // Another split is none of its business.
+    let with_test = folder(20, 10);
+    let mut manifest = Dataset::open(with_test.path()).unwrap().manifest().clone();
+    let test = SplitManifest { name: "test".to_owned(), rows: 0, shards: Vec::new() };
+    manifest.splits.push(test);
+    fs::write(with_test.path().join(MANIFEST_FILE), serde_json::to_vec(&manifest).unwrap())
+        .unwrap();
+    assert_ne!(print(&one), print(&with_test));
+    assert_eq!(split(&one, "train"), split(&with_test, "train"));
     let path = one.path().join(MANIFEST_FILE);
     let before = print(&one);
     fs::write(&path, fs::read_to_string(&path).unwrap().replace('\n', " \n")).unwrap();

@@ -23,6 +23,7 @@ const SCAN_ROWS: u64 = 1 << 16;
 #[derive(Clone)]
 pub struct Split {
     inner: Arc<Inner>,
+    fingerprint: u64,
     /// What columns there are, if not just those of the shards.
     view: Option<Arc<View>>,
 }
@@ -50,7 +51,7 @@ pub(crate) struct Run<'a> {
 impl Split {
     /// The split of shards with their row counts, in order.
     pub(crate) fn new(
-        name: String,
+        (name, fingerprint): (String, u64),
         schema: Schema,
         counted: impl Iterator<Item = (Shard, u64)>,
         view: Option<Arc<View>>,
@@ -64,12 +65,18 @@ impl Split {
             }
         }
         let missing = OnceLock::new();
-        Self { inner: Arc::new(Inner { name, schema, rows, starts, shards, missing }), view }
+        let inner = Arc::new(Inner { name, schema, rows, starts, shards, missing });
+        Self { inner, fingerprint, view }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.inner.name
+    }
+
+    /// A hash of what it holds, side tables included, and of its name; not of other splits.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// Columns, in file order, then those of side tables.

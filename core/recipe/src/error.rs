@@ -59,6 +59,31 @@ impl Hint for Cause {
     }
 }
 
+/// A checkpoint that is damaged, where an earlier one of its training is whole.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub(crate) struct Damaged {
+    #[source]
+    pub(crate) cause: ModelError,
+    pub(crate) earlier: Earlier,
+}
+
+/// What a training can go on from instead.
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    pub(crate) path: PathBuf,
+    /// Whether the user chose the run's folder, which only `--resume auto` goes on in.
+    pub(crate) run_dir_named: bool,
+}
+
+impl Hint for Damaged {
+    fn hint(&self) -> Option<String> {
+        let Earlier { path, run_dir_named } = &self.earlier;
+        let to = if *run_dir_named { " and another --run-dir" } else { "" };
+        Some(format!("an earlier one is whole: go on with `--resume {}`{to}", path.display()))
+    }
+}
+
 /// Why a recipe could not be run to its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -136,6 +161,12 @@ pub enum RecipeError {
     /// The run folder already holds a run.
     #[error("the run folder {path} is not empty")]
     RunDirUsed {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process runs in the folder.
+    #[error("another run goes on in the run folder {path}")]
+    RunDirBusy {
         /// The folder.
         path: PathBuf,
     },
@@ -220,6 +251,9 @@ impl Hint for RecipeError {
             }
             Self::RunDirUsed { .. } => {
                 Some("name another --run-dir, or continue it with --resume auto".to_owned())
+            }
+            Self::RunDirBusy { .. } => {
+                Some("wait for its end or stop it, or name another --run-dir".to_owned())
             }
             Self::Ranks(error) => error.hint(),
             Self::Interrupted { checkpoint: Some(_) } => {

@@ -1,9 +1,10 @@
 //! The folder a run leaves behind.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rectool_base::write_whole;
 use rectool_comm::{Comm, CommExt, agree};
@@ -17,6 +18,10 @@ use crate::error::RecipeError;
 const RUNS: &str = "runs";
 /// The link to the newest run, within [`RUNS`].
 const LATEST: &str = "latest";
+/// A file of a run's folder that the run has locked.
+const LOCK: &str = ".lock";
+/// How long a run waits for one in the same folder: ranks of a job that was killed take a moment to be gone.
+const BUSY_WAIT: Duration = Duration::from_secs(10);
 
 /// Where to go on from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +51,8 @@ impl Resume {
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir {
     path: PathBuf,
+    /// Keeps other runs out, as long as rank 0 has it open.
+    _lock: Option<Arc<File>>,
 }
 
 impl RunDir {
@@ -60,17 +67,20 @@ impl RunDir {
         resume: Option<&Resume>,
     ) -> Result<Self, RecipeError> {
         let chosen = if comm.rank() == 0 {
-            choose(recipe, named, resume).map(|path| path.display().to_string())
+            choose(recipe, named, resume).and_then(|path| {
+                let lock = lock(&path, BUSY_WAIT)?;
+                Ok((path.display().to_string(), lock.map(Arc::new)))
+            })
         } else {
-            Ok(String::new())
+            Ok((String::new(), None))
         };
-        let chosen = agree(&**comm, chosen)?;
-        Ok(Self { path: PathBuf::from(from_rank_0(&**comm, &chosen)?) })
+        let (chosen, lock) = agree(&**comm, chosen)?;
+        Ok(Self { path: PathBuf::from(from_rank_0(&**comm, &chosen)?), _lock: lock })
     }
 
     /// A folder that is there already.
     pub(crate) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), _lock: None }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -114,6 +124,33 @@ pub(crate) fn from_rank_0(comm: &dyn Comm, own: &str) -> Result<String, RecipeEr
         comm.broadcast_bytes(&mut bytes, 0)?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Waits until no other run has `folder`, `wait` at most; `None` where files cannot be locked.
+fn lock(folder: &Path, wait: Duration) -> Result<Option<File>, RecipeError> {
+    let path = folder.join(LOCK);
+    let file = File::create(&path).map_err(|source| RecipeError::Write { path, source })?;
+    let end = Instant::now() + wait;
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                if !told {
+                    tracing::info!("waiting for another run in {}", folder.display());
+                    told = true;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(RecipeError::RunDirBusy { path: folder.to_owned() });
+            }
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!("{} cannot be locked: {error}", folder.display());
+                return Ok(None);
+            }
+        }
+    }
 }
 
 /// Fails if a named folder holds anything and is not resumed.
@@ -219,6 +256,18 @@ mod tests {
             check_free(Some(&path.join("result.json")), None),
             Err(RecipeError::Write { .. })
         ));
+    }
+
+    #[test]
+    fn a_folder_has_one_run_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = lock(folder.path(), Duration::ZERO).unwrap();
+        assert!(first.is_some());
+        let second = lock(folder.path(), Duration::from_millis(1)).unwrap_err();
+        assert!(matches!(second, RecipeError::RunDirBusy { .. }), "{second}");
+        // Once it has ended, or is killed.
+        drop(first);
+        assert!(lock(folder.path(), Duration::ZERO).unwrap().is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use rectool_base::PluginSource;
 use rectool_comm::{Comm, Reduce, Values, agree};
+use rectool_data::ReaderState;
 use rectool_embedding::{PageFaults, TableTotals};
 use rectool_model::{
     Checkpoint, Compute, Environment, Evaluation, MachineLimits, ModelError, Ranker, RecipeEntry,
@@ -14,7 +15,7 @@ use rectool_model::{
 
 use crate::call::Call;
 use crate::dataset::Split;
-use crate::error::{Cause, Place, RecipeError};
+use crate::error::{Cause, Damaged, Earlier, Place, RecipeError};
 use crate::evaluation::{EvaluationRequest, grouped_names};
 use crate::executor::{Executor, Metrics, TrainResult};
 use crate::index::{
@@ -156,15 +157,34 @@ impl Runner {
     /// Every rank.
     fn load(
         &mut self,
-        call: &Call,
+        (call, job): (&Call, &TrainJob),
         model: usize,
         path: &Path,
     ) -> Result<TrainingState, RecipeError> {
         let ranker = &mut self.models[model].ranker;
         let loaded = Checkpoint::open(path).and_then(|checkpoint| checkpoint.load(ranker));
-        let loaded = loaded.map_err(|error| RecipeError::refused(&call.place, error));
+        let loaded = loaded.map_err(|cause| {
+            // Whether others are whole is a matter of reading them: one rank does it.
+            let looks = self.comm.rank() == 0;
+            let earlier = looks.then(|| Checkpoint::before(path, ranker.spec())).flatten();
+            let Some(path) = earlier else { return RecipeError::refused(&call.place, cause) };
+            let earlier = Earlier { path, run_dir_named: self.run_dir.is_some() };
+            let place = call.place.clone();
+            RecipeError::Refused { place, cause: Cause::new(Damaged { cause, earlier }) }
+        });
         let state = agree(&*self.comm, loaded)?;
         tracing::info!("going on from {}", path.display());
+        if state.is_of_other_data(&job.train.rows) && self.comm.rank() == 0 {
+            let ReaderState { step, epoch, .. } = state.reader;
+            let warning = format!(
+                "{}: {} was trained on other data: training goes on after step {step} of epoch {epoch}, but not with the \
+                 rows that would have come next",
+                call.place,
+                path.display()
+            );
+            tracing::warn!("{warning}");
+            self.record.lock().expect(FREE).warnings.push(warning);
+        }
         Ok(state)
     }
 
@@ -279,7 +299,7 @@ impl Executor for Runner {
         self.trainings += 1;
         let position = self.position(call, model, Some(job))?;
         let resume = match self.checkpoint(call, &folder, at)? {
-            Some(path) => Some(self.load(call, position, &path)?),
+            Some(path) => Some(self.load((call, job), position, &path)?),
             None => None,
         };
         let step = resume.as_ref().map_or(0, |state| state.steps);

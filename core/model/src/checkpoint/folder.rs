@@ -80,13 +80,17 @@ impl CheckpointFolder {
         later.map(|(_, path)| path).try_for_each(|path| staging::remove(path))?;
         let Some(best) = &state.best else { return Ok(false) };
         let path = self.best_path(best.step);
-        if Checkpoint::open(&path).is_ok() {
+        let whole = |path: &Path| {
+            let opened = Checkpoint::open(path);
+            opened.and_then(|best| best.verify().map(|()| best)).ok()
+        };
+        if whole(&path).is_some() {
             return Ok(true);
         }
         let name = best_name(best.step);
         let source =
             from.and_then(|from| Checkpoint::open(from).ok()).map(|from| from.beside(&name));
-        match source.and_then(|source| Checkpoint::open(&source).ok()) {
+        match source.and_then(|source| whole(&source)) {
             Some(source) => staging::copy(&source, &path).map(|()| true),
             None => Ok(false),
         }
@@ -169,19 +173,20 @@ impl CheckpointFolder {
     /// Drops checkpoints beyond those kept, but none that one of these builds on.
     fn prune_here(&self) -> Result<(), ModelError> {
         let (steps, bests) = (listed(&self.path, STEP_PREFIX), listed(&self.path, BEST_PREFIX));
-        let newest = || steps.iter().rev().take(self.kept.max(1)).map(|(_, path)| path);
-        // What goes on from one of them may go back to the best that it knows. Those stand alone.
-        let named =
-            newest().filter_map(|path| Checkpoint::open(path).ok()?.manifest().state.best.clone());
-        let named = named.map(|best| self.best_path(best.step));
         let last = bests.last().map(|(_, path)| path.clone());
-        let mut needed: BTreeSet<PathBuf> = named.chain(last).collect();
-        for path in newest() {
-            let mut next = Some(path.clone());
-            while let Some(path) = next.filter(|path| !needed.contains(path)) {
+        let mut needed: BTreeSet<PathBuf> = last.into_iter().collect();
+        for (_, newest) in steps.iter().rev().take(self.kept.max(1)) {
+            let mut next = Some(newest.clone());
+            while let Some(path) = next.filter(|path| path == newest || !needed.contains(path)) {
                 // What cannot be read may build on anything.
                 let Ok(checkpoint) = Checkpoint::open(&path) else { return Ok(()) };
-                let delta = checkpoint.manifest().delta.as_ref();
+                let manifest = checkpoint.manifest();
+                if path == *newest {
+                    // What goes on from it may go back to the best that it knows, which stands alone.
+                    let best = manifest.state.best.as_ref();
+                    needed.extend(best.map(|best| self.best_path(best.step)));
+                }
+                let delta = manifest.delta.as_ref();
                 next = delta.map(|delta| self.path.join(&delta.parent.name));
                 needed.insert(path);
             }

@@ -69,6 +69,16 @@ impl Checkpoint {
         latest(&path.join("checkpoints")).or_else(|| latest(path))
     }
 
+    /// The latest checkpoint beside the one at `path`, of fewer steps, that is whole and of the model `spec`.
+    pub fn before(path: &Path, spec: &ModelSpec) -> Option<PathBuf> {
+        let name = path.file_name()?.to_str()?;
+        let own: u64 = name.strip_prefix(STEP_PREFIX)?.parse().ok()?;
+        let earlier = listed(path.parent()?, STEP_PREFIX);
+        let mut earlier = earlier.into_iter().rev().filter(|(step, _)| *step < own);
+        let whole = |path: &Path| Self::open(path).and_then(|earlier| earlier.expect_whole(spec));
+        earlier.find(|(_, path)| whole(path).is_ok()).map(|(_, path)| path)
+    }
+
     /// The checkpoint that `path` means to who uses the model: itself, or of a run's folder the one that the run's
     /// own figures are of. That is the best one where the latest knows of a better one than itself, as early stopping
     /// does, and otherwise the latest.
@@ -185,16 +195,14 @@ impl Checkpoint {
         Ok(ranker)
     }
 
-    /// Puts the weights and optimizer state into `ranker`, which must be of the same model; learning
-    /// rates and dropout may differ. Gives the state of the training.
+    /// Puts the weights and optimizer state into `ranker`, which must be of the same model; learning rates (but for those
+    /// of FTRL tables), weight decay, dropout, clipping, negatives, expiry and where rows are kept may differ. Gives the
+    /// state of the training.
     ///
     /// # Errors
     /// If the model differs or a file is damaged; `ranker` is then of no further use.
     pub fn load(&self, ranker: &mut Ranker) -> Result<TrainingState, ModelError> {
-        plugins::expect_same(self, &ranker.spec)?;
-        self.expect_model(&ranker.spec)?;
-        let chain = self.chain()?;
-        chain.verify()?;
+        let chain = self.expect_whole(&ranker.spec)?;
         dense::load(ranker, &self.path.join(DENSE_FILE), self.manifest.dense_optimizer_steps)?;
         ranker.tables.clear();
         ranker.tables.set_steps(self.manifest.table_steps);
@@ -227,6 +235,15 @@ impl Checkpoint {
                 Err(misfit(&self.path, &format!("table `{name}`"), found, shape(dim, state)))
             }
         }
+    }
+
+    /// Its chain, once all files are found to be whole and of the model `wanted`.
+    fn expect_whole(&self, wanted: &ModelSpec) -> Result<Chain, ModelError> {
+        plugins::expect_same(self, wanted)?;
+        self.expect_model(wanted)?;
+        let chain = self.chain()?;
+        chain.verify()?;
+        Ok(chain)
     }
 
     fn expect_model(&self, wanted: &ModelSpec) -> Result<(), ModelError> {

@@ -11,7 +11,7 @@ use rectool_data::{OrderOptions, ReaderState, Split};
 
 use super::feed::{Feed, Ready};
 use super::read::{Reading, open_loader};
-use super::state::{Best, TrainingState};
+use super::state::{Best, TrainingState, fingerprint};
 use super::vote::Verdict;
 use super::window::Window;
 use crate::checkpoint::{self, CheckpointFolder, Form, RecipeEntry};
@@ -145,6 +145,7 @@ impl<'a, 'b> Run<'a, 'b> {
     fn new(ranker: &'a mut Ranker, job: &'a TrainJob<'b>, observer: &'a mut dyn Observer) -> Self {
         let fresh = || TrainingState {
             reader: ReaderState::new(job.spec.seed, job.spec.batch_size as u64),
+            data: None,
             steps: 0,
             samples: 0,
             best: None,
@@ -156,7 +157,10 @@ impl<'a, 'b> Run<'a, 'b> {
             job,
             observer,
             comm,
-            state: job.resume.clone().unwrap_or_else(fresh),
+            state: TrainingState {
+                data: Some(fingerprint(job.train)),
+                ..job.resume.clone().unwrap_or_else(fresh)
+            },
             window: Window::default(),
             phases: PhaseTimes::default(),
             train_seconds: 0.0,
@@ -219,15 +223,22 @@ impl<'a, 'b> Run<'a, 'b> {
     fn settle_folder(&mut self) -> Result<(), ModelError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         folder.clean(&*self.comm)?;
+        if self.job.spec.early_stop.is_none() {
+            // A training that stops at no best one goes back to none, whatever it was before.
+            self.state.best = None;
+        }
+        if self.state.best.is_none() {
+            self.state.evaluations_since_best = 0;
+        }
         if folder.settle_best(self.ranker, &self.state)? {
             return Ok(());
         }
         if let Some(best) = self.state.best.take() {
             self.state.evaluations_since_best = 0;
-            tracing::warn!(
+            self.observer.on_warning(&format!(
                 "the best evaluation's weights, of step {}, are lost: it does not count",
                 best.step
-            );
+            ));
         }
         Ok(())
     }

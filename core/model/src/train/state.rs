@@ -1,6 +1,6 @@
 //! Where a training stands: everything besides weights that continuing exactly needs.
 
-use rectool_data::ReaderState;
+use rectool_data::{ReaderState, Split};
 use serde::{Deserialize, Serialize};
 
 use crate::Evaluation;
@@ -10,6 +10,9 @@ use crate::Evaluation;
 pub struct TrainingState {
     /// The next batch.
     pub reader: ReaderState,
+    /// Fingerprint of the split it is of, 16 hex digits; `None` in checkpoints of old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// Steps done.
     pub steps: u64,
     /// Samples trained on.
@@ -18,6 +21,18 @@ pub struct TrainingState {
     pub best: Option<Best>,
     /// Evaluations since the best one.
     pub evaluations_since_best: u32,
+}
+
+impl TrainingState {
+    /// Whether it is known to be that of a training on another split than `train`.
+    pub fn is_of_other_data(&self, train: &Split) -> bool {
+        self.data.as_ref().is_some_and(|data| *data != fingerprint(train))
+    }
+}
+
+/// As [`TrainingState::data`].
+pub(super) fn fingerprint(split: &Split) -> String {
+    format!("{:016x}", split.fingerprint())
 }
 
 /// The evaluation that early stopping goes back to.

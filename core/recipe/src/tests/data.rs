@@ -19,6 +19,11 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) fn new() -> Self {
+        Self::of(0)
+    }
+
+    /// With the rows that `first` stands for.
+    pub(super) fn of(first: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let packed = |name: &str, kind, members: &[&str]| {
             let members = members.iter().map(|member| (*member).to_owned()).collect();
@@ -36,7 +41,7 @@ impl Fixture {
         for (at, (split, rows)) in
             [("train", 4000), ("valid", 1000), ("test", 1000)].iter().enumerate()
         {
-            writer.write(split, rows_of(at as u64, *rows)).unwrap();
+            writer.write(split, rows_of(first + at as u64, *rows)).unwrap();
         }
         writer.finish().unwrap();
         Self { folder }

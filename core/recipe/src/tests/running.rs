@@ -164,6 +164,7 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
         lines.map(|line| (line["kind"].to_string(), line["step"].as_u64())).collect::<Vec<_>>()
     };
     assert_eq!(steps("parts"), steps("whole"));
+    assert!(result(&fixture.path("parts"))["warnings"].is_null());
     // A finished run has nothing left to do, and says the same again.
     assert_eq!(run(&options, &solo(), Box::new(Silent)).unwrap().metrics, whole.metrics);
     let mut elsewhere = options.clone();
@@ -171,6 +172,18 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
     elsewhere.resume = Some(Resume::From(fixture.path("nowhere")));
     let error = run(&elsewhere, &solo(), Box::new(Silent)).unwrap_err();
     assert!(matches!(error, RecipeError::NoCheckpoint { .. }), "{error}");
+}
+
+#[test]
+fn going_on_with_other_data_is_told() {
+    let (fixture, other) = (Fixture::new(), Fixture::of(7));
+    run(&options(&fixture, &[], "out"), &solo(), Box::new(Silent)).unwrap();
+    let mut again = options(&other, &["epochs=2"], "again");
+    again.resume = Some(Resume::From(fixture.path("out")));
+    run(&again, &solo(), Box::new(Silent)).unwrap();
+    let warnings = result(&other.path("again"))["warnings"].clone();
+    let told = "was trained on other data: training goes on after step";
+    assert!(warnings[0].as_str().is_some_and(|text| text.contains(told)), "{warnings}");
 }
 
 #[test]

@@ -84,10 +84,32 @@ fn the_best_weights_go_with_a_training() {
     // Who uses a run means what its figures are of, who names a checkpoint means that one.
     let named = |path: &Path| Checkpoint::of_run(path).unwrap().manifest().state.steps;
     assert_eq!((named(&fixture.path("other")), named(&from)), (best, last - 1));
-    // Weights that are lost do not count, and do not end a training at its end.
-    fs::remove_dir_all(fixture.path(&format!("whole/best-{best:08}"))).unwrap();
+    // Weights that are damaged or lost do not count, and do not end a training at its end.
+    let kept = fixture.path(&format!("whole/best-{best:08}"));
+    let (weights, damaged) = (kept.join("dense.safetensors"), fixture.path("other"));
+    let mut bytes = fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&weights, bytes).unwrap();
+    fs::remove_dir_all(damaged).unwrap();
+    let (other, _) = go_on(&fixture, &stopping(), "other", Some(&from));
+    assert!(other.state.best.unwrap().step >= last);
+    fs::remove_dir_all(kept).unwrap();
     let (lost, _) = go_on(&fixture, &stopping(), "lost", Some(&from));
     assert!(lost.state.best.unwrap().step >= last);
+}
+
+#[test]
+fn without_early_stopping_a_training_goes_back_to_nothing() {
+    let fixture = Fixture::new();
+    let (whole, _) = go_on(&fixture, &stopping(), "whole", None);
+    let last = whole.state.steps;
+    let from = fixture.checkpoint("whole", last - 1).path().to_owned();
+    let how = TrainSpec { early_stop: None, steps_max: last + 3, ..stopping() };
+    let (more, ranker) = go_on(&fixture, &how, "more", Some(&from));
+    assert_eq!((more.state.best, more.state.steps), (None, last + 3));
+    let mut latest = fixture.ranker(Arc::new(Solo));
+    fixture.checkpoint("more", last + 3).load(&mut latest).unwrap();
+    assert!(weights(&ranker) == weights(&latest));
 }
 
 #[test]
@@ -95,15 +117,17 @@ fn the_best_of_a_training_that_was_left_goes() {
     let fixture = Fixture::new();
     let (whole, _) = go_on(&fixture, &stopping(), "whole", None);
     let best = whole.state.best.unwrap().step;
-    let from = fixture.checkpoint("whole", best - 1).path().to_owned();
+    assert!(best > 2, "{best}");
+    let from = fixture.checkpoint("whole", best - 2).path().to_owned();
     copy(&fixture.path("whole"), &fixture.path("again"));
-    for step in fixture.steps("again").into_iter().filter(|step| *step >= best) {
+    for step in fixture.steps("again").into_iter().filter(|step| *step > best - 2) {
         fs::remove_dir_all(fixture.path(&format!("again/step-{step:08}"))).unwrap();
     }
-    let how = TrainSpec { steps_max: best, eval_every: 100, ..stopping() };
+    assert!(bests(&fixture, "again").contains(&best));
+    let how = TrainSpec { steps_max: best - 1, ..stopping() };
     go_on(&fixture, &how, "again", Some(&from));
-    assert!(bests(&fixture, "again").iter().all(|step| *step <= best));
-    let state = fixture.checkpoint("again", best).manifest().state.clone();
+    assert!(!bests(&fixture, "again").contains(&best));
+    let state = fixture.checkpoint("again", best - 1).manifest().state.clone();
     assert!(bests(&fixture, "again").contains(&state.best.unwrap().step));
 }
 
