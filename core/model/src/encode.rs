@@ -14,8 +14,8 @@ use crate::learning::{ids_behind, ids_of};
 use crate::train::positions;
 use crate::{Architecture, FeatureSpec, Ids, ModelError, Ranker, RetrievalSpec, TowerSpec};
 
-/// Rows that go through a tower at a time, over all ranks.
-const BATCH_ROWS: usize = 1 << 14;
+/// Rows that go through a tower at a time, over all ranks. Splits of unit tests are small, and are to take several.
+const BATCH_ROWS: usize = if cfg!(test) { 1 << 5 } else { 1 << 14 };
 
 /// One of two towers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +111,8 @@ impl Ranker {
         let both = stride - self.spec.head_logits();
         let width = both / 2;
         let (mut seen, mut ids, mut values) = (HashSet::new(), Vec::new(), Vec::new());
+        // The row of each id, counted over all splits.
+        let (mut rows, mut split_first) = (Vec::new(), 0);
         for split in splits {
             let view = agree(&*self.comm, self.side_view(side, split))?;
             let (view, id) = view;
@@ -122,6 +124,8 @@ impl Ranker {
                 let fresh: Vec<usize> =
                     (0..batch.rows).filter(|row| seen.insert(here[*row])).collect();
                 ids.extend(fresh.iter().map(|row| here[*row]));
+                let first = split_first + batch.step * BATCH_ROWS as u64 + batch.row_first as u64;
+                rows.extend(fresh.iter().map(|row| first + *row as u64));
                 let whole = view.completed(self, &batch, &fresh);
                 let outputs = self.score(&whole)?;
                 for row in outputs.chunks_exact(stride.max(1)) {
@@ -129,23 +133,25 @@ impl Ranker {
                 }
                 loader.recycle(batch);
             }
+            split_first += split.rows();
         }
-        joined(&*self.comm, &ids, &values, width)
+        joined(&*self.comm, (&ids, &rows), &values, width)
     }
 }
 
-/// The vectors of all ranks, by rising ids; of those that several ranks have, the lowest rank's.
+/// The vectors of all ranks, by rising ids; of those that several ranks have, the one of the lowest row.
 fn joined(
     comm: &dyn Comm,
-    own_ids: &[i64],
+    (own_ids, own_rows): (&[i64], &[u64]),
     own_values: &[f32],
     width: usize,
 ) -> Result<Vectors, ModelError> {
-    let (mut all_ids, mut all_values) = (Vec::new(), Vec::new());
+    let (mut all_ids, mut all_rows, mut all_values) = (Vec::new(), Vec::new(), Vec::new());
     comm.all_gather(own_ids, &mut all_ids)?;
+    comm.all_gather(own_rows, &mut all_rows)?;
     comm.all_gather(own_values, &mut all_values)?;
     let mut order: Vec<usize> = (0..all_ids.len()).collect();
-    order.sort_by_key(|at| all_ids[*at]);
+    order.sort_by_key(|at| (all_ids[*at], all_rows[*at]));
     order.dedup_by_key(|at| all_ids[*at]);
     let values = order.iter().flat_map(|at| &all_values[at * width..(at + 1) * width]);
     let values = values.copied().collect();

@@ -27,6 +27,7 @@ impl Ranker {
         let view = agree(&*comm, View::of_scores(self, split))?;
         let mut loader = view.open(self, split, loader_threads)?;
         let mut scores = Vec::with_capacity(usize::try_from(split.rows()).unwrap_or(0));
+        let mut of_batch = Vec::new();
         loop {
             let next = loader.next().transpose().map_err(ModelError::from);
             let Some(batch) = agree(&*comm, next)? else { break };
@@ -34,7 +35,8 @@ impl Ranker {
             let whole = view.completed(self, &batch, &places);
             let outputs = self.score(&whole)?.to_vec();
             let own = self.learning.scores(&outputs, batch.rows);
-            comm.all_gather(own, &mut scores)?;
+            comm.all_gather(own, &mut of_batch)?;
+            scores.extend_from_slice(&of_batch);
             loader.recycle(batch);
         }
         Ok(scores)
