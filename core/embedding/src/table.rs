@@ -68,19 +68,16 @@ impl Table {
     ) -> Result<(), EmbeddingError> {
         let mut values = vec![0.0; self.layout.dim];
         let mut state = vec![0.0; self.layout.state];
-        let absent = |(row, key): (&u32, &u64)| (*row == ABSENT).then_some(*key);
-        for at in 0..keys.len() {
-            let ahead = at + KEYS_AHEAD;
-            if let Some(key) = rows.get(ahead).zip(keys.get(ahead)).and_then(absent) {
-                self.index.prefetch(key);
+        let admitted = self.admit(keys, rows);
+        for (nth, at) in admitted.iter().enumerate() {
+            if let Some(ahead) = admitted.get(nth + KEYS_AHEAD) {
+                self.index.prefetch(keys[*ahead as usize]);
             }
-            let (key, row) = (&keys[at], &mut rows[at]);
-            if *row == ABSENT && self.admit(*key) {
-                *row = self.insert(*key)?;
-                self.initial_row(*key, &mut values, &mut state);
-                let header = Header::default();
-                self.write(*key, *row, RowContent { header, values: &values, state: &state });
-            }
+            let (key, row) = (keys[*at as usize], &mut rows[*at as usize]);
+            *row = self.insert(key)?;
+            self.initial_row(key, &mut values, &mut state);
+            let header = Header::default();
+            self.write(key, *row, RowContent { header, values: &values, state: &state });
         }
         Ok(())
     }
@@ -91,14 +88,21 @@ impl Table {
         self.options.optimizer.initial_state(values, state);
     }
 
-    /// Whether a key without a row gets one now.
-    fn admit(&mut self, key: u64) -> bool {
-        let bucket = bucket(&self.options.index, key);
-        let admits = self.filter.admits(bucket, key);
-        if admits {
+    /// The positions of those keys whose row is [`ABSENT`] that get one now. All are judged by what was counted before
+    /// this batch: cells that become free would let the order of the keys decide.
+    fn admit(&mut self, keys: &[u64], rows: &[u32]) -> Vec<u32> {
+        let index = &self.options.index;
+        let absent = (0..keys.len() as u32).filter(|at| rows[*at as usize] == ABSENT);
+        let key = |at: &u32| (bucket(index, keys[*at as usize]), keys[*at as usize]);
+        let mut admitted: Vec<u32> = absent.collect();
+        admitted.retain(|at| {
+            let (bucket, key) = key(at);
+            self.filter.admits(bucket, key)
+        });
+        for (bucket, key) in admitted.iter().map(key) {
             self.filter.forget(bucket, key);
         }
-        admits
+        admitted
     }
 
     /// Counts the keys of a batch that were trained on without a row; it was step number `steps`.

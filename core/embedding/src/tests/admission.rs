@@ -117,6 +117,24 @@ fn a_full_sketch_admits_and_says_so() {
 }
 
 #[test]
+fn a_full_sketch_admits_the_same_keys_in_any_order() {
+    let admitted = |backwards: bool| {
+        let admission = Admission::Count { sightings: 2, window_steps: 100, cells: 1 };
+        let mut collection = one_table(TableOptions { admission, ..table("t", 1, sgd(1.0)) });
+        step(&mut collection, &(0..200_000).collect::<Vec<_>>());
+        // Some come again, and their cells become free; others come and find none.
+        let mut keys: Vec<i64> = (0..500).chain(300_000..301_000).collect();
+        if backwards {
+            keys.reverse();
+        }
+        step(&mut collection, &keys);
+        let keys: Vec<u64> = content(&collection).keys().map(|(_, key)| *key).collect();
+        (keys, collection.totals().unwrap()[0].counts)
+    };
+    assert_eq!(admitted(false), admitted(true));
+}
+
+#[test]
 fn a_probability_admits_its_share() {
     let admission = Admission::Probability { p: 0.25 };
     let mut collection = one_table(TableOptions { admission, ..table("t", 1, sgd(1.0)) });
