@@ -365,6 +365,9 @@ impl Hint for DataError {
             Self::BatchTooLarge { expected, .. } => {
                 return Some(format!("set `batch_size` to {expected} or less"));
             }
+            Self::State { field: "step", .. } => {
+                "the split has fewer rows than the one that the state is of, or batches have more"
+            }
             Self::State { .. } => "resume with the options of the run that wrote the state",
             Self::Thread { .. } => "ask for fewer loader threads",
             Self::TooManyBad { rejects, .. } => {

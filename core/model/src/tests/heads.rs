@@ -12,8 +12,9 @@ use tch::{Kind, Tensor};
 use super::native::{environment, model, training};
 use crate::learning::{Outcome, Tally};
 use crate::{
-    Architecture, CrossStructure, DcnV2Spec, Evaluation, Evaluator, HeadSpec, LossSpec, ModelError,
-    ModelSpec, Quiet, Ranker, TrainJob, TrainSpec, fit, latest, softmax,
+    Architecture, CrossStructure, DcnV2Spec, Evaluation, EvaluationReport, Evaluator, HeadSpec,
+    LossSpec, ModelError, ModelSpec, Observer, Quiet, Ranker, StepReport, TrainJob, TrainSpec, fit,
+    latest, softmax,
 };
 
 const CLASSES: usize = 4;
@@ -336,6 +337,36 @@ fn a_label_that_no_row_has_is_not_learned() {
     let spec = with_heads(vec![never()]);
     let errors = on_ranks(2, |comm| train(comm, &data, &spec, (&training(), None)).unwrap_err());
     assert!(errors.iter().all(|error| error.to_string().contains("missing for every head")));
+}
+
+/// The steps that were reported.
+#[derive(Default)]
+struct Reported(Vec<u64>);
+
+impl Observer for Reported {
+    fn on_step(&mut self, report: &StepReport) {
+        self.0.push(report.step);
+    }
+
+    fn on_evaluation(&mut self, _: &EvaluationReport) {}
+
+    fn on_checkpoint(&mut self, _: &Path, _: u64) {}
+}
+
+#[test]
+fn a_report_waits_for_a_label() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = dataset(folder.path(), true);
+    let spec = with_heads(vec![head("click", LossSpec::Bce, 1.0)]);
+    let mut ranker = Ranker::new(spec, data.schema(), environment(Arc::new(Solo))).unwrap();
+    // Row by row, of which every third lacks the label, the first and the last included.
+    let how = TrainSpec { batch_size: 1, epochs: 1, steps_max: 10, report_every: 1, ..training() };
+    let train = data.split("train").unwrap();
+    let (valid, checkpoints, resume, recipe) = (None, None, None, None);
+    let job = TrainJob { spec: &how, train: &train, valid, checkpoints, resume, recipe };
+    let mut reported = Reported::default();
+    let done = fit(&mut ranker, &job, &mut reported).unwrap();
+    assert_eq!((done.state.steps, reported.0), (10, vec![2, 3, 5, 6, 8, 9]));
 }
 
 #[test]

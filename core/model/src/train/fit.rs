@@ -110,13 +110,14 @@ pub fn fit(
     let loader = open_loader(ranker, job.train, &reading)?;
     ranker.reserve(batch_size)?;
     let steps_done = job.resume.as_ref().map_or(0, |state| state.steps);
-    let steps_left = job.spec.steps_total(job.train.rows()).saturating_sub(steps_done);
+    let steps_total = steps_total(job);
     ranker.tables.set_wire(job.spec.wire);
+    let steps_left = steps_total.saturating_sub(steps_done);
     let (feed, worker) = Feed::open(ranker, loader, job.spec.overlap, steps_left)?;
     let mut run = Run::new(ranker, job, observer);
     let worker = worker.map(|worker| std::thread::spawn(|| worker.run()));
     // The feed ends with it, and so does the worker.
-    let stop = run.train(feed);
+    let stop = run.train(feed, steps_total);
     // But after an error that only this rank has, its worker may wait for that of a rank which waits for this one:
     // nobody would ever hear of the error. Whoever does ends the other ranks, and this worker with them.
     let worker = worker.filter(|_| stop.is_ok() || run.comm.size() == 1);
@@ -124,6 +125,17 @@ pub fn fit(
         std::panic::resume_unwind(panic);
     }
     run.finish(stop?)
+}
+
+/// Steps after which `job` is done: those of its epochs that its data still has batches for, on top of those done.
+fn steps_total(job: &TrainJob<'_>) -> u64 {
+    let (spec, rows) = (job.spec, job.train.rows());
+    let Some(state) = &job.resume else { return spec.steps_total(rows) };
+    // The checkpoint may stand in an epoch of more or fewer steps than those of the data of now.
+    let epochs_left = spec.epochs.saturating_sub(state.reader.epoch);
+    let left = (spec.steps_per_epoch(rows) * epochs_left).saturating_sub(state.reader.step);
+    let all = state.steps + left;
+    if spec.steps_max == 0 { all } else { all.min(spec.steps_max) }
 }
 
 /// A training under way.
@@ -137,6 +149,8 @@ struct Run<'a, 'b> {
     phases: PhaseTimes,
     train_seconds: f64,
     samples_own: u64,
+    /// Whether a row had a label.
+    labelled: bool,
     folder: Option<CheckpointFolder>,
     checkpoint: Option<PathBuf>,
 }
@@ -165,6 +179,8 @@ impl<'a, 'b> Run<'a, 'b> {
             phases: PhaseTimes::default(),
             train_seconds: 0.0,
             samples_own: 0,
+            // Otherwise there were no checkpoint.
+            labelled: job.resume.is_some(),
             folder: job.checkpoints.map(|path| CheckpointFolder {
                 path: path.to_owned(),
                 kept: job.spec.checkpoints_kept,
@@ -175,10 +191,9 @@ impl<'a, 'b> Run<'a, 'b> {
         }
     }
 
-    fn train(&mut self, mut feed: Feed) -> Result<Stop, ModelError> {
+    fn train(&mut self, mut feed: Feed, steps_total: u64) -> Result<Stop, ModelError> {
         let spec = self.job.spec;
         let steps_per_epoch = spec.steps_per_epoch(self.job.train.rows());
-        let steps_total = spec.steps_total(self.job.train.rows());
         self.settle_folder()?;
         if self.stopped_early() {
             return Ok(Stop::Early);
@@ -250,14 +265,21 @@ impl<'a, 'b> Run<'a, 'b> {
         self.samples_own += batch.rows_global as u64;
     }
 
-    /// Ends the window: tells the observer, and stops a training that diverged.
+    /// Ends the window: tells the observer, and stops a training that diverged. One in which no row has a label goes on,
+    /// unless none ever had one by the end of an epoch.
     fn report(&mut self, rate: f32, steps_total: u64) -> Result<(), ModelError> {
         let window = std::mem::take(&mut self.window);
         let running = window.tally.all.over_ranks(&*self.comm)?;
         let heads = window.tally.heads.iter().map(|head| head.over_ranks(&*self.comm));
         let heads = heads.collect::<Result<Vec<_>, _>>()?;
         let (learning, tally) = (&self.ranker.learning, Tally { all: running, heads });
-        let loss = learning.total(&tally).ok_or_else(|| self.unlabelled())?;
+        let Some(loss) = learning.total(&tally) else {
+            let steps_per_epoch = self.job.spec.steps_per_epoch(self.job.train.rows());
+            let over = self.state.steps == steps_total || self.state.reader.step == steps_per_epoch;
+            self.window = window;
+            return if over && !self.labelled { Err(self.unlabelled()) } else { Ok(()) };
+        };
+        self.labelled = true;
         let (joint, heads) = (learning.joint(), tally.heads);
         let beside_heads = self.ranker.spec.retrieval.is_some() && joint.is_some();
         let label = |(label, head): (&str, &Running)| HeadLoss {
@@ -368,6 +390,9 @@ impl<'a, 'b> Run<'a, 'b> {
 
     /// Writes the last checkpoint, and goes back to the best weights if early stopping is on.
     fn finish(mut self, stop: Stop) -> Result<FitSummary, ModelError> {
+        // Steps that no report is about.
+        self.phases.add(&self.window.phases);
+        self.train_seconds += self.window.seconds;
         // What is handed on stands alone; what an interrupted training goes on from need not.
         self.save(if stop == Stop::Interrupted { Form::Due } else { Form::Full })?;
         let best = self.state.best.as_ref().filter(|best| best.step != self.state.steps);

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use rectool_base::Hint;
 use rectool_comm::Solo;
 use rectool_embedding::{Expiry, OptimizerOptions};
 
 use super::{Fixture, copy, short, spec};
 use crate::checkpoint::read::{BEST_PREFIX, listed};
-use crate::tests::native::environment;
+use crate::tests::native::{environment, training};
 use crate::{
     Checkpoint, EarlyStop, EvaluationReport, FitSummary, ModelSpec, Observer, Quiet, Ranker,
     StepReport, Stop, StopMetric, TrainJob, TrainSpec, fit,
@@ -139,6 +140,38 @@ fn early_stopping_counts_from_when_it_is_asked_for() {
     let from = fixture.checkpoint("run", 12).path().to_owned();
     let (summary, _) = go_on(&fixture, &stopping(), "more", Some(&from));
     assert!(summary.state.steps >= 12 + 4, "{}", summary.state.steps);
+}
+
+#[test]
+fn the_epochs_left_are_those_of_the_data_there_is() {
+    let fixture = Fixture::new();
+    let go_on = |split: &str, epochs, from: Option<&Path>, name: &str| {
+        let how = TrainSpec { batch_size: 16, epochs, ..training() };
+        let (mut ranker, folder) = (fixture.ranker(Arc::new(Solo)), fixture.path(name));
+        let train = fixture.data.split(split).unwrap();
+        let resume = from.map(|path| Checkpoint::open(path).unwrap().load(&mut ranker).unwrap());
+        let (checkpoints, recipe) = (Some(&*folder), None);
+        let job = TrainJob { spec: &how, train: &train, valid: None, checkpoints, resume, recipe };
+        fit(&mut ranker, &job, &mut Quiet)
+            .map(|summary| (summary.state, how.steps_per_epoch(train.rows())))
+    };
+    let (short, steps_short) = go_on("valid", 2, None, "short").unwrap();
+    assert_eq!(
+        (short.steps, short.reader.epoch, short.reader.step),
+        (2 * steps_short, 1, steps_short)
+    );
+    let from = fixture.checkpoint("short", short.steps).path().to_owned();
+    // What is left of the second epoch, now of more steps, and the third.
+    let (long, steps_long) = go_on("train", 3, Some(&from), "long").unwrap();
+    assert!(steps_long > steps_short, "{steps_long} and {steps_short}");
+    assert_eq!(long.steps, short.steps + 2 * steps_long - steps_short);
+    assert_eq!((long.reader.epoch, long.reader.step), (2, steps_long));
+    // All epochs are over: there is nothing to train.
+    let (over, _) = go_on("train", 1, Some(&from), "over").unwrap();
+    assert_eq!(over.steps, short.steps);
+    let from = fixture.checkpoint("long", long.steps).path().to_owned();
+    let error = go_on("valid", 9, Some(&from), "fewer").unwrap_err();
+    assert!(error.hint().unwrap().contains("the split has fewer rows"), "{error}");
 }
 
 /// Loads `checkpoint` into a model that `change` makes.
