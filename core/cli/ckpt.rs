@@ -38,7 +38,7 @@ enum Action {
 
 #[derive(Args, Debug)]
 struct Target {
-    /// A checkpoint, or a run's folder: then its latest checkpoint
+    /// A checkpoint, or a run's folder: then the latest one of its last training
     path: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -144,7 +144,7 @@ pub(crate) fn run(args: &CkptArgs) -> Result<Exit, Failure> {
 
 /// The checkpoint that the user means.
 fn open(path: &Path) -> Result<Checkpoint, Failure> {
-    let path = Checkpoint::find(path).unwrap_or_else(|| path.to_owned());
+    let path = Checkpoint::find_last(path).unwrap_or_else(|| path.to_owned());
     Checkpoint::open(&path).map_err(Failure::failed)
 }
 

@@ -77,6 +77,8 @@ impl Line {
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     pub(crate) run_dir: Option<PathBuf>,
+    /// Whether a checkpoint was loaded.
+    pub(crate) resumed: bool,
     pub(crate) lines: Vec<Line>,
     pub(crate) phases: PhaseTimes,
     /// Of the last split evaluated.

@@ -160,6 +160,11 @@ pub(crate) fn run_with(
     let result = run_script(&new_engine(&session, search), &session, &text);
     let result = session.agree(result);
     let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
+    if let (Some(Resume::From(path)), Ok(()), false) = (&resume, &result, record.resumed) {
+        let warning = format!("--resume {}: the recipe uses no model of it", path.display());
+        tracing::warn!("{warning}");
+        record.warnings.push(warning);
+    }
     if record.run_dir.is_none() && result.is_ok() {
         let named = options.run_dir.as_deref();
         let made = RunDir::create(comm, path, named, resume.as_ref())?;

@@ -176,12 +176,11 @@ fn choose(
     }
     let name = recipe_name(recipe);
     let runs = Path::new(RUNS);
-    if resume == Some(&Resume::Auto)
-        && let Ok(target) = fs::read_link(runs.join(LATEST))
-        && target.to_str().is_some_and(|target| is_run_of(target, &name))
-        && runs.join(&target).is_dir()
-    {
-        return Ok(runs.join(target));
+    if resume == Some(&Resume::Auto) {
+        if let Some(newest) = newest_run(runs, &name) {
+            return Ok(newest);
+        }
+        tracing::info!("no run of {name} in {} to go on with", runs.display());
     }
     let made = fresh(runs, &format!("{name}-{}", stamp(OffsetDateTime::now_utc())));
     let folder = made.map_err(|source| RecipeError::Write { path: runs.to_owned(), source })?;
@@ -197,10 +196,26 @@ pub(crate) fn recipe_name(recipe: &Path) -> String {
     recipe.file_stem().map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-/// Whether `folder` is called `<recipe>-<time>`.
-fn is_run_of(folder: &str, recipe: &str) -> bool {
-    let time = folder.strip_prefix(recipe).and_then(|rest| rest.strip_prefix('-'));
-    time.is_some_and(|time| time.starts_with(|c: char| c.is_ascii_digit()))
+/// The newest folder in `runs` of a run of `recipe`.
+fn newest_run(runs: &Path, recipe: &str) -> Option<PathBuf> {
+    let entries = fs::read_dir(runs).ok()?.flatten().map(|entry| entry.path());
+    let dated = entries.filter_map(|path| {
+        let age = age_of_run(path.file_name()?.to_str()?, recipe)?;
+        path.is_dir().then_some((age, path))
+    });
+    dated.max().map(|(_, path)| path)
+}
+
+/// When a run of `recipe` began whose folder is called `<recipe>-<time>` or `<recipe>-<time>-<number>`: its time and its
+/// number, which rise.
+fn age_of_run(folder: &str, recipe: &str) -> Option<(String, u32)> {
+    let time = folder.strip_prefix(recipe)?.strip_prefix('-')?;
+    let (day, rest) = time.split_once('-')?;
+    let (second, number) = rest.split_once('-').unwrap_or((rest, "1"));
+    let digits =
+        |text: &str, count| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let dated = digits(day, 8) && digits(second, 6);
+    Some((format!("{day}{second}"), number.parse().ok()?)).filter(|_| dated)
 }
 
 /// `20261122-100745`.
@@ -278,8 +293,19 @@ mod tests {
         link_latest(folder.path(), "a").unwrap();
         link_latest(folder.path(), "b").unwrap();
         assert_eq!(fs::read_link(folder.path().join(LATEST)).unwrap(), Path::new("b"));
-        assert!(is_run_of("dlrm-20261122-100745-2", "dlrm"));
-        assert!(!is_run_of("dlrm-small-20261122-100745", "dlrm"));
+        let newest = |recipe| {
+            newest_run(folder.path(), recipe)
+                .and_then(|path| path.file_name().map(ToOwned::to_owned))
+        };
+        assert_eq!(newest("dlrm").unwrap(), "dlrm-20261122-100745-2");
+        // Whatever else ran since.
+        for name in ["dlrm-20261121-235959", "dlrm-small-20261122-100746", "b-20261123-000000"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        assert_eq!(newest("dlrm").unwrap(), "dlrm-20261122-100745-2");
+        fs::create_dir(folder.path().join("dlrm-20261122-100746")).unwrap();
+        assert_eq!(newest("dlrm").unwrap(), "dlrm-20261122-100746");
+        assert_eq!(newest("c"), None);
         assert_eq!(recipe_name(Path::new("scripts/dlrm.rhai")), "dlrm");
         assert_eq!(stamp(OffsetDateTime::UNIX_EPOCH), "19700101-000000");
     }

@@ -121,7 +121,33 @@ impl Runner {
         tracing::debug!("{}: {} dense weights", call.place, ranker.dense_parameters());
         let (batch_size, last_train) = (EVALUATION_BATCH, None);
         self.models.push(Trained { network, ranker, batch_size, last_train, placement });
-        Ok(self.models.len() - 1)
+        let position = self.models.len() - 1;
+        if job.is_none() {
+            self.restore(call, position)?;
+        }
+        Ok(position)
+    }
+
+    /// Gives a model that is used before anything is trained the weights of the checkpoint that the user named, if that is
+    /// one of it.
+    ///
+    /// # Collective
+    /// Every rank.
+    fn restore(&mut self, call: &Call, model: usize) -> Result<(), RecipeError> {
+        let Some(Resume::From(path)) = &self.resume else { return Ok(()) };
+        let ranker = &mut self.models[model].ranker;
+        let opened = Checkpoint::open(path);
+        let opened = opened.map_err(|error| RecipeError::refused(&call.place, error));
+        let checkpoint = agree(&*self.comm, opened)?;
+        if self.trainings > 0 || !checkpoint.is_of(ranker.spec()) {
+            return Ok(());
+        }
+        let loaded = checkpoint.load(ranker);
+        let loaded = loaded.map_err(|error| RecipeError::refused(&call.place, error));
+        agree(&*self.comm, loaded)?;
+        self.record.lock().expect(FREE).resumed = true;
+        tracing::info!("using the weights of {}", path.display());
+        Ok(())
     }
 
     /// The checkpoint that the training `at` goes on from: rank 0 looks, all get the answer.
@@ -173,6 +199,7 @@ impl Runner {
             RecipeError::Refused { place, cause: Cause::new(Damaged { cause, earlier }) }
         });
         let state = agree(&*self.comm, loaded)?;
+        self.record.lock().expect(FREE).resumed = true;
         tracing::info!("going on from {}", path.display());
         if state.is_of_other_data(&job.train.rows) && self.comm.rank() == 0 {
             let ReaderState { step, epoch, .. } = state.reader;

@@ -61,12 +61,20 @@ pub(super) fn listed(folder: &Path, prefix: &str) -> Vec<(u64, PathBuf)> {
 }
 
 impl Checkpoint {
-    /// The checkpoint that `path` means: itself, or the latest one of a run's folder.
+    /// The checkpoint that `path` means: itself, or the latest one of a run's folder; of its first training if there are
+    /// several.
     pub fn find(path: &Path) -> Option<PathBuf> {
         if path.join(MANIFEST_FILE).exists() {
             return Some(path.to_owned());
         }
         latest(&path.join("checkpoints")).or_else(|| latest(path))
+    }
+
+    /// As [`Checkpoint::find`], but of the last training if there are several.
+    pub fn find_last(path: &Path) -> Option<PathBuf> {
+        let later = (2..).map(|number| path.join(format!("checkpoints-{number}")));
+        let later = later.take_while(|folder| folder.is_dir()).filter_map(|folder| latest(&folder));
+        later.last().filter(|_| !path.join(MANIFEST_FILE).exists()).or_else(|| Self::find(path))
     }
 
     /// The latest checkpoint beside the one at `path`, of fewer steps, that is whole and of the model `spec`.
@@ -81,13 +89,24 @@ impl Checkpoint {
 
     /// The checkpoint that `path` means to who uses the model: itself, or of a run's folder the one that the run's
     /// own figures are of. That is the best one where the latest knows of a better one than itself, as early stopping
-    /// does, and otherwise the latest.
+    /// does, and otherwise the latest. Of several trainings it is the last one, which must be of the model of the first.
     ///
     /// # Errors
-    /// As [`Checkpoint::open`].
+    /// As [`Checkpoint::open`], and if the trainings are of different models.
     pub fn of_run(path: &Path) -> Result<Self, ModelError> {
-        let Some(found) = Self::find(path) else { return Self::open(path) };
+        let Some(found) = Self::find_last(path) else { return Self::open(path) };
         let latest = Self::open(&found)?;
+        if let Some(first) = Self::find(path).filter(|first| *first != found) {
+            let model = Self::open(&first)?.manifest.model;
+            if let Err(differs) = latest.expect_model(&model) {
+                let text = format!("{differs}; {} is of another model", first.display());
+                return Err(ModelError::option(
+                    "run",
+                    text,
+                    "one model, or the path of a checkpoint",
+                ));
+            }
+        }
         let state = &latest.manifest.state;
         let best = state.best.as_ref().filter(|best| best.step != state.steps && found != path);
         let best = best.map(|best| latest.beside(&best_name(best.step)));
@@ -235,6 +254,11 @@ impl Checkpoint {
                 Err(misfit(&self.path, &format!("table `{name}`"), found, shape(dim, state)))
             }
         }
+    }
+
+    /// Whether a model of `spec` can take its weights.
+    pub fn is_of(&self, spec: &ModelSpec) -> bool {
+        self.expect_model(spec).is_ok()
     }
 
     /// Its chain, once all files are found to be whole and of the model `wanted`.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rectool_comm::{Comm, Solo, on_ranks};
-use rectool_model::StepReport;
+use rectool_model::{Checkpoint, StepReport};
 use serde_json::Value;
 
 use super::data::{Fixture, SMALL};
@@ -184,6 +184,50 @@ fn going_on_with_other_data_is_told() {
     let warnings = result(&other.path("again"))["warnings"].clone();
     let told = "was trained on other data: training goes on after step";
     assert!(warnings[0].as_str().is_some_and(|text| text.contains(told)), "{warnings}");
+}
+
+#[test]
+fn a_recipe_that_trains_nothing_uses_the_weights_it_is_given() {
+    let fixture = Fixture::new();
+    let trained = run(&options(&fixture, &[], "out"), &solo(), Box::new(Silent)).unwrap();
+    let judging =
+        SMALL.split("let result").next().unwrap().to_owned() + "evaluate(model, data.test);";
+    let judge = |script: &str, run_dir: &str| {
+        let recipe = fixture.recipe(script, &[]);
+        let run_dir = Some(fixture.path(run_dir));
+        let resume = Some(Resume::From(fixture.path("out")));
+        let how = RunOptions { recipe, run_dir, resume, threads: Some(2), ..RunOptions::default() };
+        run(&how, &solo(), Box::new(Silent)).unwrap()
+    };
+    let judged = judge(&judging, "judged");
+    assert!((auc(&judged) - auc(&trained)).abs() < 1e-9, "{} {}", auc(&judged), auc(&trained));
+    assert!(result(&fixture.path("judged"))["warnings"].is_null());
+    // Of another model they are of no use, which is told.
+    judge(&judging.replace("embedding_dim: 4", "embedding_dim: 8"), "other");
+    let warnings = result(&fixture.path("other"))["warnings"].clone();
+    assert!(
+        warnings[0].as_str().is_some_and(|text| text.contains("uses no model of it")),
+        "{warnings}"
+    );
+}
+
+#[test]
+fn of_several_trainings_the_last_one_counts() {
+    let fixture = Fixture::new();
+    let more = "train(model, #{train: data.valid, epochs: 1, batch_size: 100});";
+    let mut how = options(&fixture, &[], "out");
+    how.recipe = fixture.recipe(&format!("{SMALL}{more}"), &[]);
+    run(&how, &solo(), Box::new(Silent)).unwrap();
+    let found = Checkpoint::of_run(&fixture.path("out")).unwrap();
+    assert!(found.path().starts_with(fixture.path("out/checkpoints-2")), "{found:?}");
+    let other = "let other = dlrm(#{features: features(data, #{dense: [\"dense\"], ids: [\"ids\"]}),\n\
+                 embedding_dim: 2, bottom: [4], top: [4], embedding_optimizer: adagrad(#{}),\n\
+                 dense_optimizer: adam(#{})});\n";
+    how.recipe = fixture.recipe(&format!("{SMALL}{other}{}", more.replace("model", "other")), &[]);
+    how.run_dir = Some(fixture.path("two"));
+    run(&how, &solo(), Box::new(Silent)).unwrap();
+    let error = Checkpoint::of_run(&fixture.path("two")).unwrap_err().to_string();
+    assert!(error.contains("is of another model"), "{error}");
 }
 
 #[test]
