@@ -1,7 +1,6 @@
 //! Which rows of a table are given up.
 
-use bytemuck::{Pod, Zeroable};
-use rectool_comm::{Comm, CommExt};
+use rectool_comm::{Comm, CommExt, Reduce, Values};
 use serde::{Deserialize, Serialize};
 
 use crate::EmbeddingError;
@@ -57,12 +56,18 @@ impl Expiry {
 }
 
 /// How much a row is used. The least used is the lowest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Usage {
     pub(crate) count: u32,
     pub(crate) last_seen: u32,
     pub(crate) key: u64,
+}
+
+impl Usage {
+    /// One number with the order of all of it.
+    fn order(self) -> u128 {
+        u128::from(self.count) << 96 | u128::from(self.last_seen) << 64 | u128::from(self.key)
+    }
 }
 
 /// The keys of rows to be given up, in order.
@@ -115,20 +120,47 @@ fn least_used(
         used.truncate(count);
     }
     if comm.size() > 1 {
-        let mut bytes = Vec::new();
         let told: &[Usage] = if counts { &used } else { &[] };
-        comm.all_gather_bytes(bytemuck::cast_slice(told), &mut bytes)?;
-        let all = bytes.chunks_exact(size_of::<Usage>());
-        let mut all: Vec<Usage> = all.map(bytemuck::pod_read_unaligned).collect();
-        if count < all.len() {
-            // Keys differ, so exactly `count` are below this one.
-            let (_, first_kept, _) = all.select_nth_unstable(count);
-            used.retain(|usage| usage < first_kept);
+        // Keys differ, so exactly `count` are below this one.
+        if let Some(first_kept) = nth(comm, told, count as u64)? {
+            used.retain(|usage| usage.order() < first_kept);
         }
     }
     let mut keys: Vec<u64> = used.iter().map(|usage| usage.key).collect();
     keys.sort_unstable();
     Ok(keys)
+}
+
+/// Bits of a digit of [`Usage::order`].
+const DIGIT_BITS: u32 = 8;
+
+/// The [`Usage::order`] of the row that has `before` rows of any rank before it, if there are so many. It is found digit
+/// by digit, from counts of the digits of all ranks: these rows may be more than a rank has memory for.
+///
+/// # Collective
+/// Every rank.
+fn nth(comm: &dyn Comm, own: &[Usage], mut before: u64) -> Result<Option<u128>, EmbeddingError> {
+    let mut orders: Vec<u128> = own.iter().map(|usage| usage.order()).collect();
+    let mut known = 0;
+    for shift in (0..u128::BITS).step_by(DIGIT_BITS as usize).rev() {
+        let digit = |order: u128| (order >> shift) as usize & ((1 << DIGIT_BITS) - 1);
+        let mut counts = [0; 1 << DIGIT_BITS];
+        for order in &orders {
+            counts[digit(*order)] += 1;
+        }
+        comm.all_reduce(Values::U64(&mut counts), Reduce::Sum)?;
+        let mut next = 0;
+        while let Some(count) = counts.get(next).filter(|count| **count <= before) {
+            before -= count;
+            next += 1;
+        }
+        if next == counts.len() {
+            return Ok(None);
+        }
+        orders.retain(|order| digit(*order) == next);
+        known = known << DIGIT_BITS | next as u128;
+    }
+    Ok(Some(known))
 }
 
 #[cfg(test)]
