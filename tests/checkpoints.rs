@@ -115,7 +115,7 @@ fn an_earlier_checkpoint_is_named_where_the_latest_is_damaged() {
     assert!(ran.code == Some(2) && !ran.stderr.contains("--resume"), "{}", ran.stderr);
     std::fs::write(latest.join("dense.safetensors"), "no").unwrap();
     let ran = dir.rectool(&[&run[..], &["auto"]].concat()).expect_code(2);
-    let hint = format!("is whole: go on with `--resume {earlier}` and another --run-dir");
+    let hint = format!("{earlier} is whole: move out/checkpoints/step-{steps:08} away");
     ran.expect_stderr(&["dense.safetensors", "size", &hint]);
     let ran = dir.rectool(&["ckpt", "verify", "out", "--json"]).expect_code(1);
     let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
@@ -123,4 +123,8 @@ fn an_earlier_checkpoint_is_named_where_the_latest_is_damaged() {
     assert!(told["error"].as_str().unwrap().contains("dense.safetensors"), "{told}");
     let elsewhere = ["run", &script, "--set", "data=log", "--run-dir", "new", "--resume", &earlier];
     dir.rectool(&[&elsewhere[..], &SMALL].concat()).expect_success();
+    let latest = latest.to_str().unwrap();
+    let elsewhere = ["run", &script, "--set", "data=log", "--run-dir", "other", "--resume", latest];
+    let ran = dir.rectool(&[&elsewhere[..], &SMALL].concat()).expect_code(2);
+    ran.expect_stderr(&["an earlier one is whole: go on with `--resume ", "in another --run-dir"]);
 }

@@ -65,22 +65,12 @@ impl Hint for Cause {
 pub(crate) struct Damaged {
     #[source]
     pub(crate) cause: ModelError,
-    pub(crate) earlier: Earlier,
-}
-
-/// What a training can go on from instead.
-#[derive(Debug)]
-pub(crate) struct Earlier {
-    pub(crate) path: PathBuf,
-    /// Whether the user chose the run's folder, which only `--resume auto` goes on in.
-    pub(crate) run_dir_named: bool,
+    pub(crate) remedy: String,
 }
 
 impl Hint for Damaged {
     fn hint(&self) -> Option<String> {
-        let Earlier { path, run_dir_named } = &self.earlier;
-        let to = if *run_dir_named { " and another --run-dir" } else { "" };
-        Some(format!("an earlier one is whole: go on with `--resume {}`{to}", path.display()))
+        Some(self.remedy.clone())
     }
 }
 

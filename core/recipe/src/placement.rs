@@ -126,7 +126,8 @@ fn never_due(loads: &[TableLoad], steps_total: u64) -> Option<String> {
     let named: Vec<&str> = named.map(|load| load.options.name.as_str()).collect();
     (!named.is_empty()).then(|| {
         format!(
-            "no rows expire in {}: the training has {steps_total} steps, fewer than their `every_steps`",
+            "no rows of {} expire within {steps_total} steps, fewer than their `every_steps`, unless the model is trained \
+             on",
             quoted_list(named)
         )
     })

@@ -77,7 +77,7 @@ impl Line {
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     pub(crate) run_dir: Option<PathBuf>,
-    /// Whether a checkpoint was loaded.
+    /// Whether a checkpoint was loaded, or it was told why not.
     pub(crate) resumed: bool,
     pub(crate) lines: Vec<Line>,
     pub(crate) phases: PhaseTimes,

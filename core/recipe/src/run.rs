@@ -119,12 +119,13 @@ pub(crate) fn run_with(
         check_free(options.run_dir.as_deref(), options.resume.as_ref())?;
         // Before a folder is made: a wrong path must leave nothing behind, nor `latest` elsewhere.
         let resume = options.resume.clone().map(Resume::found).transpose()?;
+        let weights = options.resume.as_ref().and_then(Resume::named);
         let place = Place { file: "--device".to_owned(), ..Place::default() };
         let compute = options.device.resolve(comm.local_rank());
         let compute = compute.map_err(|error| RecipeError::refused(&place, error))?;
-        Ok((text, Parameters::new(&options.recipe.set)?, compute, resume))
+        Ok((text, Parameters::new(&options.recipe.set)?, compute, (resume, weights)))
     });
-    let (text, parameters, compute, resume) = agree(&**comm, prepared)?;
+    let (text, parameters, compute, (resume, weights)) = agree(&**comm, prepared)?;
     let threads = start_threads(options, &**comm)?;
     let record = Record { device: compute.name(), threads, ..Record::default() };
     let record = Arc::new(Mutex::new(record));
@@ -144,6 +145,7 @@ pub(crate) fn run_with(
         recipe_text: text.clone(),
         run_dir: options.run_dir.clone(),
         resume: resume.clone(),
+        weights,
         interrupted: options.interrupted.clone(),
         progress,
         record: record.clone(),
@@ -165,9 +167,11 @@ pub(crate) fn run_with(
         tracing::warn!("{warning}");
         record.warnings.push(warning);
     }
-    if record.run_dir.is_none() && result.is_ok() {
-        let named = options.run_dir.as_deref();
-        let made = RunDir::create(comm, path, named, resume.as_ref())?;
+    let named = options.run_dir.as_deref();
+    let made = (record.run_dir.is_none() && result.is_ok())
+        .then(|| RunDir::create(comm, path, named, resume.as_ref()))
+        .transpose()?;
+    if let Some(made) = &made {
         record.run_dir = Some(made.path().to_owned());
     }
     let (seconds, samples_per_s) = (clock.elapsed().as_secs_f64(), record.samples_per_s);

@@ -45,6 +45,14 @@ impl Resume {
             None => Err(RecipeError::NoCheckpoint { path }),
         }
     }
+
+    /// The checkpoint or run that the user named, whatever `runs/latest` is made to mean later.
+    pub(crate) fn named(&self) -> Option<PathBuf> {
+        match self {
+            Self::Auto => None,
+            Self::From(path) => fs::canonicalize(path).ok(),
+        }
+    }
 }
 
 /// A run's folder, the same on every rank; rank 0 writes what is not a checkpoint.
@@ -69,6 +77,8 @@ impl RunDir {
         let chosen = if comm.rank() == 0 {
             choose(recipe, named, resume).and_then(|path| {
                 let lock = lock(&path, BUSY_WAIT)?;
+                // Another run may have been there meanwhile.
+                check_free(named, resume)?;
                 Ok((path.display().to_string(), lock.map(Arc::new)))
             })
         } else {
@@ -146,7 +156,7 @@ fn lock(folder: &Path, wait: Duration) -> Result<Option<File>, RecipeError> {
                 return Err(RecipeError::RunDirBusy { path: folder.to_owned() });
             }
             Err(TryLockError::Error(error)) => {
-                tracing::debug!("{} cannot be locked: {error}", folder.display());
+                tracing::info!("{} cannot be locked: {error}", folder.display());
                 return Ok(None);
             }
         }
@@ -247,7 +257,7 @@ fn link_latest(runs: &Path, folder: &str) -> io::Result<()> {
 
 fn is_empty(path: &Path) -> Result<bool, RecipeError> {
     match fs::read_dir(path) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
+        Ok(entries) => Ok(entries.flatten().all(|entry| entry.file_name() == LOCK)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(source) => Err(RecipeError::Write { path: path.to_owned(), source }),
     }

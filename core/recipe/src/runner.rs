@@ -15,7 +15,7 @@ use rectool_model::{
 
 use crate::call::Call;
 use crate::dataset::Split;
-use crate::error::{Cause, Damaged, Earlier, Place, RecipeError};
+use crate::error::{Cause, Damaged, Place, RecipeError};
 use crate::evaluation::{EvaluationRequest, grouped_names};
 use crate::executor::{Executor, Metrics, TrainResult};
 use crate::index::{
@@ -48,6 +48,8 @@ pub(crate) struct Runner {
     pub(crate) recipe_text: String,
     pub(crate) run_dir: Option<PathBuf>,
     pub(crate) resume: Option<Resume>,
+    /// The checkpoint or run that the user named to go on from, whatever `runs/latest` comes to mean.
+    pub(crate) weights: Option<PathBuf>,
     pub(crate) interrupted: Arc<AtomicBool>,
     pub(crate) progress: Box<dyn Progress>,
     pub(crate) record: Arc<Mutex<Record>>,
@@ -128,26 +130,61 @@ impl Runner {
         Ok(position)
     }
 
-    /// Gives a model that is used before anything is trained the weights of the checkpoint that the user named, if that is
-    /// one of it.
+    /// Gives a model that is used before anything is trained the weights that the user named, if they are of it.
     ///
     /// # Collective
     /// Every rank.
     fn restore(&mut self, call: &Call, model: usize) -> Result<(), RecipeError> {
-        let Some(Resume::From(path)) = &self.resume else { return Ok(()) };
-        let ranker = &mut self.models[model].ranker;
-        let opened = Checkpoint::open(path);
-        let opened = opened.map_err(|error| RecipeError::refused(&call.place, error));
-        let checkpoint = agree(&*self.comm, opened)?;
-        if self.trainings > 0 || !checkpoint.is_of(ranker.spec()) {
+        let Some(path) = self.weights.as_ref().filter(|_| self.trainings == 0) else {
             return Ok(());
-        }
-        let loaded = checkpoint.load(ranker);
+        };
+        let ranker = &mut self.models[model].ranker;
+        let loaded = Checkpoint::of_run(path).and_then(|checkpoint| {
+            if !checkpoint.is_of(ranker.spec()) {
+                return Ok(false);
+            }
+            checkpoint.load(ranker).map(|_| true)
+        });
         let loaded = loaded.map_err(|error| RecipeError::refused(&call.place, error));
-        agree(&*self.comm, loaded)?;
-        self.record.lock().expect(FREE).resumed = true;
-        tracing::info!("using the weights of {}", path.display());
+        let loaded = agree(&*self.comm, loaded)?;
+        let (place, path) = (&call.place, path.display());
+        let mut record = self.record.lock().expect(FREE);
+        record.resumed = true;
+        if loaded {
+            tracing::info!("{place}: using the weights of {path}");
+        } else if self.comm.rank() == 0 {
+            let warning = format!("{place}: {path} is of another model: this one is not trained");
+            tracing::warn!("{warning}");
+            record.warnings.push(warning);
+        }
         Ok(())
+    }
+
+    /// That the checkpoint at `path` could not be loaded, with an earlier one that is whole, if it is damaged.
+    fn not_loaded(
+        &self,
+        call: &Call,
+        (model, path): (usize, &Path),
+        cause: ModelError,
+    ) -> RecipeError {
+        let spec = self.models[model].ranker.spec();
+        // Whether others are whole is a matter of reading them: one rank does it.
+        let looks = self.comm.rank() == 0;
+        let Some(earlier) = looks.then(|| Checkpoint::whole_before(path, spec)).flatten() else {
+            return RecipeError::refused(&call.place, cause);
+        };
+        let (damaged, earlier) = (path.display(), earlier.display());
+        let remedy = match (&self.resume, &self.run_dir) {
+            (Some(Resume::From(_)), None) => {
+                format!("an earlier one is whole: go on with `--resume {earlier}`")
+            }
+            (Some(Resume::From(_)), Some(_)) => format!(
+                "an earlier one is whole: go on with `--resume {earlier}`, in another --run-dir"
+            ),
+            _ => format!("{earlier} is whole: move {damaged} away, and go on from there"),
+        };
+        let cause = Cause::new(Damaged { cause, remedy });
+        RecipeError::Refused { place: call.place.clone(), cause }
     }
 
     /// The checkpoint that the training `at` goes on from: rank 0 looks, all get the answer.
@@ -189,15 +226,7 @@ impl Runner {
     ) -> Result<TrainingState, RecipeError> {
         let ranker = &mut self.models[model].ranker;
         let loaded = Checkpoint::open(path).and_then(|checkpoint| checkpoint.load(ranker));
-        let loaded = loaded.map_err(|cause| {
-            // Whether others are whole is a matter of reading them: one rank does it.
-            let looks = self.comm.rank() == 0;
-            let earlier = looks.then(|| Checkpoint::before(path, ranker.spec())).flatten();
-            let Some(path) = earlier else { return RecipeError::refused(&call.place, cause) };
-            let earlier = Earlier { path, run_dir_named: self.run_dir.is_some() };
-            let place = call.place.clone();
-            RecipeError::Refused { place, cause: Cause::new(Damaged { cause, earlier }) }
-        });
+        let loaded = loaded.map_err(|cause| self.not_loaded(call, (model, path), cause));
         let state = agree(&*self.comm, loaded)?;
         self.record.lock().expect(FREE).resumed = true;
         tracing::info!("going on from {}", path.display());

@@ -96,7 +96,7 @@ impl Chain {
         super::dense::check(&self.head().path().join(DENSE_FILE))?;
         for table in &self.head().manifest().tables {
             self.rows(table, 1 << 12)?.try_for_each(|rows| rows.map(drop))?;
-            self.filters(&table.name)?;
+            self.filters(&table.name).try_for_each(|filter| filter.map(drop))?;
         }
         Ok(())
     }

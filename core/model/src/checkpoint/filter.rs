@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use bytemuck::NoUninit;
 use rectool_embedding::{BUCKETS, FilterState, RowCounts, SketchState};
 use safetensors::{Dtype, SafeTensors, View};
 
@@ -19,25 +20,36 @@ pub(super) fn name(table: &str, rank: usize) -> String {
 }
 
 /// Little-endian numbers of one type.
-struct Numbers {
+struct Numbers<'a> {
     dtype: Dtype,
     count: usize,
-    bytes: Vec<u8>,
+    bytes: Cow<'a, [u8]>,
 }
 
-impl Numbers {
-    fn u64(numbers: &[u64]) -> Self {
-        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+impl<'a> Numbers<'a> {
+    fn u64(numbers: &'a [u64]) -> Self {
+        let bytes = bytes_of(numbers, u64::to_le_bytes);
         Self { dtype: Dtype::U64, count: numbers.len(), bytes }
     }
 
-    fn u16(numbers: &[u16]) -> Self {
-        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    fn u16(numbers: &'a [u16]) -> Self {
+        let bytes = bytes_of(numbers, u16::to_le_bytes);
         Self { dtype: Dtype::U16, count: numbers.len(), bytes }
     }
 }
 
-impl View for &Numbers {
+/// The numbers as they lie in files, which is as they lie in the memory of most machines: sketches may be large.
+fn bytes_of<T: NoUninit, const N: usize>(
+    numbers: &[T],
+    to_le_bytes: impl Fn(T) -> [u8; N],
+) -> Cow<'_, [u8]> {
+    if cfg!(target_endian = "little") {
+        return Cow::Borrowed(bytemuck::cast_slice(numbers));
+    }
+    numbers.iter().flat_map(|number| to_le_bytes(*number)).collect()
+}
+
+impl View for &Numbers<'_> {
     fn dtype(&self) -> Dtype {
         self.dtype
     }
@@ -71,7 +83,7 @@ pub(super) fn serialize(state: &FilterState) -> Option<Vec<u8>> {
     let buckets = [u64::from(state.buckets.start), u64::from(state.buckets.end)];
     let mut tensors = vec![("buckets", Numbers::u64(&buckets)), ("counts", Numbers::u64(&counts))];
     if let Some(sketch) = &state.sketch {
-        tensors.push(("generation", Numbers::u64(&[sketch.generation])));
+        tensors.push(("generation", Numbers::u64(std::slice::from_ref(&sketch.generation))));
         tensors.push(("current", Numbers::u16(&sketch.current)));
         tensors.push(("past", Numbers::u16(&sketch.past)));
     }
@@ -142,21 +154,22 @@ impl Chain {
         files.filter(|file| file.starts_with(&start)).collect()
     }
 
-    /// What admission to a table knows, by rising buckets.
+    /// What admission to a table knows, one rank's part at a time, since together they may be large.
     ///
     /// Checksums must have been compared before.
-    pub(super) fn filters(&self, table: &str) -> Result<Vec<FilterState>, ModelError> {
-        let files = self.filter_files(table).into_iter();
-        let states = files.map(|file| read(&self.head().path().join(file)));
-        let mut states = states.collect::<Result<Vec<_>, _>>()?;
-        states.sort_by_key(|state| state.buckets.start);
-        Ok(states)
+    pub(super) fn filters(
+        &self,
+        table: &str,
+    ) -> impl Iterator<Item = Result<FilterState, ModelError>> {
+        self.filter_files(table).into_iter().map(|file| read(&self.head().path().join(file)))
     }
 
     /// The same as one state, however many ranks wrote it.
     pub(super) fn joined_filter(&self, table: &str) -> Result<FilterState, ModelError> {
         let mut joined = FilterState { buckets: 0..BUCKETS, ..FilterState::default() };
-        for state in self.filters(table)? {
+        let mut states = self.filters(table).collect::<Result<Vec<_>, _>>()?;
+        states.sort_by_key(|state| state.buckets.start);
+        for state in states {
             joined.counts.add(state.counts);
             if let Some(part) = state.sketch {
                 let sketch = joined.sketch.get_or_insert_default();

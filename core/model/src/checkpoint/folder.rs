@@ -176,12 +176,12 @@ impl CheckpointFolder {
         let last = bests.last().map(|(_, path)| path.clone());
         let mut needed: BTreeSet<PathBuf> = last.into_iter().collect();
         for (_, newest) in steps.iter().rev().take(self.kept.max(1)) {
-            let mut next = Some(newest.clone());
-            while let Some(path) = next.filter(|path| path == newest || !needed.contains(path)) {
+            let (mut next, mut first) = (Some(newest.clone()), true);
+            while let Some(path) = next.filter(|path| first || !needed.contains(path)) {
                 // What cannot be read may build on anything.
                 let Ok(checkpoint) = Checkpoint::open(&path) else { return Ok(()) };
                 let manifest = checkpoint.manifest();
-                if path == *newest {
+                if std::mem::take(&mut first) {
                     // What goes on from it may go back to the best that it knows, which stands alone.
                     let best = manifest.state.best.as_ref();
                     needed.extend(best.map(|best| self.best_path(best.step)));

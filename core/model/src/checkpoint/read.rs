@@ -77,14 +77,19 @@ impl Checkpoint {
         later.last().filter(|_| !path.join(MANIFEST_FILE).exists()).or_else(|| Self::find(path))
     }
 
-    /// The latest checkpoint beside the one at `path`, of fewer steps, that is whole and of the model `spec`.
-    pub fn before(path: &Path, spec: &ModelSpec) -> Option<PathBuf> {
-        let name = path.file_name()?.to_str()?;
-        let own: u64 = name.strip_prefix(STEP_PREFIX)?.parse().ok()?;
+    /// If the checkpoint at `path` is not whole: the latest one beside it, of fewer steps, that is, and is of the model
+    /// `spec`.
+    pub fn whole_before(path: &Path, spec: &ModelSpec) -> Option<PathBuf> {
+        let whole = |path: &Path| {
+            Self::open(path).and_then(|checkpoint| checkpoint.expect_whole(spec)).is_ok()
+        };
+        if whole(path) {
+            return None;
+        }
+        let own: u64 = path.file_name()?.to_str()?.strip_prefix(STEP_PREFIX)?.parse().ok()?;
         let earlier = listed(path.parent()?, STEP_PREFIX);
         let mut earlier = earlier.into_iter().rev().filter(|(step, _)| *step < own);
-        let whole = |path: &Path| Self::open(path).and_then(|earlier| earlier.expect_whole(spec));
-        earlier.find(|(_, path)| whole(path).is_ok()).map(|(_, path)| path)
+        earlier.find(|(_, path)| whole(path)).map(|(_, path)| path)
     }
 
     /// The checkpoint that `path` means to who uses the model: itself, or of a run's folder the one that the run's
@@ -230,8 +235,8 @@ impl Checkpoint {
             for rows in chain.rows(entry, ROWS_AT_ONCE)? {
                 ranker.tables.import(at, &rows?)?;
             }
-            for state in chain.filters(&entry.name)? {
-                ranker.tables.set_filter_state(at, &state)?;
+            for state in chain.filters(&entry.name) {
+                ranker.tables.set_filter_state(at, &state?)?;
             }
             // The next delta is about what goes from here on.
             ranker.tables.take_removed(at)?;

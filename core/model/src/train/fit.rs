@@ -145,12 +145,12 @@ struct Run<'a, 'b> {
     observer: &'a mut dyn Observer,
     comm: Arc<dyn Comm>,
     state: TrainingState,
+    /// As [`TrainingState::data`], of the split that is trained on.
+    data: String,
     window: Window,
     phases: PhaseTimes,
     train_seconds: f64,
     samples_own: u64,
-    /// Whether a row had a label.
-    labelled: bool,
     folder: Option<CheckpointFolder>,
     checkpoint: Option<PathBuf>,
 }
@@ -160,6 +160,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let fresh = || TrainingState {
             reader: ReaderState::new(job.spec.seed, job.spec.batch_size as u64),
             data: None,
+            labelled: false,
             steps: 0,
             samples: 0,
             best: None,
@@ -171,16 +172,12 @@ impl<'a, 'b> Run<'a, 'b> {
             job,
             observer,
             comm,
-            state: TrainingState {
-                data: Some(fingerprint(job.train)),
-                ..job.resume.clone().unwrap_or_else(fresh)
-            },
+            state: job.resume.clone().unwrap_or_else(fresh),
+            data: fingerprint(job.train),
             window: Window::default(),
             phases: PhaseTimes::default(),
             train_seconds: 0.0,
             samples_own: 0,
-            // Otherwise there were no checkpoint.
-            labelled: job.resume.is_some(),
             folder: job.checkpoints.map(|path| CheckpointFolder {
                 path: path.to_owned(),
                 kept: job.spec.checkpoints_kept,
@@ -260,6 +257,9 @@ impl<'a, 'b> Run<'a, 'b> {
 
     fn advance(&mut self, batch: &Batch) {
         self.state.reader = self.state.reader.after(batch);
+        if self.state.data.as_ref() != Some(&self.data) {
+            self.state.data = Some(self.data.clone());
+        }
         self.state.steps += 1;
         self.state.samples += batch.rows_global as u64;
         self.samples_own += batch.rows_global as u64;
@@ -277,9 +277,9 @@ impl<'a, 'b> Run<'a, 'b> {
             let steps_per_epoch = self.job.spec.steps_per_epoch(self.job.train.rows());
             let over = self.state.steps == steps_total || self.state.reader.step == steps_per_epoch;
             self.window = window;
-            return if over && !self.labelled { Err(self.unlabelled()) } else { Ok(()) };
+            return if over && !self.state.labelled { Err(self.unlabelled()) } else { Ok(()) };
         };
-        self.labelled = true;
+        self.state.labelled = true;
         let (joint, heads) = (learning.joint(), tally.heads);
         let beside_heads = self.ranker.spec.retrieval.is_some() && joint.is_some();
         let label = |(label, head): (&str, &Running)| HeadLoss {
@@ -292,7 +292,7 @@ impl<'a, 'b> Run<'a, 'b> {
         let report = StepReport {
             step: self.state.steps,
             steps_total,
-            epoch: (self.state.steps - 1) / self.job.spec.steps_per_epoch(self.job.train.rows()),
+            epoch: self.state.reader.epoch,
             samples: self.state.samples,
             loss,
             objective: running.mean_loss().filter(|_| beside_heads),
@@ -345,7 +345,7 @@ impl<'a, 'b> Run<'a, 'b> {
         }
         self.observer.on_evaluation(&EvaluationReport {
             step: self.state.steps,
-            epoch: (self.state.steps - 1) / spec.steps_per_epoch(self.job.train.rows()),
+            epoch: self.state.reader.epoch,
             split: valid.name().to_owned(),
             evaluation,
             best,

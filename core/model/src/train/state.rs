@@ -13,6 +13,9 @@ pub struct TrainingState {
     /// Fingerprint of the split it is of, 16 hex digits; `None` in checkpoints of old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// Whether a row had a label, as those of a training should. Old checkpoints do not say so.
+    #[serde(default = "yes")]
+    pub labelled: bool,
     /// Steps done.
     pub steps: u64,
     /// Samples trained on.
@@ -28,6 +31,10 @@ impl TrainingState {
     pub fn is_of_other_data(&self, train: &Split) -> bool {
         self.data.as_ref().is_some_and(|data| *data != fingerprint(train))
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// As [`TrainingState::data`].

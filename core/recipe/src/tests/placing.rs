@@ -105,7 +105,7 @@ fn rows_that_expiry_gives_up_need_no_memory() {
         plan(&script, 2).unwrap().trainings[0].placement.notes.clone()
     };
     let late = &plan_of("")[0];
-    assert!(late.contains("no rows expire in `user`: the training has"), "{late}");
+    assert!(late.contains("no rows of `user` expire within"), "{late}");
     assert_eq!(plan_of(", every_steps: 10"), Vec::<String>::new());
     // More come between two looks.
     let keys = KeyCurve::zipf(1 << 30, 1.0, 1.0);

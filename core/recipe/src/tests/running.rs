@@ -206,7 +206,7 @@ fn a_recipe_that_trains_nothing_uses_the_weights_it_is_given() {
     judge(&judging.replace("embedding_dim: 4", "embedding_dim: 8"), "other");
     let warnings = result(&fixture.path("other"))["warnings"].clone();
     assert!(
-        warnings[0].as_str().is_some_and(|text| text.contains("uses no model of it")),
+        warnings[0].as_str().is_some_and(|text| text.contains("is of another model")),
         "{warnings}"
     );
 }
